@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+import module from "node:module";
+/** The only file that touches the process: it makes the Host, runs the program and sets the exit status. */
+import { homedir } from "node:os";
+import envPaths from "env-paths";
+import type { Host } from "../src/context.ts";
+import { DocprocError, exitStatuses } from "../src/errors.ts";
+import { run } from "../src/program.ts";
+
+declare const DOCPROC_VERSION: string;
+
+// Node 22.8 and later keep compiled code between two runs.
+(module as { enableCompileCache?: () => void }).enableCompileCache?.();
+// The SDK says on stderr that it will need Node 22 some day; users cannot act on it. Documented switch of the SDK.
+process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
+// Node says of its own SQLite that it is experimental. Other warnings are shown with -v.
+process.removeAllListeners("warning");
+if (process.argv.includes("-v") || process.argv.includes("--verbose")) {
+  process.on("warning", (warning) => process.stderr.write(`${warning.name}: ${warning.message}\n`));
+}
+
+const interruption = new AbortController();
+/** https://tldp.org/LDP/abs/html/exitcodes.html: 128 and the number of the signal. */
+const signalStatuses = { SIGINT: 130, SIGTERM: 143 } as const;
+let interruptedBy: keyof typeof signalStatuses | undefined;
+for (const name of Object.keys(signalStatuses) as (keyof typeof signalStatuses)[]) {
+  process.on(name, () => {
+    if (interruptedBy) process.exit(signalStatuses[name]);
+    interruptedBy = name;
+    interruption.abort(
+      new DocprocError("CANCELLED", `Interrupted by ${name}.`, { hint: "Run the same command again." }),
+    );
+  });
+}
+
+// A reader that went away (| head) is no reason to drop what is being uploaded, nor to print a stack trace.
+process.stdout.on("error", () => {});
+process.stderr.on("error", () => {});
+
+const platformPaths = envPaths("docproc", { suffix: "" });
+const host: Host = {
+  argv: process.argv.slice(2),
+  env: process.env,
+  cwd: process.cwd(),
+  home: homedir(),
+  paths: { data: platformPaths.data, config: platformPaths.config },
+  stdin: () => process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  now: Date.now,
+  signal: interruption.signal,
+  version: DOCPROC_VERSION,
+};
+
+const status = await run(host);
+process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;

@@ -1,0 +1,276 @@
+/** What the two AWS drivers share: how a client is configured, and what a failure of the SDK means. */
+import { DocprocError, type ErrorCode } from "./errors.ts";
+import type { Settings } from "./settings.ts";
+
+/** Milliseconds to a TCP connection; a host that drops packets is noticed after this. */
+const connectionTimeout = 5_000;
+/** Milliseconds without any byte of an answer. */
+const requestTimeout = 60_000;
+
+/** Options for any client of the SDK. Credentials and everything unset follow the SDK's own chain. */
+export function clientOptions(settings: Settings) {
+  return {
+    ...(settings.region === undefined ? {} : { region: settings.region }),
+    ...(settings.profile === undefined ? {} : { profile: settings.profile }),
+    ...(settings.endpointUrl === undefined ? {} : { endpoint: settings.endpointUrl }),
+    requestHandler: { connectionTimeout, requestTimeout, throwOnRequestTimeout: true },
+  };
+}
+
+/**
+ * Opens a client, with a region in any case: an emulator accepts every one, Amazon needs the right one.
+ * @throws INVALID_CONFIG when no region is set anywhere
+ */
+export async function openClient<C extends RegionalClient>(
+  settings: Settings,
+  make: (options: ReturnType<typeof clientOptions> & { region?: string }) => C,
+): Promise<C> {
+  const client = make(clientOptions(settings));
+  try {
+    await client.config.region();
+    return client;
+  } catch (error) {
+    client.destroy();
+    if (settings.customEndpoint !== undefined) return make({ ...clientOptions(settings), region: "us-east-1" });
+    throw new DocprocError("INVALID_CONFIG", "No AWS region is set.", {
+      hint: "Add --region, set AWS_REGION, or put a region into the AWS profile.",
+      cause: error,
+    });
+  }
+}
+
+interface RegionalClient {
+  readonly config: { region(): Promise<string> };
+  destroy(): void;
+}
+
+/** What was asked of whom, for a sentence a person understands. */
+export interface AwsOperation {
+  /** For example `s3:PutObject`, as an IAM policy names it. */
+  readonly action: string;
+  /** For example `bucket invoices`. */
+  readonly resource: string;
+  readonly settings: Settings;
+}
+
+/**
+ * Classifies a failure of the SDK. The answer to a HEAD request has no body, so its error has a status and
+ * nothing else: the status decides wherever the name says nothing.
+ */
+export function fromAwsError(error: unknown, operation: AwsOperation): DocprocError {
+  if (error instanceof DocprocError) return error;
+  const facts = factsOf(error);
+  for (const meaning of meanings) {
+    if (meaning.names.has(facts.name) || meaning.names.has(facts.systemCode) || meaning.matches?.(facts)) {
+      const [message, hint] = meaning.explain(operation, facts);
+      return new DocprocError(meaning.code, message, { hint, requestId: facts.requestId, cause: error });
+    }
+  }
+  return new DocprocError("INTERNAL", `${operation.action} failed: ${facts.name}: ${facts.message}`, {
+    hint: "Run the command again with -v for the details.",
+    requestId: facts.requestId,
+    cause: error,
+  });
+}
+
+/** The HTTP status of a failed request, for callers to whom one status is an answer. */
+export function httpStatusOf(error: unknown): number | undefined {
+  return factsOf(error).status;
+}
+
+/** The service's own name of a failure, for callers to whom one name is an answer. */
+export function errorNameOf(error: unknown): string {
+  return factsOf(error).name;
+}
+
+interface Facts {
+  readonly name: string;
+  readonly message: string;
+  readonly status: number | undefined;
+  /** The errno of a failed connection. */
+  readonly systemCode: string;
+  readonly requestId: string | undefined;
+  /** Where the bucket really is, when S3 says so. */
+  readonly bucketRegion: string | undefined;
+}
+
+function factsOf(error: unknown): Facts {
+  const record = asRecord(error);
+  const metadata = asRecord(record["$metadata"]);
+  const response = asRecord(record["$response"]);
+  const headers = asRecord(response["headers"]);
+  return {
+    name: text(record["name"]) ?? "Error",
+    message: text(record["message"]) ?? "no message",
+    status: typeof metadata["httpStatusCode"] === "number" ? metadata["httpStatusCode"] : undefined,
+    systemCode: text(record["code"]) ?? "",
+    requestId: text(metadata["requestId"]),
+    bucketRegion: text(record["Region"]) ?? text(headers["x-amz-bucket-region"]),
+  };
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+interface Meaning {
+  readonly code: ErrorCode;
+  readonly names: ReadonlySet<string>;
+  readonly matches?: (facts: Facts) => boolean;
+  readonly explain: (operation: AwsOperation, facts: Facts) => [message: string, hint: string];
+}
+
+/**
+ * Tried in order. Names are from the error lists of the two services:
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+ */
+const meanings: readonly Meaning[] = [
+  {
+    code: "CANCELLED",
+    names: new Set(["AbortError"]),
+    explain: () => ["Cancelled before it was done.", "Run the same command again."],
+  },
+  {
+    code: "NOT_INITIALISED",
+    names: new Set(["NoSuchBucket", "ResourceNotFoundException"]),
+    explain: ({ resource }) => [`The ${resource} does not exist.`, "Run docproc init to create it."],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"]),
+    // An expired SSO session is a CredentialsProviderError like any other but for its sentence.
+    matches: ({ name, message }) => /Credentials|Token/.test(name) && /expired|SSO session/i.test(message),
+    explain: ({ settings }) => [`The AWS credentials${ofProfile(settings)} have expired.`, signInHint(settings)],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(["CredentialsProviderError", "TokenProviderError"]),
+    explain: ({ settings }, { message }) => [
+      `No AWS credentials could be loaded${ofProfile(settings)}: ${message.replace(/\.$/, "")}.`,
+      signInHint(settings),
+    ],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(["RequestTimeTooSkewed", "RequestInTheFuture"]),
+    explain: () => ["The clock of this machine is wrong by more than AWS accepts.", "Set the clock and run it again."],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set([
+      "InvalidAccessKeyId",
+      "SignatureDoesNotMatch",
+      "UnrecognizedClientException",
+      "InvalidSignatureException",
+      "IncompleteSignature",
+      "MissingAuthenticationToken",
+      "InvalidClientTokenId",
+    ]),
+    explain: ({ settings }) => [`AWS does not accept the credentials${ofProfile(settings)}.`, signInHint(settings)],
+  },
+  {
+    code: "INVALID_CONFIG",
+    names: new Set([
+      "PermanentRedirect",
+      "AuthorizationHeaderMalformed",
+      "IllegalLocationConstraintException",
+      "InvalidLocationConstraint",
+    ]),
+    matches: ({ status }) => status === 301,
+    explain: ({ resource }, { bucketRegion }) =>
+      bucketRegion
+        ? [`The ${resource} is in the region ${bucketRegion}.`, `Add --region ${bucketRegion}.`]
+        : [`The ${resource} is in another region.`, "Set the region it was created in with --region."],
+  },
+  {
+    code: "INTEGRITY",
+    names: new Set(["BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"]),
+    explain: ({ resource }) => [
+      `The bytes that reached the ${resource} are not the bytes that were sent.`,
+      "Nothing was stored. Run it again; if it happens again, look at the network between here and there.",
+    ],
+  },
+  {
+    code: "CONFLICT",
+    names: new Set(["PreconditionFailed", "ConditionalRequestConflict", "BucketAlreadyExists"]),
+    matches: ({ status }) => status === 412,
+    explain: ({ resource }) => [
+      `What was to be created in the ${resource} exists already.`,
+      "Nothing was overwritten.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set(["ENOTFOUND", "EAI_AGAIN"]),
+    explain: ({ settings, resource }) => [
+      `The address of ${settings.endpointUrl ?? "the AWS endpoint"} for the ${resource} could not be found.`,
+      "Check the endpoint, the region and the network.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "TimeoutError"]),
+    explain: ({ settings, resource }, { systemCode, name }) => [
+      `${settings.endpointUrl ?? "The AWS endpoint"} for the ${resource} cannot be reached (${systemCode || name}).`,
+      "Check the endpoint and the network, then run the same command again.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set(["SELF_SIGNED_CERT_IN_CHAIN", "DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_VERIFY_LEAF_SIGNATURE"]),
+    matches: ({ systemCode }) => systemCode.startsWith("CERT_") || systemCode.startsWith("ERR_TLS_"),
+    explain: ({ settings }, { systemCode }) => [
+      `The certificate of ${settings.endpointUrl ?? "the AWS endpoint"} is not trusted (${systemCode}).`,
+      "Name the authority that signed it in NODE_EXTRA_CA_CERTS.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set([
+      "SlowDown",
+      "ThrottlingException",
+      "Throttling",
+      "ProvisionedThroughputExceededException",
+      "RequestLimitExceeded",
+      "TransactionConflictException",
+      "TransactionInProgressException",
+      "OperationAborted",
+      "RequestTimeout",
+    ]),
+    matches: ({ status }) => status === 429 || (status !== undefined && status >= 500),
+    explain: ({ resource, action }, { status, name }) => [
+      `AWS could not answer ${action} for the ${resource} now (${status ?? "no status"} ${name}).`,
+      "Wait a moment and run the same command again.",
+    ],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(["AccessDenied", "AccessDeniedException", "AllAccessDisabled"]),
+    matches: ({ status }) => status === 401 || status === 403,
+    explain: ({ action, resource, settings }) => [
+      `${action} on the ${resource} is not allowed with the credentials${ofProfile(settings)}.`,
+      `Ask for the permission ${action}, or choose other credentials with --profile.`,
+    ],
+  },
+  {
+    code: "NOT_FOUND",
+    names: new Set(["NoSuchKey", "NotFound"]),
+    matches: ({ status }) => status === 404,
+    explain: ({ resource }) => [`The ${resource} does not hold this object.`, "Check the name, or list what is there."],
+  },
+];
+
+function ofProfile(settings: Settings): string {
+  return settings.profile === undefined ? "" : ` of the profile ${settings.profile}`;
+}
+
+function signInHint(settings: Settings): string {
+  return settings.profile === undefined
+    ? "Sign in (aws sso login), set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or choose a --profile."
+    : `Sign in with: aws sso login --profile ${settings.profile}`;
+}

@@ -1,0 +1,25 @@
+import { defineCommand } from "./command.ts";
+
+export const config = defineCommand<object, null>({
+  name: "config",
+  summary: "Show every setting and where it comes from",
+  examples: [["What a command here would use", "config"]],
+  configure() {},
+  parse: () => null,
+  async run({ config: loadConfig, reporter }) {
+    const { origins, projectFile } = await loadConfig();
+    for (const setting of origins) await reporter.item({ value: setting, id: null });
+    return {
+      envelope: { schema: "docproc.config/1", settings: origins, configFile: projectFile?.path ?? null },
+      text: (painter) =>
+        painter.table(
+          [{ heading: "SETTING" }, { heading: "VALUE", narrow: "cut" }, { heading: "FROM" }],
+          origins.map(({ name, value, origin }) => [
+            name,
+            value === null ? painter.faint("-") : painter.text(String(value)),
+            painter.text(origin),
+          ]),
+        ),
+    };
+  },
+});

@@ -1,0 +1,127 @@
+import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, extname, join, relative } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { v4 as randomId } from "uuid";
+import type { Config, SettingName } from "../config.ts";
+import type { Context } from "../context.ts";
+import { DocprocError, fromSystemError, isSystemError } from "../errors.ts";
+import type { Painter } from "../output/reporter.ts";
+import type { ProvisionAction, ProvisionedResource } from "../settings.ts";
+import { defineCommand } from "./command.ts";
+
+export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
+  name: "init",
+  summary: "Make what documents are stored in, and a config file that names it",
+  examples: [
+    ["The embedded library, in a directory of its own", "init --directory ./library"],
+    ["A bucket and a table of the same name", "init --bucket my-documents --region eu-west-1"],
+    ["Only look", "init --bucket my-documents --plan"],
+  ],
+  configure(command) {
+    command.option("--plan", "say what would be made, change nothing");
+  },
+  parse: (_args, flags) => ({ plan: flags.plan ?? false }),
+  async run(context, { plan }) {
+    const { reporter, signal } = context;
+    const config = await context.config();
+    const { storage, metadata } = await context.drivers();
+    const file = planConfigFile(context, config);
+    const resources: ProvisionedResource[] = [];
+    const add = async (resource: ProvisionedResource) => {
+      resources.push(resource);
+      await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
+    };
+    for (const driver of [storage, metadata]) {
+      for await (const resource of driver.provision(config.settings, { plan, signal })) await add(resource);
+    }
+    await add({ kind: "config-file", name: file.path, action: plan ? file.planned : await writeConfigFile(file) });
+    const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
+    if (weaker.length > 0) reporter.note(`The endpoint does not support: ${weaker.join(", ")}.`);
+    return { envelope: { schema: "docproc.init/1", resources, configFile: file.path }, text: () => "" };
+  },
+});
+
+interface PlannedFile {
+  readonly path: string;
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly planned: ProvisionAction;
+}
+
+/** What the project file should hold: the services that were chosen, and every other key as it is. */
+function planConfigFile({ host }: Context, { settings, origins, projectFile }: Config): PlannedFile {
+  const path = projectFile?.path ?? join(host.cwd, ".docprocrc.json");
+  const originOf = (name: SettingName) => origins.find((setting) => setting.name === name)?.origin;
+  const aws = settings.storage === "s3" || settings.metadata === "dynamodb";
+  const local = settings.storage === "local" || settings.metadata === "local";
+  const chosen: Partial<Record<SettingName, unknown>> = {
+    storage: settings.storage,
+    metadata: settings.metadata,
+    directory: local && originOf("directory") !== "default" ? portable(path, settings.directory) : undefined,
+    bucket: settings.storage === "s3" ? settings.bucket : undefined,
+    prefix: settings.prefix || undefined,
+    table: settings.metadata === "dynamodb" ? settings.table : undefined,
+    // Where a bucket is never changes, so it is worth keeping even if AWS_REGION said it.
+    region: aws ? settings.region : undefined,
+    // Whose credentials are used differs from one machine to the next.
+    profile: aws && originOf("profile") !== "AWS_PROFILE" ? settings.profile : undefined,
+    endpointUrl: aws ? settings.endpointUrl : undefined,
+  };
+  const values = Object.fromEntries(
+    Object.entries({ ...projectFile?.values, ...chosen }).filter(([, value]) => value !== undefined),
+  );
+  if (projectFile === undefined) return { path, values, planned: "would-create" };
+  if (isDeepStrictEqual({ ...projectFile.values }, values)) return { path, values, planned: "exists" };
+  if (extname(path) !== ".json") {
+    throw new DocprocError("CONFLICT", `${path} names other services, and only JSON files are changed by docproc.`, {
+      hint: `Edit it by hand so that it holds: ${JSON.stringify(chosen)}`,
+    });
+  }
+  return { path, values, planned: "would-update" };
+}
+
+/** A directory inside the project is named from its file, so that the project can be moved. */
+function portable(file: string, directory: string): string {
+  const inside = relative(dirname(file), directory);
+  return inside === "" || inside.startsWith("..") ? directory : `./${inside}`;
+}
+
+/** Writes the file in one step, so that nobody reads half of it. A file that came up meanwhile is not replaced unread. */
+async function writeConfigFile({ path, values, planned }: PlannedFile): Promise<ProvisionAction> {
+  if (planned === "exists") return "exists";
+  const content = `${JSON.stringify(values, null, 2)}\n`;
+  const temporary = `${path}.${randomId()}`;
+  try {
+    await writeFile(temporary, content, { flag: "wx" });
+    if (planned === "would-update") {
+      await rename(temporary, path);
+      return "updated";
+    }
+    if (await publish(temporary, path)) return "created";
+    // Another init in the same directory was faster; if it chose the same, all is well.
+    if ((await readFile(path, "utf8")) === content) return "exists";
+    throw new DocprocError("CONFLICT", `${path} was written by somebody else meanwhile.`, {
+      hint: "Look at it, then run docproc init again.",
+    });
+  } catch (error) {
+    throw fromSystemError(error, path);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+/** Gives the file its name. False when the name is taken. */
+async function publish(temporary: string, path: string): Promise<boolean> {
+  try {
+    await link(temporary, path);
+  } catch (error) {
+    if (isSystemError(error) && error.code === "EEXIST") return false;
+    // A file system without hard links.
+    await rename(temporary, path);
+  }
+  return true;
+}
+
+function line({ kind, name, action }: ProvisionedResource, painter: Painter): string {
+  const paint = action === "created" || action === "updated" ? painter.good : painter.faint;
+  return `${paint.call(painter, action.padEnd(12))} ${kind.padEnd(24)} ${painter.text(name)}`;
+}

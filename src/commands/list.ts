@@ -1,0 +1,149 @@
+import ms from "ms";
+import { type DocumentRecord, documentTags, isDocumentId } from "../document.ts";
+import { DocprocError } from "../errors.ts";
+import type { Column, Painter } from "../output/reporter.ts";
+import type { ListQuery } from "../query.ts";
+import { collect, defineCommand } from "./command.ts";
+
+interface ListFlags {
+  tag?: string[];
+  name?: string;
+  type?: string;
+  since?: string;
+  until?: string;
+  limit?: string;
+  cursor?: string;
+  all?: boolean;
+  asc?: boolean;
+}
+
+interface ListInput {
+  readonly query: ListQuery;
+  readonly limit: number;
+}
+
+const defaultLimit = 50;
+
+export const list = defineCommand<ListFlags, ListInput>({
+  name: "list",
+  aliases: ["ls"],
+  summary: "List documents, newest first",
+  examples: [
+    ["The newest fifty", "list"],
+    ["What one build made", "list --tag build=42"],
+    ["PDFs of the last week, for a script", "list --type application/pdf --since 7d --json"],
+    ["Everything, a record a line", "list --all --ndjson"],
+  ],
+  configure(command) {
+    command
+      .option("--tag <key=value>", "with this tag (repeatable: with all of them)", collect)
+      .option("--name <glob>", "with a name like this, for example 'inv*.pdf'")
+      .option("--type <type>", "of this content type, for example application/pdf, 'image/*' or image")
+      .option("--since <when>", "uploaded at or after: 7d, 24h, or 2026-01-31 (UTC)")
+      .option("--until <when>", "uploaded before: the same forms")
+      .option("--limit <count>", `at most this many (default: ${defaultLimit})`)
+      .option("--cursor <id>", "continue behind this document: the nextCursor of the page before")
+      .option("--all", "without a limit")
+      .option("--asc", "oldest first");
+  },
+  parse(_args, flags, now) {
+    if (flags.all && flags.limit !== undefined) {
+      throw new DocprocError("USAGE", "--all and --limit contradict each other.", { hint: "Give one of them." });
+    }
+    const since = flags.since === undefined ? undefined : parseTime("--since", flags.since, now);
+    const until = flags.until === undefined ? undefined : parseTime("--until", flags.until, now);
+    if (since !== undefined && until !== undefined && since >= until) {
+      throw new DocprocError("USAGE", "--since is not before --until.", { hint: "Swap them." });
+    }
+    if (flags.cursor !== undefined && !isDocumentId(flags.cursor)) {
+      throw new DocprocError("USAGE", `${JSON.stringify(flags.cursor)} is not a cursor.`, {
+        hint: "Take the nextCursor of the page before.",
+      });
+    }
+    return {
+      query: {
+        ascending: flags.asc ?? false,
+        after: flags.cursor,
+        since,
+        until,
+        filter: { tags: documentTags(flags.tag ?? []), name: flags.name, type: flags.type },
+      },
+      limit: flags.all ? Number.POSITIVE_INFINITY : parseLimit(flags.limit),
+    };
+  },
+  async run({ documents: openDocuments, reporter, signal }, { query, limit }) {
+    const service = await openDocuments();
+    const kept: DocumentRecord[] = [];
+    let count = 0;
+    let last: string | null = null;
+    let more = false;
+    for await (const record of service.list(query, signal)) {
+      // One more than asked for tells whether there is another page.
+      more = count === limit;
+      if (more || reporter.closed) break;
+      await reporter.item({ value: record, id: record.id });
+      if (!reporter.streams) kept.push(record);
+      last = record.id;
+      count += 1;
+    }
+    const nextCursor = more ? last : null;
+    if (nextCursor !== null) reporter.note(`There are more: add --cursor ${nextCursor}, or --all.`);
+    if (count === 0) reporter.note("No documents.");
+    return {
+      envelope: { schema: "docproc.list/1", count, documents: kept, nextCursor },
+      text: (painter) =>
+        kept.length === 0
+          ? ""
+          : painter.table(
+              columns,
+              kept.map((record) => row(record, painter)),
+            ),
+    };
+  },
+});
+
+const columns: readonly Column[] = [
+  { heading: "ID" },
+  { heading: "NAME", narrow: "cut" },
+  { heading: "SIZE", align: "right" },
+  { heading: "TYPE", narrow: "drop" },
+  { heading: "UPLOADED", narrow: "drop" },
+  { heading: "TAGS", narrow: "drop" },
+];
+
+function row(record: DocumentRecord, painter: Painter): string[] {
+  const tags = Object.entries(record.tags).map(([key, value]) => `${key}=${value}`);
+  return [
+    record.id,
+    painter.text(record.name),
+    painter.size(record.size),
+    painter.text(record.contentType),
+    painter.time(record.uploadedAt),
+    painter.text(tags.join(" ")),
+  ];
+}
+
+/** `7d` ago, or a date. A date without a zone is in UTC, as everything docproc prints. */
+function parseTime(flag: string, text: string, now: number): number {
+  if (/^\d+(\.\d+)?\s*[a-z]+$/i.test(text)) {
+    const duration = ms(text as ms.StringValue);
+    if (duration !== undefined) return now - duration;
+  }
+  if (/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)) {
+    const zoned = /T/.test(text) && !/(Z|[+-]\d{2}:\d{2})$/.test(text) ? `${text}Z` : text;
+    const time = Date.parse(zoned);
+    if (!Number.isNaN(time)) return time;
+  }
+  throw new DocprocError("USAGE", `${flag} ${JSON.stringify(text)} is not a time.`, {
+    hint: "Give an age like 7d or 24h, or a date like 2026-01-31 or 2026-01-31T12:00:00Z.",
+  });
+}
+
+function parseLimit(text: string | undefined): number {
+  if (text === undefined) return defaultLimit;
+  const limit = Number(text);
+  if (Number.isInteger(limit) && limit >= 1) return limit;
+  throw new DocprocError("USAGE", `--limit ${JSON.stringify(text)} is not a whole number above 0.`, {
+    hint: "Use --all for everything.",
+  });
+}

@@ -1,0 +1,166 @@
+import { batchEnvelope, batchFailure, uploadAll } from "../batch.ts";
+import type { Context } from "../context.ts";
+import { documentMetadata, documentName, documentTags, type TextMap } from "../document.ts";
+import type { DocumentService, UploadedDocument } from "../documents.ts";
+import { DocprocError } from "../errors.ts";
+import { describeSkipped, findInputs, type Input, readPathList, totalSize } from "../inputs.ts";
+import type { Painter } from "../output/reporter.ts";
+import { collect, defineCommand } from "./command.ts";
+
+interface UploadFlags {
+  name?: string;
+  contentType?: string;
+  tag?: string[];
+  meta?: string[];
+  recursive?: boolean;
+  exclude?: string[];
+  filesFrom?: string;
+  dryRun?: boolean;
+  failFast?: boolean;
+}
+
+interface UploadInput {
+  readonly paths: readonly string[];
+  readonly filesFrom: string | undefined;
+  readonly name: string | undefined;
+  readonly contentType: string | undefined;
+  readonly tags: TextMap;
+  readonly metadata: TextMap;
+  readonly recursive: boolean;
+  readonly exclude: readonly string[];
+  readonly dryRun: boolean;
+  readonly failFast: boolean;
+}
+
+export const upload = defineCommand<UploadFlags, UploadInput>({
+  name: "upload",
+  aliases: ["put"],
+  summary: "Store documents and record them in the catalog",
+  examples: [
+    ["One file", "upload ./invoice.pdf"],
+    ["The artifacts of a build", "upload dist/*.tgz --tag build=42"],
+    ["Everything below a directory but maps", "upload -r dist --exclude '*.map'"],
+    ["What a command prints", "upload - --name dump.sql < dump.sql"],
+  ],
+  configure(command) {
+    command
+      .argument("[paths...]", "files, directories with -r, or - for standard input")
+      .option("--name <name>", "name of the document; needed for -")
+      .option("--content-type <type>", "instead of the detected one")
+      .option("--tag <key=value>", "to find it by; part of what makes it the same document (repeatable)", collect)
+      .option("--meta <key=value>", "to keep with it (repeatable)", collect)
+      .option("-r, --recursive", "upload the files below directories; hidden files and links are skipped")
+      .option("--exclude <glob>", "leave out names or, with a slash, paths (repeatable)", collect)
+      .option("--files-from <file>", "read paths from a file, one a line; - is standard input")
+      .option("--on-duplicate <reuse|store>", "what to do with the same name, bytes and tags (default: reuse)")
+      .option("--dry-run", "say what would be uploaded, send nothing")
+      .option("--fail-fast", "start no other file after one failed")
+      .option("--part-size <size>", "of multipart uploads, for example 16MiB (default: from the file's size)")
+      .option("--concurrency <files>", "files in flight (default: 4)");
+  },
+  parse(paths, flags) {
+    const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
+    if (paths.length === 0 && flags.filesFrom === undefined) {
+      throw usage("Nothing to upload was named.", "Name files: docproc upload ./file.pdf");
+    }
+    const stdins = [...paths, flags.filesFrom].filter((path) => path === "-").length;
+    if (stdins > 1) throw usage("Standard input can be read once only.", "Use - for one thing.");
+    if (paths.includes("-") && flags.name === undefined) {
+      throw usage("A document from standard input needs a name.", "Add --name NAME.");
+    }
+    if (flags.name !== undefined && (paths.length !== 1 || flags.filesFrom !== undefined || flags.recursive)) {
+      throw usage("--name is for one document.", "Upload the others with a command of their own.");
+    }
+    return {
+      paths,
+      filesFrom: flags.filesFrom,
+      name: flags.name === undefined ? undefined : documentName(flags.name),
+      contentType: flags.contentType,
+      tags: documentTags(flags.tag ?? []),
+      metadata: documentMetadata(flags.meta ?? []),
+      recursive: flags.recursive ?? false,
+      exclude: flags.exclude ?? [],
+      dryRun: flags.dryRun ?? false,
+      failFast: flags.failFast ?? false,
+    };
+  },
+  async run(context, input) {
+    const { reporter, signal, host } = context;
+    const started = host.now();
+    const { concurrency, onDuplicate } = (await context.config()).settings;
+    const { inputs, skipped } = await findAllInputs(context, input);
+    const leftOut = describeSkipped(skipped);
+    if (leftOut !== "") reporter.note(`Left out: ${leftOut}.`);
+    reporter.progress.expect(inputs.length, totalSize(inputs));
+    const service = await context.documents();
+    const batch = await uploadAll(inputs, {
+      concurrency,
+      failFast: input.failFast,
+      signal,
+      upload: async (one) => await uploadOne(context, service, one, input, onDuplicate),
+      onDocument: async (document) =>
+        await reporter.item({ value: document, id: document.id, line: (painter) => line(document, painter) }),
+      // The only failure of a command is its error; it is not said twice.
+      onFailure: ({ path, error }) => inputs.length > 1 && reporter.problem(path, error),
+    });
+    return {
+      envelope: batchEnvelope(batch, skipped, host.now() - started),
+      text: () => "",
+      failure: batchFailure(batch, signal),
+    };
+  },
+});
+
+async function findAllInputs(context: Context, input: UploadInput) {
+  const { cwd, stdin } = context.host;
+  const listed = input.filesFrom === undefined ? [] : await readPathList(input.filesFrom, cwd, stdin);
+  const found = await findInputs([...input.paths, ...listed], {
+    cwd,
+    stdin,
+    recursive: input.recursive,
+    exclude: input.exclude,
+    withSizes: context.reporter.progress.drawn,
+    signal: context.signal,
+  });
+  if (found.inputs.length > 0) return found;
+  // A build that made nothing should not look like one that worked.
+  throw new DocprocError("NOT_FOUND", "There are no files to upload.", {
+    hint: `Left out: ${describeSkipped(found.skipped) || "nothing"}.`,
+  });
+}
+
+async function uploadOne(
+  { reporter, signal }: Context,
+  service: DocumentService,
+  one: Input,
+  input: UploadInput,
+  onDuplicate: "reuse" | "store",
+): Promise<UploadedDocument> {
+  const source = await one.open();
+  const progress = reporter.progress.start(one.label, source.size);
+  try {
+    const name = input.name ?? documentName(source.name);
+    return await service.upload(source, {
+      name,
+      contentType: async (head) => {
+        if (input.contentType !== undefined) return input.contentType;
+        const { detectContentType } = await import("../content-type.ts");
+        return await detectContentType(name, head);
+      },
+      tags: input.tags,
+      metadata: input.metadata,
+      onDuplicate,
+      dryRun: input.dryRun,
+      signal,
+      onProgress: progress.advance,
+    });
+  } finally {
+    progress.done();
+    await source.close();
+  }
+}
+
+function line({ action, id, size, name }: UploadedDocument, painter: Painter): string {
+  const mark = action === "uploaded" ? painter.good(action.padEnd(9)) : painter.faint(action.padEnd(9));
+  return `${mark} ${id ?? "-"}  ${painter.text(name ?? "")}  ${painter.faint(painter.size(size))}`;
+}

@@ -1,0 +1,119 @@
+/**
+ * Finds and reads config files. They are JSON or YAML and are never run: a config file comes with the
+ * directory somebody checked out.
+ */
+import { stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { PublicExplorer } from "cosmiconfig";
+import { DocprocError, isSystemError } from "./errors.ts";
+
+export interface ConfigFile {
+  readonly path: string;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+/** The nearest project file, searched upwards from the working directory. */
+export async function findProjectFile(cwd: string, home: string): Promise<ConfigFile | undefined> {
+  const places = [".docprocrc.json", ".docprocrc.yaml", ".docprocrc.yml", ".docprocrc"];
+  for (const directory of await searchPath(cwd, home)) {
+    const found = await searchDirectory(directory, places);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/**
+ * From the working directory up to the repository's root, or to the home directory where that is above it.
+ * Outside both only the working directory counts: anybody may put a file into `/tmp`.
+ */
+async function searchPath(cwd: string, home: string): Promise<string[]> {
+  const path: string[] = [];
+  for (let directory = cwd; ; directory = dirname(directory)) {
+    path.push(directory);
+    if (directory === home || (await exists(join(directory, ".git")))) return path;
+    if (directory === dirname(directory)) return [cwd];
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The user's own file, in the directory where the platform keeps a program's config. */
+export async function findUserFile(directory: string): Promise<ConfigFile | undefined> {
+  return await searchDirectory(directory, ["config.json", "config.yaml", "config.yml"]);
+}
+
+async function searchDirectory(directory: string, places: string[]): Promise<ConfigFile | undefined> {
+  // cosmiconfig is worth its loading time only where there is something to read.
+  const present = await Promise.all(places.map(async (place) => await exists(join(directory, place))));
+  if (!present.includes(true)) return undefined;
+  const found = await explorer(places).then((files) => attempt(directory, () => files.search(directory)));
+  return found && !found.isEmpty ? configFile(found.filepath, found.config) : undefined;
+}
+
+/** A file that was named by the user. */
+export async function readConfigFile(path: string): Promise<ConfigFile> {
+  const found = await explorer([]).then((files) => attempt(path, () => files.load(path)));
+  return configFile(path, found?.config ?? {});
+}
+
+async function attempt<T>(path: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof DocprocError) throw error;
+    const where = (error as { filepath?: string }).filepath ?? path;
+    const why = isSystemError(error) ? error.code : (error as Error).message.replace(/\s+/g, " ");
+    throw unreadable(where, why, error);
+  }
+}
+
+function unreadable(path: string, why: string, cause?: unknown): DocprocError {
+  return new DocprocError("INVALID_CONFIG", `The config file ${path} cannot be read: ${why}.`, { cause });
+}
+
+function configFile(path: string, values: unknown): ConfigFile {
+  if (typeof values === "object" && values !== null && !Array.isArray(values)) {
+    return { path, values: values as ConfigFile["values"] };
+  }
+  throw new DocprocError("INVALID_CONFIG", `The config file ${path} does not hold settings.`, {
+    hint: 'It should look like {"bucket": "my-documents"}.',
+  });
+}
+
+/**
+ * cosmiconfig's `Explorer` and not its main function: that one first looks for `.config/config.js` and the like
+ * in the working directory, for options of its own, and runs what it finds there. Only data is loaded here.
+ */
+async function explorer(searchPlaces: string[]): Promise<PublicExplorer> {
+  const [explorers, loaders] = await Promise.all([
+    import("cosmiconfig/dist/Explorer.js"),
+    import("cosmiconfig/dist/loaders.js"),
+  ]);
+  const { loadJson, loadYaml } = loaders.default;
+  // Marked internal, so without declarations; the lock file pins the version and test/config.test.ts covers it.
+  const { Explorer } = explorers.default as unknown as { Explorer: new (options: object) => PublicExplorer };
+  const dataOnly = (load: typeof loadJson) => (path: string, content: string) => {
+    const values = load(path, content);
+    // cosmiconfig would go and read other files for it.
+    if (values && Object.hasOwn(values, "$import")) throw unreadable(path, "$import is not supported");
+    return values;
+  };
+  const [json, yaml] = [dataOnly(loadJson), dataOnly(loadYaml)];
+  return new Explorer({
+    moduleName: "docproc",
+    searchPlaces,
+    searchStrategy: "none",
+    loaders: { ".json": json, ".yaml": yaml, ".yml": yaml, noExt: yaml },
+    ignoreEmptySearchPlaces: true,
+    cache: false,
+    transform: (result: unknown) => result,
+    metaConfigFilePath: null,
+    mergeImportArrays: true,
+    mergeSearchPlaces: true,
+  });
+}

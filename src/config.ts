@@ -1,0 +1,277 @@
+/**
+ * Where every setting comes from: flags, environment, project file, user file, AWS's own variables, defaults.
+ *
+ * The first that has a value wins, and the value keeps its origin for `docproc config`.
+ */
+import { dirname, join, resolve } from "node:path";
+import bytes from "bytes-iec";
+import { closest, distance } from "fastest-levenshtein";
+import { type ConfigFile, findProjectFile, findUserFile, readConfigFile } from "./config-files.ts";
+import { DocprocError } from "./errors.ts";
+import { metadataDrivers } from "./metadata/registry.ts";
+import type { Settings } from "./settings.ts";
+import { storageDrivers } from "./storage/registry.ts";
+
+export interface Config {
+  readonly settings: Settings;
+  /** Every setting with its value and origin, in the order of {@link settingNames}. */
+  readonly origins: readonly SettingOrigin[];
+  /** The project file in force. */
+  readonly projectFile: ConfigFile | undefined;
+}
+
+export interface SettingOrigin {
+  readonly name: SettingName;
+  readonly value: string | number | null;
+  /** For example `--bucket`, `DOCPROC_BUCKET`, the path of a file, `default`. */
+  readonly origin: string;
+}
+
+export interface ConfigInput {
+  /** What was given on the command line, by setting name. */
+  readonly flags: Readonly<Partial<Record<SettingName, string>>>;
+  /** `--config`: read this file in place of the project file. */
+  readonly file: string | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly home: string;
+  /** Where the platform keeps a program's data and config; absolute. */
+  readonly paths: { readonly data: string; readonly config: string };
+}
+
+/** How a value is checked. A setting is a flag, a `DOCPROC_*` variable and a key of a config file under one name. */
+const parsers = {
+  storage: oneOf(Object.keys(storageDrivers)),
+  metadata: oneOf(Object.keys(metadataDrivers)),
+  directory: text,
+  bucket: text,
+  prefix: prefix,
+  table: text,
+  region: text,
+  profile: text,
+  endpointUrl: endpointUrl,
+  partSize: partSize,
+  concurrency: concurrency,
+  onDuplicate: oneOf(["reuse", "store"]),
+} as const satisfies Record<string, Parser>;
+
+export type SettingName = keyof typeof parsers;
+export const settingNames = Object.keys(parsers) as SettingName[];
+
+type Parser = (value: unknown) => string | number;
+
+/** Files in flight. Enough to hide the latency of a few requests each; more is for fast, distant networks. */
+const defaultConcurrency = 4;
+
+/** The AWS variables that stand in for a setting of ours. The SDK for JavaScript ignores AWS_DEFAULT_REGION. */
+const awsVariables: Partial<Record<SettingName, readonly string[]>> = {
+  region: ["AWS_REGION", "AWS_DEFAULT_REGION"],
+  profile: ["AWS_PROFILE"],
+};
+
+/** Values of one origin. */
+interface Layer {
+  readonly values: Partial<Record<SettingName, string | number>>;
+  readonly originOf: (name: SettingName) => string;
+}
+
+/**
+ * Reads and checks the whole configuration.
+ * @throws INVALID_CONFIG for an unknown key, a value that is not allowed, or a file that cannot be read
+ */
+export async function loadConfig(input: ConfigInput): Promise<Config> {
+  const named = input.file ?? input.env["DOCPROC_CONFIG"];
+  const projectFile = named
+    ? await readConfigFile(resolve(input.cwd, named))
+    : await findProjectFile(input.cwd, input.home);
+  const userFile = await findUserFile(input.paths.config);
+  const layers = [
+    flagLayer(input),
+    environmentLayer(input),
+    ...(projectFile ? [fileLayer(projectFile)] : []),
+    ...(userFile ? [fileLayer(userFile)] : []),
+    awsLayer(input.env),
+  ];
+  return { ...resolveSettings(layers, input), projectFile };
+}
+
+/** `endpointUrl` -> `--endpoint-url` */
+export function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** `endpointUrl` -> `DOCPROC_ENDPOINT_URL` */
+export function variableOf(name: string): string {
+  return `DOCPROC_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+function flagLayer({ flags, cwd }: ConfigInput): Layer {
+  return parseLayer(flags, flagOf, cwd);
+}
+
+function environmentLayer({ env, cwd }: ConfigInput): Layer {
+  const given: Record<string, unknown> = {};
+  for (const name of settingNames) {
+    // An empty variable is an unset one, as CI systems pass variables that have no value.
+    if (env[variableOf(name)]) given[name] = env[variableOf(name)];
+  }
+  return parseLayer(given, variableOf, cwd);
+}
+
+function fileLayer({ path, values }: ConfigFile): Layer {
+  for (const key of Object.keys(values)) {
+    if (!Object.hasOwn(parsers, key)) throw unknownKey(path, key);
+  }
+  return parseLayer(values, () => path, dirname(path));
+}
+
+function awsLayer(env: ConfigInput["env"]): Layer {
+  const values: Layer["values"] = {};
+  const origins = new Map<SettingName, string>();
+  for (const [name, variables] of Object.entries(awsVariables) as [SettingName, string[]][]) {
+    const variable = variables.find((candidate) => env[candidate]);
+    if (variable === undefined) continue;
+    values[name] = text(env[variable]);
+    origins.set(name, variable);
+  }
+  return { values, originOf: (name) => origins.get(name) ?? "" };
+}
+
+function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: string) => string, base: string): Layer {
+  const values: Layer["values"] = {};
+  for (const [name, value] of Object.entries(given) as [SettingName, unknown][]) {
+    if (value === undefined || value === null) continue;
+    try {
+      values[name] = parsers[name](value);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new DocprocError("INVALID_CONFIG", `${name} (${originOf(name)}) is ${JSON.stringify(value)}: ${why}.`);
+    }
+  }
+  if (values.directory !== undefined) values.directory = resolve(base, String(values.directory));
+  return { values, originOf };
+}
+
+function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Config, "projectFile"> {
+  const origins = new Map<SettingName, SettingOrigin>();
+  const put = (name: SettingName, value: string | number | null, origin: string) =>
+    origins.set(name, { name, value, origin });
+
+  for (const name of settingNames) {
+    const layer = layers.find(({ values }) => values[name] !== undefined);
+    put(name, layer?.values[name] ?? null, layer ? layer.originOf(name) : "default");
+  }
+  for (const { name, value, origin } of chooseServices(layers)) put(name, value, origin);
+
+  const value = (name: SettingName) => origins.get(name)?.value ?? undefined;
+  const textOf = (name: SettingName) => value(name)?.toString();
+  if (value("directory") === undefined) {
+    // A catalog of its own for each bucket: a document of one bucket is not a document of another.
+    const apart = textOf("storage") === "s3" && textOf("metadata") === "local" ? (textOf("bucket") ?? "") : "";
+    put("directory", apart === "" ? input.paths.data : join(input.paths.data, "buckets", apart), "default");
+  }
+  if (value("prefix") === undefined) put("prefix", "", "default");
+  if (value("concurrency") === undefined) put("concurrency", defaultConcurrency, "default");
+  if (value("onDuplicate") === undefined) put("onDuplicate", "reuse", "default");
+
+  const settings: Settings = {
+    storage: textOf("storage") ?? "local",
+    metadata: textOf("metadata") ?? "local",
+    directory: textOf("directory") ?? input.paths.data,
+    bucket: textOf("bucket"),
+    prefix: textOf("prefix") ?? "",
+    table: textOf("table"),
+    region: textOf("region"),
+    profile: textOf("profile"),
+    endpointUrl: textOf("endpointUrl"),
+    partSize: value("partSize") as number | undefined,
+    concurrency: value("concurrency") as number,
+    onDuplicate: value("onDuplicate") as Settings["onDuplicate"],
+    customEndpoint: textOf("endpointUrl") ?? awsEndpoint(input.env),
+  };
+  return { settings, origins: settingNames.map((name) => origins.get(name) as SettingOrigin) };
+}
+
+/** https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html */
+function awsEndpoint(env: ConfigInput["env"]): string | undefined {
+  if (env["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] === "true") return undefined;
+  return env["AWS_ENDPOINT_URL_S3"] || env["AWS_ENDPOINT_URL"] || undefined;
+}
+
+/**
+ * `--bucket B` alone means S3 and DynamoDB with a table B; `--directory D` alone means the embedded library.
+ * The highest origin that says anything about a choice decides it: a flag is never outvoted by a file.
+ */
+function chooseServices(layers: readonly Layer[]): SettingOrigin[] {
+  const choose = (
+    name: SettingName,
+    fallback: string | null,
+    implied: Partial<Record<SettingName, string | "same">>,
+  ) => {
+    for (const { values, originOf } of layers) {
+      const own = values[name];
+      if (own !== undefined) return { name, value: own, origin: originOf(name) };
+      for (const [by, value] of Object.entries(implied) as [SettingName, string][]) {
+        const cause = values[by];
+        if (cause !== undefined) return { name, value: value === "same" ? cause : value, origin: originOf(by) };
+      }
+    }
+    return { name, value: fallback, origin: "default" };
+  };
+  const storage = choose("storage", "local", { bucket: "s3", directory: "local" });
+  const metadata = choose("metadata", "local", { table: "dynamodb", bucket: "dynamodb", directory: "local" });
+  const table = metadata.value === "dynamodb" ? [choose("table", null, { bucket: "same" })] : [];
+  return [storage, metadata, ...table];
+}
+
+function oneOf(names: readonly string[]): Parser {
+  return (value) => {
+    if (typeof value === "string" && names.includes(value)) return value;
+    throw new Error(`it can be ${names.join(" or ")}`);
+  };
+}
+
+function text(value: unknown): string {
+  if (typeof value === "string" && value !== "") return value;
+  throw new Error("it must be text");
+}
+
+/** Keys are `<prefix><rest>`, so a prefix that is a folder ends in a slash. */
+function prefix(value: unknown): string {
+  if (value === "") return "";
+  const folder = text(value).replace(/\/*$/, "/");
+  if (!/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\/$/.test(folder) || /(^|\/)\.{1,2}\//.test(folder)) {
+    throw new Error("it may hold letters, digits, dots, hyphens, underscores and single slashes");
+  }
+  if (folder.length > 512) throw new Error("it may have at most 512 characters");
+  return folder;
+}
+
+function endpointUrl(value: unknown): string {
+  const url = URL.canParse(text(value)) ? new URL(text(value)) : undefined;
+  if (url?.protocol !== "http:" && url?.protocol !== "https:") throw new Error("it must be an http:// or https:// URL");
+  if (url.username !== "" || url.password !== "") throw new Error("it may not hold a user name or password");
+  return text(value);
+}
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
+function partSize(value: unknown): number {
+  const size = typeof value === "number" ? value : bytes.parse(text(value));
+  if (size === null || !Number.isInteger(size)) throw new Error("it must be a size like 16MiB");
+  if (size < 5 * 1024 ** 2 || size > 5 * 1024 ** 3) throw new Error("a part has 5MiB to 5GiB");
+  return size;
+}
+
+function concurrency(value: unknown): number {
+  const files = Number(value);
+  if (Number.isInteger(files) && files >= 1 && files <= 256) return files;
+  throw new Error("it must be a whole number from 1 to 256");
+}
+
+function unknownKey(path: string, key: string): DocprocError {
+  const near = closest(key, settingNames);
+  const alike = distance(key.toLowerCase(), near.toLowerCase()) <= Math.max(2, near.length / 3);
+  return new DocprocError("INVALID_CONFIG", `The config file ${path} has the unknown key ${JSON.stringify(key)}.`, {
+    hint: alike ? `Did you mean ${near}?` : `Known keys: ${settingNames.join(", ")}.`,
+  });
+}

@@ -1,0 +1,88 @@
+/** What a command is given: the outside world, the configuration, the services. Nothing opens until asked. */
+import type { Readable } from "node:stream";
+import { type Config, type ConfigInput, loadConfig } from "./config.ts";
+import { DocumentService } from "./documents.ts";
+import { type MetadataName, metadataDrivers } from "./metadata/registry.ts";
+import type { MetadataDriver, MetadataService } from "./metadata/service.ts";
+import type { OutputStream, Reporter } from "./output/reporter.ts";
+import { type StorageName, storageDrivers } from "./storage/registry.ts";
+import type { StorageDriver, StorageService } from "./storage/service.ts";
+
+/** Everything of the process that the program may know. bin/docproc.ts makes the real one, tests make others. */
+export interface Host {
+  /** Arguments, without the program. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly home: string;
+  /** Absolute; where the platform keeps data and config of this program. */
+  readonly paths: { readonly data: string; readonly config: string };
+  readonly stdin: () => Readable & { readonly isTTY?: boolean };
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Fires on the first SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+  readonly version: string;
+}
+
+export interface Context {
+  readonly host: Host;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+  config(): Promise<Config>;
+  /** The drivers that the configuration chose. */
+  drivers(): Promise<{ storage: StorageDriver; metadata: MetadataDriver }>;
+  documents(): Promise<DocumentService>;
+  /** Closes what was opened. */
+  close(): Promise<void>;
+}
+
+export type ConfigFlags = Pick<ConfigInput, "flags" | "file">;
+
+/** Bytes; a document up to this size is read into memory whole, so that its hash is known before it is sent. */
+const inMemoryLimit = 8 * 1024 * 1024;
+
+export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags): Context {
+  const { env, cwd, home, paths, signal } = host;
+  const config = once(() => loadConfig({ ...flags, env, cwd, home, paths }));
+  const drivers = once(async () => {
+    const { settings } = await config();
+    return {
+      storage: storageDrivers[settings.storage as StorageName],
+      metadata: metadataDrivers[settings.metadata as MetadataName],
+    };
+  });
+  const opened: (StorageService | MetadataService)[] = [];
+  const open = <S extends StorageService | MetadataService>(opening: () => Promise<S>) =>
+    once(async () => {
+      const service = await opening();
+      opened.push(service);
+      return service;
+    });
+  const storage = open(async () => (await drivers()).storage.open((await config()).settings));
+  const metadata = open(async () => (await drivers()).metadata.open((await config()).settings));
+  return {
+    host,
+    reporter,
+    signal,
+    config,
+    drivers,
+    documents: once(async () => {
+      const { prefix } = (await config()).settings;
+      return new DocumentService({ storage, metadata, prefix, inMemoryLimit });
+    }),
+    async close() {
+      await Promise.all(opened.map((service) => service.close()));
+    },
+  };
+}
+
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}

@@ -1,0 +1,203 @@
+/**
+ * The record of a document: its fields, its id, where its bytes go, and what may be written into it.
+ *
+ * The JSON form is `docproc.record/1`, a contract with scripts: fields are never omitted and never
+ * change meaning; new ones may be added at the end.
+ */
+import { createHash } from "node:crypto";
+import { v7, validate, version } from "uuid";
+import { DocprocError } from "./errors.ts";
+
+/** A map of text to text that users write. Its keys may be anything, `__proto__` included. */
+export type TextMap = Readonly<Record<string, string>>;
+
+export interface DocumentRecord {
+  /** UUIDv7, lower case: ids sort by time. */
+  readonly id: string;
+  /** Base name in Unicode NFC. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly contentType: string;
+  /** SHA-256 of the whole document, 64 lower-case hex digits. */
+  readonly sha256: string;
+  /** RFC 3339 in UTC with milliseconds; the id's own time stamp. */
+  readonly uploadedAt: string;
+  /** `s3://bucket/key` or `file:///…`. */
+  readonly uri: string;
+  readonly tags: TextMap;
+  readonly metadata: TextMap;
+  readonly source: DocumentSource;
+  readonly provenance: Provenance | null;
+}
+
+export interface DocumentSource {
+  readonly kind: "file" | "stdin";
+  /** As it was given on the command line; null for stdin. */
+  readonly path: string | null;
+  /** The file's own modification time, RFC 3339 in UTC; null for stdin. */
+  readonly modifiedAt: string | null;
+}
+
+/** Where a document was made. */
+export interface Provenance {
+  readonly git: TextMap | null;
+  readonly ci: TextMap | null;
+}
+
+/** A new id. Ids made by one process within one millisecond still sort in the order they were made. */
+export function newDocumentId(): string {
+  return v7();
+}
+
+/** True for a UUIDv7 in the form that docproc writes. */
+export function isDocumentId(text: string): boolean {
+  return validate(text) && version(text) === 7 && text === text.toLowerCase();
+}
+
+/** Milliseconds since the epoch in the first 48 bits of a UUIDv7 (RFC 9562, section 5.7). */
+export function timeOfId(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
+/** The smallest string that every id made at or after `time` (milliseconds) sorts at or after. */
+export function firstIdAt(time: number): string {
+  const hex = Math.max(0, Math.min(time, 2 ** 48 - 1))
+    .toString(16)
+    .padStart(12, "0");
+  return `${hex.slice(0, 8)}-${hex.slice(8)}`;
+}
+
+/** The RFC 3339 form of {@link timeOfId}. */
+export function uploadTimeOfId(id: string): string {
+  return new Date(timeOfId(id)).toISOString();
+}
+
+/**
+ * Where the bytes of a document are stored: `<prefix><last two hex digits of id>/<id>/<ascii-safe name>`.
+ *
+ * The id makes it unique, so it is written once and never overwritten. The two digits are random
+ * (the head of a UUIDv7 is a clock), which spreads S3 partitions and local directories.
+ * User text reaches the key only through an allow-list, at most 100 characters of it.
+ */
+export function storageKey(prefix: string, id: string, name: string): string {
+  const dot = name.lastIndexOf(".");
+  const extension = dot > 0 ? asciiSafe(name.slice(dot)).slice(0, 20) : "";
+  const stem = asciiSafe(dot > 0 ? name.slice(0, dot) : name).slice(0, 100 - extension.length);
+  return `${prefix}${id.slice(-2)}/${id}/${(stem || "document") + extension}`;
+}
+
+/** Characters that S3 calls safe and that no file system forbids. No leading dot, so no `..` and nothing hidden. */
+function asciiSafe(text: string): string {
+  const leadingDot = text.startsWith(".") ? "." : "";
+  const body = text
+    .normalize("NFKD")
+    .replace(/\p{Mark}+/gu, "")
+    .replace(/[^A-Za-z0-9._-]+/g, "_")
+    .replace(/\.{2,}/g, ".")
+    .replace(/^[._-]+|[._-]+$/g, "");
+  return body === "" ? "" : leadingDot + body;
+}
+
+/**
+ * What makes two uploads the same document, beside the name: same bytes, same tags.
+ * @returns 64 hex digits
+ */
+export function identityOf(document: Pick<DocumentRecord, "sha256" | "tags">): string {
+  return createHash("sha256")
+    .update(`${document.sha256}\n${canonicalJson(document.tags)}`)
+    .digest("hex");
+}
+
+/** JSON with the keys in UTF-8 byte order, so that equal maps have equal text. */
+export function canonicalJson(map: TextMap): string {
+  const entries = Object.entries(map).sort(([a], [b]) => compareBytes(a, b));
+  return `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(",")}}`;
+}
+
+/** UTF-8 byte order, the order of both catalogs (JavaScript compares UTF-16 units). */
+export function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** Bytes. Fits the file names of every common file system after NFC, and a DynamoDB key with room to spare. */
+const maxNameBytes = 512;
+
+/**
+ * The name under which a document is kept: the given text in NFC.
+ * @throws USAGE when it is empty, too long, holds a path separator or NUL, or is not valid Unicode
+ */
+export function documentName(text: string): string {
+  const reject = (why: string) =>
+    new DocprocError("USAGE", `The name ${JSON.stringify(text)} ${why}.`, { hint: "Give another one with --name." });
+  if (text === "" || text === "." || text === "..") throw reject("is not a file name");
+  if (!text.isWellFormed()) throw reject("is not valid Unicode");
+  if (/[/\0]/.test(text)) throw reject("may not hold a slash or NUL");
+  const name = text.normalize("NFC");
+  if (Buffer.byteLength(name) > maxNameBytes) throw reject(`is longer than ${maxNameBytes} bytes`);
+  return name;
+}
+
+const maxTags = 40;
+const maxTagKeyLength = 128;
+const maxTagValueLength = 256;
+/** Bytes of the JSON text. A DynamoDB item holds 400 KB in all. */
+const maxMetadataBytes = 16 * 1024;
+
+/**
+ * Checks `key=value` pairs as tags.
+ * @throws USAGE for over 40 of them, a key over 128 or a value over 256 characters
+ */
+export function documentTags(pairs: readonly string[]): TextMap {
+  const tags = textMap("--tag", pairs);
+  const entries = Object.entries(tags);
+  if (entries.length > maxTags) {
+    throw new DocprocError("USAGE", `${entries.length} tags were given; a document has at most ${maxTags}.`, {
+      hint: "Put what nobody searches for into --meta.",
+    });
+  }
+  for (const [key, value] of entries) {
+    if (key.length > maxTagKeyLength || value.length > maxTagValueLength) {
+      throw new DocprocError("USAGE", `The tag ${JSON.stringify(key.slice(0, maxTagKeyLength))} is too long.`, {
+        hint: `A key has at most ${maxTagKeyLength} characters and a value ${maxTagValueLength}; --meta takes more.`,
+      });
+    }
+  }
+  return tags;
+}
+
+/**
+ * Checks `key=value` pairs as metadata.
+ * @throws USAGE for more than 16 KiB of JSON text
+ */
+export function documentMetadata(pairs: readonly string[]): TextMap {
+  const metadata = textMap("--meta", pairs);
+  const bytes = Buffer.byteLength(canonicalJson(metadata));
+  if (bytes > maxMetadataBytes) {
+    throw new DocprocError("USAGE", `The metadata is ${bytes} bytes; at most ${maxMetadataBytes} are kept.`, {
+      hint: "Upload it as a document of its own.",
+    });
+  }
+  return metadata;
+}
+
+function textMap(flag: string, pairs: readonly string[]): TextMap {
+  // Without a prototype `__proto__` is a key like any other.
+  const map: Record<string, string> = Object.create(null);
+  for (const pair of pairs) {
+    const equals = pair.indexOf("=");
+    if (equals < 1 || !pair.isWellFormed()) {
+      throw new DocprocError("USAGE", `${flag} ${JSON.stringify(pair)} is not of the form key=value.`, {
+        hint: `For example: ${flag} build=42`,
+      });
+    }
+    const key = pair.slice(0, equals);
+    if (key in map) {
+      throw new DocprocError("USAGE", `${flag} ${JSON.stringify(key)} is given twice.`, {
+        hint: "Give each key once.",
+      });
+    }
+    map[key] = pair.slice(equals + 1);
+  }
+  return map;
+}

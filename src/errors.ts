@@ -1,0 +1,129 @@
+/**
+ * Everything that can go wrong, as one class with a closed list of codes.
+ *
+ * Codes and exit statuses are a contract with scripts (README, "Exit codes"): add, never change.
+ */
+
+/** What the caller can do about a failure, not where it happened. */
+export const exitStatuses = {
+  INTERNAL: 1,
+  USAGE: 2,
+  INVALID_CONFIG: 2,
+  NOT_FOUND: 3,
+  ACCESS_DENIED: 4,
+  CONFLICT: 5,
+  INTEGRITY: 6,
+  PARTIAL: 7,
+  UNAVAILABLE: 8,
+  NOT_INITIALISED: 9,
+  CANCELLED: 130,
+} as const;
+
+export type ErrorCode = keyof typeof exitStatuses;
+
+export interface ErrorDetails {
+  /** The next step for the person who reads it. */
+  hint?: string | undefined;
+  /** The service's own id of the failed request, for a support case. */
+  requestId?: string | undefined;
+  /** What was thrown underneath; shown only with `-v`. */
+  cause?: unknown;
+}
+
+/** The only error that leaves a service, a command or the program. */
+export class DocprocError extends Error {
+  override readonly name = "DocprocError";
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly requestId: string | undefined;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, { cause: details.cause });
+    this.code = code;
+    this.hint = details.hint;
+    this.requestId = details.requestId;
+  }
+
+  /** True when running the same command again may succeed without changing anything. */
+  get retryable(): boolean {
+    return this.code === "UNAVAILABLE" || this.code === "CANCELLED";
+  }
+
+  /** The wire form, `docproc.error/1`. */
+  toJSON() {
+    return {
+      schema: "docproc.error/1",
+      code: this.code,
+      message: this.message,
+      hint: this.hint ?? null,
+      retryable: this.retryable,
+      requestId: this.requestId ?? null,
+    } as const;
+  }
+}
+
+/** Gives any thrown value the one shape. What nobody classified is a bug of ours: `INTERNAL`. */
+export function toDocprocError(error: unknown): DocprocError {
+  if (error instanceof DocprocError) return error;
+  if (isSystemError(error)) return fromSystemError(error, error.path);
+  if (error instanceof Error && error.name === "AbortError") return cancelled();
+  const message = error instanceof Error ? error.message : String(error);
+  return new DocprocError("INTERNAL", `Unexpected failure: ${message}`, {
+    hint: "This is a bug in docproc. Run the command again with -v and report what it prints.",
+    cause: error,
+  });
+}
+
+/** Throws `CANCELLED` once the signal has fired. */
+export function throwIfCancelled(signal: AbortSignal): void {
+  if (signal.aborted) throw cancelled(signal);
+}
+
+/** The reason a signal carries, or a plain `CANCELLED`. */
+export function cancelled(signal?: AbortSignal): DocprocError {
+  return signal?.reason instanceof DocprocError
+    ? signal.reason
+    : new DocprocError("CANCELLED", "Cancelled before it was done.", { hint: "Run the same command again." });
+}
+
+type SystemError = Error & { code: string; path?: string; syscall: string };
+
+/** Node's errors of the operating system carry `code` and `syscall`. */
+export function isSystemError(error: unknown): error is SystemError {
+  return error instanceof Error && "syscall" in error && "code" in error && typeof error.code === "string";
+}
+
+/**
+ * Classifies an error of the file system by its errno.
+ * @param path what the user would recognise, put into the sentence as it is
+ */
+export function fromSystemError(error: unknown, path = "The file"): DocprocError {
+  if (error instanceof DocprocError) return error;
+  if (!isSystemError(error)) return toDocprocError(error);
+  const [code, sentence, hint] = systemErrors[error.code] ?? [
+    "UNAVAILABLE",
+    `could not be used (${error.code} in ${error.syscall})`,
+    "Check the disk and run the command again.",
+  ];
+  return new DocprocError(code, `${path} ${sentence}.`, { hint, cause: error });
+}
+
+const systemErrors: Record<string, [ErrorCode, string, string]> = {
+  ENOENT: ["NOT_FOUND", "does not exist", "Check the spelling of the path."],
+  ENOTDIR: ["NOT_FOUND", "does not exist (a part of the path is not a directory)", "Check the spelling of the path."],
+  ELOOP: ["NOT_FOUND", "is a symbolic link that leads back to itself", "Name the file that is meant."],
+  EACCES: ["ACCESS_DENIED", "may not be accessed by this user", "Check the permissions with ls -l."],
+  EPERM: ["ACCESS_DENIED", "may not be changed by this user", "Check the permissions with ls -l."],
+  EROFS: ["ACCESS_DENIED", "is on a read-only file system", "Choose another place with --directory."],
+  EISDIR: ["USAGE", "is a directory", "Add -r to upload what is in it."],
+  EEXIST: ["CONFLICT", "exists already", "Nothing was overwritten."],
+  ENAMETOOLONG: ["USAGE", "has a name that is too long for this file system", "Give a shorter path."],
+  ENOSPC: ["UNAVAILABLE", "could not be written: the disk is full", "Free some space and run the command again."],
+  EDQUOT: ["UNAVAILABLE", "could not be written: the disk quota is used up", "Free some space and run it again."],
+  EMFILE: ["UNAVAILABLE", "could not be opened: too many files are open", "Lower --concurrency or raise ulimit -n."],
+  EIO: [
+    "UNAVAILABLE",
+    "could not be read or written: the disk reported an error",
+    "Check the disk, then run it again.",
+  ],
+};

@@ -1,0 +1,143 @@
+/** Makes the table: on demand, protected against deletion, nothing to pay while it is not used. */
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  CreateTableCommand,
+  DescribeTableCommand,
+  DynamoDBClient,
+  ResourceInUseException,
+  ResourceNotFoundException,
+  type TableDescription,
+  UpdateTableCommand,
+} from "@aws-sdk/client-dynamodb";
+import { errorNameOf, fromAwsError } from "../aws.ts";
+import { DocprocError } from "../errors.ts";
+import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+
+export { DynamoDBClient };
+
+/** Milliseconds. A table takes a few seconds; the SDK's waiter would look again after 20 s only. */
+const pollInterval = 500;
+const pollDeadline = 180_000;
+
+const keySchema = [
+  { AttributeName: "pk", KeyType: "HASH" },
+  { AttributeName: "sk", KeyType: "RANGE" },
+] as const;
+
+export async function* provisionTable(
+  client: DynamoDBClient,
+  table: string,
+  settings: Settings,
+  options: ProvisionOptions,
+): AsyncIterable<ProvisionedResource> {
+  const provisioning = new TableProvisioning(client, table, settings, options);
+  const made = await provisioning.table();
+  yield { kind: "table", name: table, action: made };
+  yield { kind: "deletion-protection", name: table, action: await provisioning.deletionProtection(made) };
+}
+
+class TableProvisioning {
+  readonly #client: DynamoDBClient;
+  readonly #table: string;
+  readonly #settings: Settings;
+  readonly #options: ProvisionOptions;
+
+  constructor(client: DynamoDBClient, table: string, settings: Settings, options: ProvisionOptions) {
+    this.#client = client;
+    this.#table = table;
+    this.#settings = settings;
+    this.#options = options;
+  }
+
+  async table(): Promise<ProvisionAction> {
+    const existing = await this.#describe();
+    if (existing) {
+      this.#assertOurs(existing);
+      if (!this.#options.plan) await this.#untilActive();
+      return "exists";
+    }
+    if (this.#options.plan) return "would-create";
+    const created = await this.#create();
+    await this.#untilActive();
+    return created ? "created" : "exists";
+  }
+
+  async deletionProtection(made: ProvisionAction): Promise<ProvisionAction> {
+    if (made === "would-create") return "would-create";
+    if ((await this.#describe())?.DeletionProtectionEnabled) return made === "created" ? "created" : "exists";
+    if (this.#options.plan) return "would-update";
+    try {
+      await this.#client.send(
+        new UpdateTableCommand({ TableName: this.#table, DeletionProtectionEnabled: true }),
+        this.#signal(),
+      );
+      await this.#untilActive();
+    } catch (error) {
+      // Another init is changing it right now, to the same.
+      if (error instanceof ResourceInUseException) await this.#untilActive();
+      else if (isUnsupported(error)) return "unsupported";
+      else throw this.#failure(error, "dynamodb:UpdateTable");
+    }
+    // An emulator that accepts the setting and forgets it does not support it.
+    return (await this.#describe())?.DeletionProtectionEnabled ? "updated" : "unsupported";
+  }
+
+  /** False when another init was faster. */
+  async #create(): Promise<boolean> {
+    const command = new CreateTableCommand({
+      TableName: this.#table,
+      KeySchema: [...keySchema],
+      AttributeDefinitions: keySchema.map(({ AttributeName }) => ({ AttributeName, AttributeType: "S" })),
+      BillingMode: "PAY_PER_REQUEST",
+      DeletionProtectionEnabled: true,
+    });
+    try {
+      await this.#client.send(command, this.#signal());
+      return true;
+    } catch (error) {
+      if (error instanceof ResourceInUseException) return false;
+      throw this.#failure(error, "dynamodb:CreateTable");
+    }
+  }
+
+  async #describe(): Promise<TableDescription | undefined> {
+    try {
+      return (await this.#client.send(new DescribeTableCommand({ TableName: this.#table }), this.#signal())).Table;
+    } catch (error) {
+      if (error instanceof ResourceNotFoundException) return undefined;
+      throw this.#failure(error, "dynamodb:DescribeTable");
+    }
+  }
+
+  async #untilActive(): Promise<void> {
+    const deadline = Date.now() + pollDeadline;
+    while ((await this.#describe())?.TableStatus !== "ACTIVE") {
+      if (Date.now() > deadline) {
+        throw new DocprocError("UNAVAILABLE", `The table ${this.#table} is still being made.`, {
+          hint: "Run docproc init again in a minute.",
+        });
+      }
+      await sleep(pollInterval, undefined, this.#signal());
+    }
+  }
+
+  #assertOurs(description: TableDescription): void {
+    const keys = (description.KeySchema ?? []).map((key) => `${key.AttributeName}:${key.KeyType}`);
+    if (keys.toString() === keySchema.map((key) => `${key.AttributeName}:${key.KeyType}`).toString()) return;
+    throw new DocprocError("CONFLICT", `The table ${this.#table} has other keys than docproc uses.`, {
+      hint: "It belongs to something else: choose another one with --table. Nothing was changed.",
+    });
+  }
+
+  #signal() {
+    return { abortSignal: this.#options.signal, signal: this.#options.signal };
+  }
+
+  #failure(error: unknown, action: string): DocprocError {
+    return fromAwsError(error, { action, resource: `table ${this.#table}`, settings: this.#settings });
+  }
+}
+
+function isUnsupported(error: unknown): boolean {
+  return ["UnknownOperationException", "NotImplemented", "ValidationException"].includes(errorNameOf(error));
+}

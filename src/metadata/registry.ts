@@ -1,0 +1,11 @@
+/** Every kind of catalog: one line each. Names in `--help`, config and the conformance suite derive from here. */
+import { dynamodbMetadata } from "./dynamodb.ts";
+import { localMetadata } from "./local.ts";
+import type { MetadataDriver } from "./service.ts";
+
+export const metadataDrivers = {
+  local: localMetadata,
+  dynamodb: dynamodbMetadata,
+} as const satisfies Record<string, MetadataDriver>;
+
+export type MetadataName = keyof typeof metadataDrivers;

@@ -1,0 +1,58 @@
+/**
+ * The contract for the catalog of records. Drivers: local.ts, dynamodb.ts; registry.ts lists them.
+ *
+ * Beside each record stands a claim: the name and an identity (see `identityOf`), held by one document.
+ * Everything thrown is a DocprocError; a vendor's error is only ever its cause. A read sees every commit that
+ * was confirmed before it, to any process. The promises are what test/metadata.test.ts asks of every driver.
+ */
+import type { DocumentRecord } from "../document.ts";
+import type { ListQuery } from "../query.ts";
+import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+
+export interface MetadataService {
+  /**
+   * Adds a record and its claim, both or neither. When the claim is held, nothing is written and the answer
+   * names the holder; of any number of processes that commit the same claim at once, one succeeds.
+   * Committing the same record again answers with its own id.
+   */
+  commit(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<CommitResult>;
+
+  /** The record exactly as it was committed, or undefined: absence is an answer. */
+  get(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined>;
+
+  /** The id of the document that holds this claim, or undefined. */
+  holder(name: string, identity: string, signal: AbortSignal): Promise<string | undefined>;
+
+  /** Every claim of a name, in no particular order, lazily. */
+  claims(name: string, signal: AbortSignal): AsyncIterable<Claim>;
+
+  /**
+   * The records that match, newest first or oldest first, ordered by id, lazily. Every record that was
+   * there from the beginning to the end is listed once, whatever is added or removed meanwhile.
+   */
+  list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord>;
+
+  /** Removes a record and its claim, both or neither. Returns the record, or undefined when there was none. */
+  remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined>;
+
+  /** Frees connections. May be called twice; nothing works afterwards. */
+  close(): Promise<void>;
+}
+
+export type CommitResult = { readonly committed: true } | { readonly committed: false; readonly holder: string };
+
+export interface Claim {
+  readonly id: string;
+  /** Bytes of the document that holds the claim. */
+  readonly size: number;
+}
+
+/** What the registry holds for each kind of catalog. */
+export interface MetadataDriver {
+  /** One line for `--help`. */
+  readonly summary: string;
+  /** @throws INVALID_CONFIG when a setting that the driver needs is missing. Sends nothing. */
+  open(settings: Settings): Promise<MetadataService>;
+  /** Makes what the driver needs, and says what became of each resource. Idempotent. */
+  provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource>;
+}

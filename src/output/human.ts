@@ -1,0 +1,90 @@
+/** Output for a person, or with `-q` for a pipe that wants nothing but ids. */
+import type { DocprocError } from "../errors.ts";
+import { display } from "./display.ts";
+import {
+  type Item,
+  type Painter,
+  type Progress,
+  type Reporter,
+  type Result,
+  type Streams,
+  writeAll,
+} from "./reporter.ts";
+
+export class HumanReporter implements Reporter {
+  readonly streams: boolean = false;
+  readonly progress: Progress;
+  protected readonly output: Streams;
+  readonly #painters: { readonly stdout: Painter; readonly stderr: Painter };
+  readonly #verbose: boolean;
+
+  constructor(output: Streams, progress: Progress, painters: { stdout: Painter; stderr: Painter }, verbose: boolean) {
+    this.output = output;
+    this.progress = progress;
+    this.#painters = painters;
+    this.#verbose = verbose;
+  }
+
+  get closed(): boolean {
+    return this.output.stdout.writable === false;
+  }
+
+  async item(item: Item): Promise<void> {
+    if (item.line) await this.print(`${item.line(this.#painters.stdout)}\n`);
+  }
+
+  problem(path: string, error: DocprocError): void {
+    this.#say(`${this.#painters.stderr.bad("failed")} ${display(path)}: ${display(error.message)}`);
+    if (error.hint) this.#say(`       ${this.#painters.stderr.faint(display(error.hint))}`);
+    if (error.stack) this.debug(error.stack);
+  }
+
+  note(message: string): void {
+    this.#say(this.#painters.stderr.faint(display(message)));
+  }
+
+  debug(message: string): void {
+    if (this.#verbose) for (const line of message.split("\n")) this.#say(this.#painters.stderr.faint(display(line)));
+  }
+
+  async result(result: Result): Promise<void> {
+    this.progress.stop();
+    const text = result.text(this.#painters.stdout);
+    if (text !== "") await this.print(`${text}\n`);
+  }
+
+  failure(error: DocprocError): void {
+    this.progress.stop();
+    if (this.#verbose)
+      for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) this.debug(cause.stack ?? "");
+    this.#say(`${this.#painters.stderr.bad("error:")} ${display(error.message)}`);
+    if (error.hint) this.#say(`${this.#painters.stderr.strong("hint:")}  ${display(error.hint)}`);
+  }
+
+  protected async print(text: string): Promise<void> {
+    let written: Promise<void> | undefined;
+    this.progress.interrupt(() => {
+      written = writeAll(this.output.stdout, text);
+    });
+    await written;
+  }
+
+  #say(line: string): void {
+    this.progress.interrupt(() => this.output.stderr.write(`${line}\n`));
+  }
+}
+
+/** `-q`: ids, one a line, and nothing else but failures. */
+export class QuietReporter extends HumanReporter {
+  override readonly streams: boolean = true;
+
+  override async item(item: Item): Promise<void> {
+    if (item.id !== null) await this.print(`${item.id}\n`);
+  }
+
+  override note(_message: string): void {}
+
+  override async result(_result: Result): Promise<void> {
+    this.progress.stop();
+  }
+}

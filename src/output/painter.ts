@@ -1,0 +1,138 @@
+/** The two ways text is painted: for a terminal, and for a pipe. */
+import { Chalk, type ChalkInstance } from "chalk";
+import Table from "cli-table3";
+import ms from "ms";
+import prettyBytes from "pretty-bytes";
+import stringWidth from "string-width";
+import { display } from "./display.ts";
+import type { Column, OutputStream, Painter } from "./reporter.ts";
+
+/** @param colors false for `--no-color` */
+export function painterFor(stream: OutputStream, options: { colors: boolean; now: () => number }): Painter {
+  const chalk = new Chalk({ level: options.colors ? colorLevel(stream) : 0 });
+  return stream.isTTY ? new TerminalPainter(chalk, stream, options.now) : new PipePainter(chalk);
+}
+
+/** Node's own answer for a terminal, which honours NO_COLOR, FORCE_COLOR and TERM. */
+function colorLevel(stream: OutputStream & { getColorDepth?: () => number }): 0 | 1 | 2 | 3 {
+  const depth = stream.getColorDepth?.() ?? 1;
+  return depth >= 24 ? 3 : depth >= 8 ? 2 : depth >= 4 ? 1 : 0;
+}
+
+/** Absolute and plain: what `cut` and `sort` can work with. */
+class PipePainter implements Painter {
+  protected readonly chalk: ChalkInstance;
+
+  constructor(chalk: ChalkInstance) {
+    this.chalk = chalk;
+  }
+
+  text(text: string): string {
+    return display(text);
+  }
+
+  size(bytes: number | null): string {
+    return bytes === null ? "-" : String(bytes);
+  }
+
+  time(time: string | null): string {
+    return time ?? "-";
+  }
+
+  /** Tab-separated, no headings: the cells hold no tab, text() makes it visible. */
+  table(_columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+    return rows.map((row) => row.join("\t")).join("\n");
+  }
+
+  good(text: string): string {
+    return this.chalk.green(text);
+  }
+
+  bad(text: string): string {
+    return this.chalk.red(text);
+  }
+
+  faint(text: string): string {
+    return this.chalk.dim(text);
+  }
+
+  strong(text: string): string {
+    return this.chalk.bold(text);
+  }
+}
+
+/** A terminal that does not know its width says 0. */
+const defaultColumns = 80;
+/** Columns between two cells. */
+const gap = 2;
+/** A column is cut to this many characters at the least. */
+const narrowest = 8;
+
+class TerminalPainter extends PipePainter {
+  readonly #stream: OutputStream;
+  readonly #now: () => number;
+
+  constructor(chalk: ChalkInstance, stream: OutputStream, now: () => number) {
+    super(chalk);
+    this.#stream = stream;
+    this.#now = now;
+  }
+
+  override size(bytes: number | null): string {
+    return bytes === null ? "-" : prettyBytes(bytes);
+  }
+
+  override time(time: string | null): string {
+    if (time === null) return "-";
+    const age = this.#now() - Date.parse(time);
+    return age < 1_000 ? "just now" : `${ms(age, { long: true })} ago`;
+  }
+
+  override table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+    const fit = fitColumns(columns, rows, this.#stream.columns || defaultColumns);
+    const table = new Table({
+      head: fit.map(({ column }) => this.chalk.bold(column.heading)),
+      colAligns: fit.map(({ column }) => column.align ?? "left"),
+      // The width counts the padding; without a number cli-table3 measures by itself.
+      colWidths: fit.map(({ width }, index) => width + (index === fit.length - 1 ? 0 : gap)),
+      style: { head: [], border: [], "padding-left": 0, "padding-right": 0, compact: true },
+      chars: noBorders,
+      truncate: "…",
+    });
+    for (const row of rows) {
+      table.push(fit.map(({ index, width }) => padRight(row[index] ?? "", width, columns[index]?.align === "right")));
+    }
+    return table
+      .toString()
+      .split("\n")
+      .map((line) => line.trimEnd())
+      .join("\n");
+  }
+}
+
+/** A right-aligned cell must still leave the gap behind it. */
+function padRight(cell: string, width: number, right: boolean): string {
+  return right ? `${" ".repeat(Math.max(0, width - stringWidth(cell)))}${cell}` : cell;
+}
+
+const noBorders = Object.fromEntries(
+  ["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left", "bottom-right"]
+    .concat(["left", "left-mid", "mid", "mid-mid", "right", "right-mid", "middle"])
+    .map((part) => [part, ""]),
+);
+
+/** Chooses columns and their widths so that a row fits into the terminal. */
+function fitColumns(columns: readonly Column[], rows: readonly (readonly string[])[], terminal: number) {
+  let fit = columns.map((column, index) => {
+    const cells = rows.map((row) => stringWidth(row[index] ?? ""));
+    return { column, index, width: Math.max(stringWidth(column.heading), ...cells) };
+  });
+  const overflow = () => fit.reduce((sum, { width }) => sum + width + gap, -gap) - terminal;
+  for (const { index } of fit.filter(({ column }) => column.narrow === "drop")) {
+    if (overflow() > 0) fit = fit.filter((one) => one.index !== index);
+  }
+  for (const one of fit.filter(({ column }) => column.narrow === "cut")) {
+    if (overflow() > 0) one.width = Math.max(narrowest, one.width - overflow());
+  }
+  return fit;
+}

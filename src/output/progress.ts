@@ -1,0 +1,126 @@
+/** Progress of long work where no terminal is: a plain line now and then. Always on stderr. */
+import ms from "ms";
+import prettyBytes from "pretty-bytes";
+import type { FileProgress, OutputStream, Progress } from "./reporter.ts";
+
+/** Milliseconds between two lines. */
+const lineInterval = 10_000;
+
+interface FileState {
+  readonly label: string;
+  readonly size: number | null;
+  readonly since: number;
+  bytes: number;
+}
+
+/** What progress is about, whichever way it is shown. */
+export class Tally {
+  readonly active = new Set<FileState>();
+  readonly #now: () => number;
+  readonly #since: number;
+  #files = 0;
+  #expectedFiles = 0;
+  #bytes = 0;
+  #expectedBytes: number | null = null;
+
+  constructor(now: () => number) {
+    this.#now = now;
+    this.#since = now();
+  }
+
+  expect(files: number, bytes: number | null): void {
+    this.#expectedFiles = files;
+    this.#expectedBytes = bytes;
+  }
+
+  start(label: string, size: number | null): FileState {
+    const state = { label, size, since: this.#now(), bytes: 0 };
+    this.active.add(state);
+    return state;
+  }
+
+  advance(state: FileState, bytes: number): void {
+    state.bytes += bytes;
+    this.#bytes += bytes;
+  }
+
+  done(state: FileState): void {
+    this.active.delete(state);
+    this.#files += 1;
+    // A file that was not sent counts as dealt with.
+    if (state.size !== null) this.#bytes += Math.max(0, state.size - state.bytes);
+  }
+
+  total(): string {
+    const files = `${this.#files}/${this.#expectedFiles} files`;
+    return [files, ...measures(this.#bytes, this.#expectedBytes, this.#now() - this.#since)].join(" · ");
+  }
+
+  file({ bytes, size, since }: FileState): string {
+    return measures(bytes, size, this.#now() - since).join(" · ");
+  }
+}
+
+/** Percent, amount, speed and time left, as far as they can be known. */
+function measures(bytes: number, total: number | null, elapsed: number): string[] {
+  const speed = elapsed > 0 ? (bytes / elapsed) * 1000 : 0;
+  const known = total !== null && total > 0;
+  return [
+    ...(known ? [`${Math.floor((bytes / total) * 100)}%`] : []),
+    known ? `${prettyBytes(bytes)} of ${prettyBytes(total)}` : prettyBytes(bytes),
+    ...(speed > 0 ? [`${prettyBytes(speed)}/s`] : []),
+    ...(known && speed > 0 && bytes < total ? [`${ms(Math.max(1000, ((total - bytes) / speed) * 1000))} left`] : []),
+  ];
+}
+
+/** For logs: nothing on short work, and on long work a line every ten seconds. */
+export class PlainProgress implements Progress {
+  readonly drawn = false;
+  readonly #tally: Tally;
+  readonly #stream: OutputStream;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(stream: OutputStream, now: () => number) {
+    this.#stream = stream;
+    this.#tally = new Tally(now);
+  }
+
+  expect(files: number, bytes: number | null): void {
+    this.#tally.expect(files, bytes);
+  }
+
+  start(label: string, size: number | null): FileProgress {
+    const state = this.#tally.start(label, size);
+    this.#timer ??= setInterval(() => this.#stream.write(`${this.#tally.total()}\n`), lineInterval).unref();
+    return {
+      advance: (bytes) => this.#tally.advance(state, bytes),
+      done: () => this.#tally.done(state),
+    };
+  }
+
+  interrupt(print: () => void): void {
+    print();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+/** `--no-progress` */
+export class NoProgress implements Progress {
+  readonly drawn = false;
+
+  expect(): void {}
+
+  start(): FileProgress {
+    return { advance() {}, done() {} };
+  }
+
+  interrupt(print: () => void): void {
+    print();
+  }
+
+  stop(): void {}
+}

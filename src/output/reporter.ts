@@ -1,0 +1,106 @@
+/**
+ * How a command speaks: to a person (human.ts), to a program (json.ts), to a pipe that wants ids (quiet.ts).
+ *
+ * Data goes to stdout, everything else to stderr. Commands never ask which reporter they have.
+ */
+import type { DocprocError } from "../errors.ts";
+
+export interface Reporter {
+  /** True when items are printed as they come, so that a command need not keep them for the result. */
+  readonly streams: boolean;
+  /** True once nobody reads stdout any more. */
+  readonly closed: boolean;
+  readonly progress: Progress;
+  /** One piece of the result, as soon as it is final. */
+  item(item: Item): Promise<void>;
+  /** One input failed; the others go on. */
+  problem(path: string, error: DocprocError): void;
+  /** Something a person should know; never data. */
+  note(message: string): void;
+  /** Details for `-v`. */
+  debug(message: string): void;
+  /** The whole result, last. */
+  result(result: Result): Promise<void>;
+  /** Why the command failed. Printed after the result, if there is one. */
+  failure(error: DocprocError): void;
+}
+
+export interface Item {
+  readonly value: object;
+  readonly id: string | null;
+  /** How a person sees it at once; without it they see it in the result's text. */
+  readonly line?: (painter: Painter) => string;
+}
+
+export interface Result {
+  /** The JSON document of the command. */
+  readonly envelope: object;
+  /** How a person sees it; empty for nothing. */
+  readonly text: (painter: Painter) => string;
+  /** Why the command did not do all it was asked to. */
+  readonly failure?: DocprocError | undefined;
+}
+
+/** Turns values into text for a person: short and relative on a terminal, absolute and plain in a pipe. */
+export interface Painter {
+  /** Text of somebody else, with control and direction characters made visible. */
+  text(text: string): string;
+  /** Bytes. */
+  size(bytes: number | null): string;
+  /** RFC 3339. */
+  time(time: string | null): string;
+  table(columns: readonly Column[], rows: readonly (readonly string[])[]): string;
+  good(text: string): string;
+  bad(text: string): string;
+  faint(text: string): string;
+  strong(text: string): string;
+}
+
+export interface Column {
+  readonly heading: string;
+  readonly align?: "left" | "right";
+  /** Makes room on a narrow terminal: `cut` shortens the cells, `drop` leaves the column out; dropped first to last. */
+  readonly narrow?: "cut" | "drop";
+}
+
+/** What long work tells about itself. */
+export interface Progress {
+  /** True when it is drawn, and totals are worth finding out in advance. */
+  readonly drawn: boolean;
+  /** What lies ahead; bytes are null when nobody knows. */
+  expect(files: number, bytes: number | null): void;
+  /** One file begins; size in bytes, or null. */
+  start(label: string, size: number | null): FileProgress;
+  /** Prints something while progress may be on the same terminal. */
+  interrupt(print: () => void): void;
+  stop(): void;
+}
+
+export interface FileProgress {
+  advance(bytes: number): void;
+  done(): void;
+}
+
+/** The part of a stream that output needs; Node's streams have it. */
+export interface OutputStream {
+  write(text: string): boolean;
+  once(event: "drain" | "close", listener: () => void): unknown;
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+  /** False once nobody reads it any more. */
+  readonly writable?: boolean;
+}
+
+export interface Streams {
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+}
+
+/** Writes, and waits where the reader is slower than we are. */
+export async function writeAll(stream: OutputStream, text: string): Promise<void> {
+  if (stream.writable === false || stream.write(text)) return;
+  await new Promise<void>((resolve) => {
+    stream.once("drain", resolve);
+    stream.once("close", resolve);
+  });
+}

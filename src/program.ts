@@ -1,0 +1,165 @@
+/** The whole program as a function: arguments in, exit status out. */
+import { Command as Commander, CommanderError, Option } from "commander";
+import type { AnyCommand } from "./commands/command.ts";
+import { config } from "./commands/config.ts";
+import { init } from "./commands/init.ts";
+import { list } from "./commands/list.ts";
+import { show } from "./commands/show.ts";
+import { upload } from "./commands/upload.ts";
+import { flagOf, type SettingName, settingNames } from "./config.ts";
+import { type ConfigFlags, createContext, type Host } from "./context.ts";
+import { DocprocError, exitStatuses, toDocprocError } from "./errors.ts";
+import { metadataDrivers } from "./metadata/registry.ts";
+import type { Reporter } from "./output/reporter.ts";
+import { storageDrivers } from "./storage/registry.ts";
+
+/** In the order of the help text. */
+const commands: readonly AnyCommand[] = [init, upload, list, show, config];
+
+type Flags = Readonly<Record<string, unknown>>;
+
+/** Runs one command line. Never throws; prints its own errors. */
+export async function run(host: Host): Promise<number> {
+  let reporter: Reporter | undefined;
+  try {
+    let status = 0;
+    const program = commandTree(host, async (command, args, flags) => {
+      reporter = await openReporter(host, flags);
+      status = await runCommand(host, reporter, command, args, flags);
+    });
+    await program.parseAsync(host.argv.length === 0 ? ["--help"] : host.argv, { from: "user" });
+    return status;
+  } catch (thrown) {
+    // Help and version are not failures; commander reports them as such.
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
+    const error = thrown instanceof CommanderError ? usageError(thrown) : toDocprocError(thrown);
+    reporter ??= await openReporter(host, flagsBeforeParsing(host.argv));
+    reporter.failure(error);
+    return exitStatuses[error.code];
+  } finally {
+    reporter?.progress.stop();
+  }
+}
+
+async function runCommand(host: Host, reporter: Reporter, command: AnyCommand, args: readonly string[], flags: Flags) {
+  const input = command.parse(args, flags as never, host.now());
+  const context = createContext(host, reporter, configFlags(flags));
+  try {
+    const result = await command.run(context, input);
+    reporter.progress.stop();
+    await reporter.result(result);
+    if (result.failure === undefined) return 0;
+    reporter.failure(result.failure);
+    return exitStatuses[result.failure.code];
+  } finally {
+    await context.close();
+  }
+}
+
+type Action = (command: AnyCommand, args: readonly string[], flags: Flags) => Promise<void>;
+
+function commandTree(host: Host, action: Action): Commander {
+  const program = new Commander("docproc")
+    .description("Uploads documents and build artifacts, and keeps a catalog of them.")
+    .version(host.version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .helpCommand("help [command]", "print help for a command")
+    .showHelpAfterError(false)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => void host.stdout.write(text),
+      // Errors are printed once, by run().
+      writeErr: () => {},
+      getOutHelpWidth: () => host.stdout.columns ?? 80,
+    })
+    .exitOverride();
+  for (const option of globalOptions()) program.addOption(option);
+  program.addHelpText("after", `\n${exitStatusHelp}`);
+  for (const command of commands) {
+    // command(), not addCommand(): only so are exitOverride and the output inherited.
+    const sub = program.command(command.name).description(command.summary);
+    if (command.aliases) sub.aliases([...command.aliases]);
+    command.configure(sub);
+    sub.addHelpText("after", examples(command));
+    sub.action(async () => await action(command, sub.args, sub.optsWithGlobals()));
+  }
+  return program;
+}
+
+function globalOptions(): Option[] {
+  return [
+    new Option("--storage <kind>", `where bytes go: ${Object.keys(storageDrivers).join(" or ")}`),
+    new Option("--metadata <kind>", `where records go: ${Object.keys(metadataDrivers).join(" or ")}`),
+    new Option("--directory <path>", "the embedded library (default: the platform's data directory)"),
+    new Option("--bucket <name>", "S3 bucket; alone it means S3 and a DynamoDB table of the same name"),
+    new Option("--prefix <prefix>", "put before every key in the storage"),
+    new Option("--table <name>", "DynamoDB table"),
+    new Option("--region <region>", "AWS region"),
+    new Option("--profile <name>", "AWS profile"),
+    new Option("--endpoint-url <url>", "an S3 and DynamoDB endpoint that is not Amazon's"),
+    new Option("--config <file>", "read this file in place of .docprocrc.json"),
+    new Option("--json", "print one JSON document"),
+    new Option("--ndjson", "print a JSON record a line, as they come"),
+    new Option("-q, --quiet", "print ids only"),
+    new Option("--no-color", "print without colours"),
+    new Option("--no-progress", "do not report progress"),
+    new Option("-v, --verbose", "print details of errors"),
+  ];
+}
+
+const exitStatusHelp = `Exit status: ${Object.entries(exitStatuses)
+  .map(([code, status]) => `${status} ${code}`)
+  .join(", ")}; 0 when all is done.`;
+
+function examples(command: AnyCommand): string {
+  return `\nExamples:\n${command.examples.map(([what, args]) => `  # ${what}\n  docproc ${args}`).join("\n")}\n`;
+}
+
+function configFlags(flags: Flags): ConfigFlags {
+  const settings: Partial<Record<SettingName, string>> = {};
+  for (const name of settingNames) {
+    if (typeof flags[name] === "string") settings[name] = flags[name];
+  }
+  return { flags: settings, file: typeof flags["config"] === "string" ? flags["config"] : undefined };
+}
+
+/** Enough to answer a command line that cannot be parsed in the form it asked for. */
+function flagsBeforeParsing(argv: readonly string[]): Flags {
+  const end = argv.indexOf("--");
+  const given = new Set(end < 0 ? argv : argv.slice(0, end));
+  return { json: given.has("--json"), ndjson: given.has("--ndjson"), color: !given.has("--no-color") };
+}
+
+/** Each kind of output is loaded only when it is used: a script never waits for a spinner to load. */
+async function openReporter(host: Host, flags: Flags): Promise<Reporter> {
+  const verbose = Boolean(flags["verbose"]);
+  const progress = await openProgress(host, flags["progress"] !== false);
+  if (flags["json"] || flags["ndjson"]) {
+    const { JsonReporter, NdjsonReporter } = await import("./output/json.ts");
+    return new (flags["ndjson"] ? NdjsonReporter : JsonReporter)(host, progress, verbose);
+  }
+  const [{ HumanReporter, QuietReporter }, { painterFor }] = await Promise.all([
+    import("./output/human.ts"),
+    import("./output/painter.ts"),
+  ]);
+  const options = { colors: flags["color"] !== false, now: host.now };
+  const painters = { stdout: painterFor(host.stdout, options), stderr: painterFor(host.stderr, options) };
+  return new (flags["quiet"] ? QuietReporter : HumanReporter)(host, progress, painters, verbose);
+}
+
+async function openProgress(host: Host, wanted: boolean) {
+  const { NoProgress, PlainProgress } = await import("./output/progress.ts");
+  if (!wanted) return new NoProgress();
+  if (!host.stderr.isTTY) return new PlainProgress(host.stderr, host.now);
+  const { DrawnProgress } = await import("./output/drawn-progress.ts");
+  return new DrawnProgress(host.stderr, host.now);
+}
+
+function usageError(error: CommanderError): DocprocError {
+  const [message = "", ...suggestion] = error.message.replace(/^error: /, "").split("\n");
+  const didYouMean = suggestion.join(" ").replace(/^\(|\)$/g, "");
+  const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}`.replace(/\.?$/, ".");
+  return new DocprocError("USAGE", sentence, {
+    hint: didYouMean || `docproc --help lists commands and flags, such as ${flagOf("bucket")}.`,
+  });
+}

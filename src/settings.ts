@@ -1,0 +1,44 @@
+/**
+ * What a user can set, after config.ts has decided where each value comes from.
+ * Drivers read what concerns them and refuse what is missing.
+ */
+export interface Settings {
+  /** Name of a driver in storage/registry.ts. */
+  readonly storage: string;
+  /** Name of a driver in metadata/registry.ts. */
+  readonly metadata: string;
+  /** Absolute path of the embedded library: stored bytes and catalog. */
+  readonly directory: string;
+  readonly bucket: string | undefined;
+  /** Put before every storage key; empty, or ends in a slash. */
+  readonly prefix: string;
+  readonly table: string | undefined;
+  readonly region: string | undefined;
+  readonly profile: string | undefined;
+  readonly endpointUrl: string | undefined;
+  /** Bytes of one part of a multipart upload; undefined plans it from the size. */
+  readonly partSize: number | undefined;
+  /** Files in flight. */
+  readonly concurrency: number;
+  /** `reuse` an existing record with the same name, bytes and tags, or `store` another one. */
+  readonly onDuplicate: "reuse" | "store";
+  /** Where S3 requests go when not to Amazon: {@link endpointUrl}, or what AWS's own variables say. */
+  readonly customEndpoint: string | undefined;
+}
+
+/** What became of one resource when a driver provisioned it. */
+export interface ProvisionedResource {
+  /** For example `bucket`, `lifecycle-rule`, `table`. */
+  readonly kind: string;
+  readonly name: string;
+  readonly action: ProvisionAction;
+}
+
+/** The `would-` forms are what a plan reports: nothing was changed. */
+export type ProvisionAction = "created" | "exists" | "updated" | "unsupported" | "would-create" | "would-update";
+
+export interface ProvisionOptions {
+  /** Only look; change nothing. */
+  readonly plan: boolean;
+  readonly signal: AbortSignal;
+}

@@ -1,0 +1,130 @@
+/** An input to upload: a file, which can be read again, or stdin, which cannot. */
+import { constants } from "node:fs";
+import { type FileHandle, open, stat } from "node:fs/promises";
+import { basename } from "node:path";
+import type { Readable } from "node:stream";
+import type { DocumentSource } from "./document.ts";
+import { cancelled, DocprocError, fromSystemError, throwIfCancelled } from "./errors.ts";
+
+export interface Source extends DocumentSource {
+  /** What the user typed, for messages. */
+  readonly label: string;
+  /** Base name as the system gives it; empty for stdin. */
+  readonly name: string;
+  /** Bytes, or null when nobody knows before the end. */
+  readonly size: number | null;
+  /** Reads from the start, until the signal fires. A source of kind `stdin` can do this once. */
+  read(signal: AbortSignal): AsyncIterable<Buffer>;
+  /** Throws `INTEGRITY` when the file is no longer the one that was opened. */
+  assertUnchanged(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Bytes a read. Large enough that a system call costs little beside hashing what it returns. */
+const readSize = 256 * 1024;
+
+/**
+ * Opens a regular file once and keeps the descriptor, so that what is hashed, sent and checked is one file
+ * even when the path is replaced meanwhile. A symbolic link is followed.
+ * @throws NOT_FOUND, ACCESS_DENIED, or USAGE for anything that is not a regular file
+ */
+export async function openFile(path: string, label = path): Promise<Source> {
+  let handle: FileHandle | undefined;
+  try {
+    // Before open(): opening a FIFO would wait for a writer.
+    const seen = await stat(path);
+    if (!seen.isFile()) throw notAFile(label, seen.isDirectory());
+    handle = await open(path, constants.O_RDONLY);
+    return await fileSource(handle, path, label);
+  } catch (error) {
+    await handle?.close();
+    throw fromSystemError(error, label);
+  }
+}
+
+async function fileSource(handle: FileHandle, path: string, label: string): Promise<Source> {
+  const opened = await handle.stat({ bigint: true });
+  if (!opened.isFile()) throw notAFile(label, opened.isDirectory());
+  const size = Number(opened.size);
+  return {
+    kind: "file",
+    path: label,
+    modifiedAt: new Date(Number(opened.mtimeMs)).toISOString(),
+    label,
+    name: basename(path),
+    size,
+    async *read(signal) {
+      // Stops at the size seen at the start: a file that grows meanwhile is caught by assertUnchanged().
+      let position = 0;
+      while (position < size) {
+        throwIfCancelled(signal);
+        const length = Math.min(readSize, size - position);
+        const { bytesRead, buffer } = await readAt(handle, label, length, position);
+        if (bytesRead === 0) return;
+        position += bytesRead;
+        yield buffer.subarray(0, bytesRead);
+      }
+    },
+    async assertUnchanged() {
+      const now = await handle.stat({ bigint: true });
+      const atPath = await stat(path, { bigint: true }).catch(() => undefined);
+      const same =
+        now.size === opened.size &&
+        now.mtimeNs === opened.mtimeNs &&
+        atPath?.ino === opened.ino &&
+        atPath.dev === opened.dev;
+      if (!same) throw sourceChanged(label);
+    },
+    async close() {
+      await handle.close();
+    },
+  };
+}
+
+async function readAt(handle: FileHandle, label: string, length: number, position: number) {
+  try {
+    return await handle.read(Buffer.allocUnsafe(length), 0, length, position);
+  } catch (error) {
+    throw fromSystemError(error, label);
+  }
+}
+
+/** Wraps the program's standard input. */
+export function openStdin(stream: Readable): Source {
+  return {
+    kind: "stdin",
+    path: null,
+    modifiedAt: null,
+    label: "-",
+    name: "",
+    size: null,
+    async *read(signal) {
+      // A producer that has stalled would keep the loop waiting for ever: abort ends the stream itself.
+      const stop = () => stream.destroy(cancelled(signal));
+      signal.addEventListener("abort", stop, { once: true });
+      try {
+        throwIfCancelled(signal);
+        for await (const chunk of stream) yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+      } finally {
+        signal.removeEventListener("abort", stop);
+      }
+    },
+    async assertUnchanged() {},
+    async close() {},
+  };
+}
+
+/** The bytes read are not the file that was opened. */
+export function sourceChanged(label: string): DocprocError {
+  return new DocprocError("INTEGRITY", `${label} changed while it was being read.`, {
+    hint: "Nothing was stored. Upload it again when nothing writes to it.",
+  });
+}
+
+function notAFile(label: string, directory: boolean): DocprocError {
+  return directory
+    ? new DocprocError("USAGE", `${label} is a directory.`, { hint: "Add -r to upload the files in it." })
+    : new DocprocError("USAGE", `${label} is not a regular file.`, {
+        hint: "Pipe it instead: docproc upload - --name NAME < FILE",
+      });
+}

@@ -1,0 +1,11 @@
+/** Every kind of storage: one line each. Names in `--help`, config and the conformance suite derive from here. */
+import { localStorage } from "./local.ts";
+import { s3Storage } from "./s3.ts";
+import type { StorageDriver } from "./service.ts";
+
+export const storageDrivers = {
+  local: localStorage,
+  s3: s3Storage,
+} as const satisfies Record<string, StorageDriver>;
+
+export type StorageName = keyof typeof storageDrivers;

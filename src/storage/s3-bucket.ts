@@ -1,0 +1,284 @@
+/**
+ * Makes and hardens the bucket. Each setting is read first and written only where it is missing, so a second
+ * run changes nothing, and rules or statements of somebody else are kept.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type BucketLocationConstraint,
+  CreateBucketCommand,
+  GetBucketEncryptionCommand,
+  GetBucketLifecycleConfigurationCommand,
+  GetBucketOwnershipControlsCommand,
+  GetBucketPolicyCommand,
+  GetPublicAccessBlockCommand,
+  HeadBucketCommand,
+  ListBucketsCommand,
+  PutBucketEncryptionCommand,
+  PutBucketLifecycleConfigurationCommand,
+  PutBucketOwnershipControlsCommand,
+  PutBucketPolicyCommand,
+  PutPublicAccessBlockCommand,
+  S3Client,
+} from "@aws-sdk/client-s3";
+import { errorNameOf, fromAwsError, httpStatusOf } from "../aws.ts";
+import { DocprocError } from "../errors.ts";
+import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+
+export { S3Client };
+
+/** Days after which S3 drops the parts of an upload that nobody finished. */
+const abortIncompleteAfterDays = 7;
+
+export async function* provisionBucket(
+  client: S3Client,
+  bucket: string,
+  settings: Settings,
+  options: ProvisionOptions,
+): AsyncIterable<ProvisionedResource> {
+  const failure = (error: unknown, action: string) =>
+    fromAwsError(error, { action, resource: `bucket ${bucket}`, settings });
+  const made = await createBucket(client, bucket, options, failure);
+  yield { kind: "bucket", name: bucket, action: made };
+  // Over plain HTTP, as to an emulator, a bucket that insists on TLS would lock out its owner too.
+  const plainHttp = settings.customEndpoint?.startsWith("http://") ?? false;
+  for (const setting of bucketSettings(client, bucket, options.signal)) {
+    const resource = { kind: setting.kind, name: bucket };
+    if (plainHttp && setting.kind === tlsOnly) yield { ...resource, action: "unsupported" };
+    else if (made === "would-create") yield { ...resource, action: "would-create" };
+    else yield { ...resource, action: await applySetting(setting, options, failure) };
+  }
+}
+
+type Failure = (error: unknown, action: string) => DocprocError;
+
+async function createBucket(
+  client: S3Client,
+  bucket: string,
+  { plan, signal }: ProvisionOptions,
+  failure: Failure,
+): Promise<ProvisionAction> {
+  if (await bucketExists(client, bucket, signal, failure)) return "exists";
+  if (plan) return "would-create";
+  const region = await client.config.region();
+  // us-east-1 is the one region that may not be named: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+  const place =
+    region === "us-east-1"
+      ? {}
+      : { CreateBucketConfiguration: { LocationConstraint: region as BucketLocationConstraint } };
+  const create = new CreateBucketCommand({ Bucket: bucket, ...place, ObjectOwnership: "BucketOwnerEnforced" });
+  try {
+    await client.send(create, { abortSignal: signal });
+    return "created";
+  } catch (error) {
+    // Another init was faster.
+    if (errorNameOf(error) === "BucketAlreadyOwnedByYou") return "exists";
+    if (errorNameOf(error) === "BucketAlreadyExists") throw ownedBySomeoneElse(bucket, error);
+    if (errorNameOf(error) !== "OperationAborted") throw failure(error, "s3:CreateBucket");
+  }
+  // S3 is still busy with the other init's request for the same name.
+  await sleep(500, undefined, { signal });
+  return await createBucket(client, bucket, { plan, signal }, failure);
+}
+
+/**
+ * Whether the bucket exists and belongs to the caller.
+ * @throws CONFLICT when it is somebody else's: HEAD answers 403 then, or 200 if they let us in
+ */
+async function bucketExists(client: S3Client, bucket: string, signal: AbortSignal, failure: Failure): Promise<boolean> {
+  try {
+    await client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal: signal });
+    if ((await ownsBucket(client, bucket, signal)) === false) throw ownedBySomeoneElse(bucket);
+    return true;
+  } catch (error) {
+    if (error instanceof DocprocError) throw error;
+    if (httpStatusOf(error) === 404) return false;
+    // Good credentials that do not own it: it is taken. Bad credentials fail here with their own sentence.
+    if (httpStatusOf(error) === 403 && (await ownsBucket(client, bucket, signal)) === false) {
+      throw ownedBySomeoneElse(bucket, error);
+    }
+    throw failure(error, "s3:ListBucket");
+  }
+}
+
+/** ListBuckets lists the caller's own buckets only. Undefined when the caller may not list. */
+async function ownsBucket(client: S3Client, bucket: string, signal: AbortSignal): Promise<boolean | undefined> {
+  try {
+    const own = await client.send(new ListBucketsCommand({ Prefix: bucket }), { abortSignal: signal });
+    return own.Buckets?.some(({ Name }) => Name === bucket) ?? false;
+  } catch {
+    return undefined;
+  }
+}
+
+function ownedBySomeoneElse(bucket: string, cause?: unknown): DocprocError {
+  return new DocprocError("CONFLICT", `The bucket ${bucket} belongs to another account.`, {
+    hint: "Bucket names are shared by everybody: choose another one.",
+    cause,
+  });
+}
+
+/** One hardening of a bucket. */
+interface BucketSetting {
+  readonly kind: string;
+  /** The IAM actions, for a message about a missing permission. */
+  readonly action: string;
+  /** What the setting is now. Rejects with a 404 when there is none. */
+  read(): Promise<"as-wanted" | "other">;
+  write(): Promise<unknown>;
+}
+
+async function applySetting(setting: BucketSetting, { plan }: ProvisionOptions, failure: Failure) {
+  try {
+    const before = await readSetting(setting);
+    if (before === "as-wanted") return "exists";
+    if (plan) return before === "absent" ? "would-create" : "would-update";
+    await setting.write();
+    return before === "absent" ? "created" : "updated";
+  } catch (error) {
+    if (isUnsupported(error)) return "unsupported";
+    throw failure(error, setting.action);
+  }
+}
+
+async function readSetting(setting: BucketSetting): Promise<"as-wanted" | "other" | "absent"> {
+  try {
+    return await setting.read();
+  } catch (error) {
+    // NoSuchPublicAccessBlockConfiguration, NoSuchBucketPolicy, NoSuchLifecycleConfiguration, …
+    if (httpStatusOf(error) === 404) return "absent";
+    throw error;
+  }
+}
+
+/** What emulators and lesser stores answer to an operation that they do not have. */
+function isUnsupported(error: unknown): boolean {
+  const names = ["NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "XNotImplemented"];
+  return names.includes(errorNameOf(error)) || httpStatusOf(error) === 501 || httpStatusOf(error) === 405;
+}
+
+function bucketSettings(client: S3Client, Bucket: string, abortSignal: AbortSignal): readonly BucketSetting[] {
+  const signal = { abortSignal };
+  return [
+    {
+      kind: "public-access-block",
+      action: "s3:PutBucketPublicAccessBlock",
+      async read() {
+        const reply = await client.send(new GetPublicAccessBlockCommand({ Bucket }), signal);
+        const block: Record<string, boolean | undefined> = { ...reply.PublicAccessBlockConfiguration };
+        return Object.keys(blockAllPublicAccess).every((key) => block[key] === true) ? "as-wanted" : "other";
+      },
+      write: () =>
+        client.send(
+          new PutPublicAccessBlockCommand({ Bucket, PublicAccessBlockConfiguration: blockAllPublicAccess }),
+          signal,
+        ),
+    },
+    {
+      kind: "owner-enforced",
+      action: "s3:PutBucketOwnershipControls",
+      async read() {
+        const reply = await client.send(new GetBucketOwnershipControlsCommand({ Bucket }), signal);
+        const rules = reply.OwnershipControls?.Rules ?? [];
+        return rules.some((rule) => rule.ObjectOwnership === "BucketOwnerEnforced") ? "as-wanted" : "other";
+      },
+      write: () =>
+        client.send(
+          new PutBucketOwnershipControlsCommand({
+            Bucket,
+            OwnershipControls: { Rules: [{ ObjectOwnership: "BucketOwnerEnforced" }] },
+          }),
+          signal,
+        ),
+    },
+    {
+      kind: "default-encryption",
+      action: "s3:PutEncryptionConfiguration",
+      async read() {
+        const reply = await client.send(new GetBucketEncryptionCommand({ Bucket }), signal);
+        // Whatever is set, KMS included, is at least what we would set.
+        return reply.ServerSideEncryptionConfiguration?.Rules?.length ? "as-wanted" : "other";
+      },
+      write: () =>
+        client.send(
+          new PutBucketEncryptionCommand({
+            Bucket,
+            ServerSideEncryptionConfiguration: {
+              Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: "AES256" } }],
+            },
+          }),
+          signal,
+        ),
+    },
+    tlsOnlyPolicy(client, Bucket, signal),
+    abortIncompleteUploads(client, Bucket, signal),
+  ];
+}
+
+const blockAllPublicAccess = {
+  BlockPublicAcls: true,
+  IgnorePublicAcls: true,
+  BlockPublicPolicy: true,
+  RestrictPublicBuckets: true,
+};
+
+const tlsOnly = "tls-only-policy";
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html#transit */
+function tlsOnlyPolicy(client: S3Client, Bucket: string, signal: { abortSignal: AbortSignal }): BucketSetting {
+  const statement = {
+    Sid: "DocprocTlsOnly",
+    Effect: "Deny",
+    Principal: "*",
+    Action: "s3:*",
+    Resource: [`arn:aws:s3:::${Bucket}`, `arn:aws:s3:::${Bucket}/*`],
+    Condition: { Bool: { "aws:SecureTransport": "false" } },
+  };
+  let present: { Version?: string; Statement: unknown[] } = { Version: "2012-10-17", Statement: [] };
+  return {
+    kind: tlsOnly,
+    action: "s3:PutBucketPolicy",
+    async read() {
+      const { Policy } = await client.send(new GetBucketPolicyCommand({ Bucket }), signal);
+      if (!Policy) return "other";
+      const policy = JSON.parse(Policy) as { Version?: string; Statement?: unknown };
+      // A policy with one statement may hold it without a list.
+      present = { ...policy, Statement: [policy.Statement ?? []].flat() };
+      return present.Statement.some((one) => (one as { Sid?: string }).Sid === statement.Sid) ? "as-wanted" : "other";
+    },
+    write() {
+      const Policy = JSON.stringify({ ...present, Statement: [...present.Statement, statement] });
+      return client.send(new PutBucketPolicyCommand({ Bucket, Policy }), signal);
+    },
+  };
+}
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpu-abort-incomplete-mpu-lifecycle-config.html */
+function abortIncompleteUploads(client: S3Client, Bucket: string, signal: { abortSignal: AbortSignal }): BucketSetting {
+  const rule = {
+    ID: "docproc-abort-incomplete-uploads",
+    Status: "Enabled" as const,
+    Filter: { Prefix: "" },
+    AbortIncompleteMultipartUpload: { DaysAfterInitiation: abortIncompleteAfterDays },
+  };
+  type Rules = NonNullable<
+    NonNullable<
+      ConstructorParameters<typeof PutBucketLifecycleConfigurationCommand>[0]["LifecycleConfiguration"]
+    >["Rules"]
+  >;
+  let present: Rules = [];
+  return {
+    kind: "abort-incomplete-uploads",
+    action: "s3:PutLifecycleConfiguration",
+    async read() {
+      const reply = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }), signal);
+      present = reply.Rules ?? [];
+      return present.some(({ ID }) => ID === rule.ID) ? "as-wanted" : "other";
+    },
+    write: () =>
+      client.send(
+        new PutBucketLifecycleConfigurationCommand({ Bucket, LifecycleConfiguration: { Rules: [...present, rule] } }),
+        signal,
+      ),
+  };
+}

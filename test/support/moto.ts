@@ -1,0 +1,92 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, constants, statSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { delimiter, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export interface Moto {
+  endpoint: string;
+  close(): Promise<void>;
+}
+
+const START_MS = 60_000;
+const TERMINATE_MS = 5_000;
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+export function motoOnPath(): boolean {
+  const { PATH = "" } = process.env;
+  return PATH.split(delimiter).some((folder) => folder !== "" && isExecutable(join(folder, "moto_server")));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (hasEnded(child)) return;
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), TERMINATE_MS);
+  await exited;
+  clearTimeout(timer);
+}
+
+async function answers(endpoint: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${endpoint}/moto-api/`, { signal: AbortSignal.timeout(5_000) });
+    await response.arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export async function startMoto(): Promise<Moto> {
+  const port = await freePort();
+  const endpoint = `http://127.0.0.1:${port}`;
+  const child = spawn("moto_server", ["-H", "127.0.0.1", "-p", String(port)], { stdio: "ignore" });
+  let failure: Error | undefined;
+  child.on("error", (error) => {
+    failure = error;
+  });
+  const killAtExit = () => {
+    child.kill("SIGKILL");
+  };
+  process.once("exit", killAtExit);
+  const close = async () => {
+    await end(child);
+    process.removeListener("exit", killAtExit);
+  };
+
+  const deadline = Date.now() + START_MS;
+  while (!(await answers(endpoint))) {
+    if (hasEnded(child)) {
+      await close();
+      throw new Error(`moto_server ended before it answered, with exit code ${child.exitCode}`, { cause: failure });
+    }
+    if (Date.now() > deadline) {
+      await close();
+      throw new Error(`moto_server did not answer within ${START_MS / 1000} s`);
+    }
+    await sleep(100);
+  }
+  return { endpoint, close };
+}

@@ -1,0 +1,101 @@
+/** Runs the program inside the test: same code as the command, with streams, clock and directories of the test. */
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { onTestFinished } from "vitest";
+import type { Host } from "../../src/context.ts";
+import type { OutputStream } from "../../src/output/reporter.ts";
+import { run } from "../../src/program.ts";
+
+/** An empty home and an empty working directory, removed when the test ends. */
+export interface Sandbox {
+  readonly root: string;
+  readonly home: string;
+  readonly cwd: string;
+  /** Where the embedded library is without any configuration. */
+  readonly data: string;
+  /** Where the user's own config file is looked for. */
+  readonly config: string;
+}
+
+export interface RunOptions {
+  readonly env?: Record<string, string | undefined>;
+  readonly cwd?: string;
+  readonly stdin?: Readable | string;
+  /** Columns of the terminal that stdout and stderr are; without it they are pipes. */
+  readonly terminal?: number;
+  readonly now?: () => number;
+  readonly signal?: AbortSignal;
+}
+
+export interface Outcome {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** stdout as JSON. Throws where it is none. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into whatever shape a command prints.
+  json(): any;
+}
+
+export async function makeSandbox(): Promise<Sandbox> {
+  const root = await mkdtemp(join(tmpdir(), "docproc-test-"));
+  onTestFinished(() => rm(root, { recursive: true, force: true }));
+  const sandbox = {
+    root,
+    home: join(root, "home"),
+    cwd: join(root, "cwd"),
+    data: join(root, "data"),
+    config: join(root, "config"),
+  };
+  await Promise.all([mkdir(sandbox.home), mkdir(sandbox.cwd)]);
+  return sandbox;
+}
+
+/** Runs one command line and waits for its end. */
+export async function runDocproc(
+  sandbox: Sandbox,
+  argv: readonly string[],
+  options: RunOptions = {},
+): Promise<Outcome> {
+  const stdout = capture(options.terminal);
+  const stderr = capture(options.terminal);
+  const stdin =
+    options.stdin instanceof Readable ? options.stdin : Readable.from(options.stdin ?? "", { objectMode: false });
+  const host: Host = {
+    argv,
+    env: options.env ?? {},
+    cwd: options.cwd ?? sandbox.cwd,
+    home: sandbox.home,
+    paths: { data: sandbox.data, config: sandbox.config },
+    stdin: () => stdin,
+    stdout: stdout.stream,
+    stderr: stderr.stream,
+    now: options.now ?? Date.now,
+    signal: options.signal ?? new AbortController().signal,
+    version: "0.0.0-test",
+  };
+  const status = await run(host);
+  return {
+    status,
+    stdout: stdout.text(),
+    stderr: stderr.text(),
+    json: () => JSON.parse(stdout.text()),
+  };
+}
+
+function capture(terminal: number | undefined) {
+  let written = "";
+  const stream: OutputStream & Record<string, unknown> = {
+    write(text: string) {
+      written += text;
+      return true;
+    },
+    once: () => undefined,
+    ...(terminal === undefined ? {} : { isTTY: true, columns: terminal, ...cursorMethods }),
+  };
+  return { stream, text: () => written };
+}
+
+/** What a spinner calls on a terminal. */
+const cursorMethods = { cursorTo: () => true, clearLine: () => true, moveCursor: () => true };

@@ -1,0 +1,22 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Spawned journeys need the bundle; building it once here keeps `npm test` true after every edit.
+    globalSetup: ["test/support/build.ts"],
+    testTimeout: 30_000,
+    hookTimeout: 120_000,
+    env: {
+      // The SDK's own switch for its note about Node 20.
+      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true",
+      // Credentials that every test server accepts; nothing outside is ever asked.
+      AWS_ACCESS_KEY_ID: "test",
+      AWS_SECRET_ACCESS_KEY: "test",
+      AWS_REGION: "us-east-1",
+      AWS_EC2_METADATA_DISABLED: "true",
+      AWS_CONFIG_FILE: "does-not-exist",
+      AWS_SHARED_CREDENTIALS_FILE: "does-not-exist",
+    },
+  },
+});
