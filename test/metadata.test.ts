@@ -1,0 +1,285 @@
+/** What every kind of catalog promises. The promises are the comments of src/metadata/service.ts. */
+import { createHash } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { v7 } from "uuid";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type DocumentRecord, identityOf, timeOfId, uploadTimeOfId } from "../src/document.ts";
+import { type MetadataName, metadataDrivers } from "../src/metadata/registry.ts";
+import type { MetadataService } from "../src/metadata/service.ts";
+import type { ListQuery } from "../src/query.ts";
+import type { Settings } from "../src/settings.ts";
+import { awsEndpoints, awsSettings, localSettings } from "./support/aws.ts";
+
+const never = new AbortController().signal;
+
+interface Target {
+  readonly settings: Settings;
+  close(): Promise<void>;
+}
+
+async function localTarget(): Promise<Target> {
+  const directory = await mkdtemp(join(tmpdir(), "docproc-metadata-"));
+  return { settings: localSettings(directory), close: () => rm(directory, { recursive: true }) };
+}
+
+/** The compiler asks for an entry for every driver of the registry, so none can be without tests. */
+const targets: Record<MetadataName, Record<string, () => Promise<Target>>> = {
+  local: { "an SQLite file": localTarget },
+  dynamodb: Object.fromEntries(
+    Object.entries(awsEndpoints()).map(([name, start]) => [
+      name,
+      async () => {
+        const { endpoint, close } = await start();
+        return { settings: awsSettings(endpoint), close };
+      },
+    ]),
+  ),
+};
+
+for (const [driver, places] of Object.entries(targets) as [MetadataName, (typeof targets)[MetadataName]][]) {
+  for (const [place, start] of Object.entries(places)) {
+    describe(`${driver} metadata on ${place}`, () => conformance(driver, start));
+  }
+}
+
+/** An id made at a time of the test's choosing. */
+const idAt = (time: number) => v7({ msecs: time });
+
+function recordWith(fields: Partial<DocumentRecord> = {}): DocumentRecord {
+  const id = fields.id ?? v7();
+  return {
+    id,
+    name: `document-${id}.txt`,
+    size: 5,
+    contentType: "text/plain",
+    sha256: createHash("sha256").update(id).digest("hex"),
+    uploadedAt: uploadTimeOfId(id),
+    uri: `s3://bucket/${id}`,
+    tags: {},
+    metadata: {},
+    source: { kind: "file", path: "./a", modifiedAt: "2026-01-01T00:00:00.000Z" },
+    provenance: null,
+    ...fields,
+  };
+}
+
+/** Records that one page of the driver cannot hold: 500 rows of SQLite, 1 MB of one shard of DynamoDB. */
+const severalPages: Record<MetadataName, (time: number) => DocumentRecord[]> = {
+  local: (time) => Array.from({ length: 1200 }, (_, index) => recordWith({ id: idAt(time + index) })),
+  dynamodb: (time) =>
+    Array.from({ length: 90 }, (_, index) =>
+      recordWith({ id: idAt(time + index).replace(/.$/, "0"), metadata: { long: "x".repeat(16_000) } }),
+    ),
+};
+
+function conformance(driver: MetadataName, start: () => Promise<Target>): void {
+  let target: Target;
+  let metadata: MetadataService;
+
+  beforeAll(async () => {
+    target = await start();
+    for await (const _ of metadataDrivers[driver].provision(target.settings, { plan: false, signal: never }));
+    metadata = await metadataDrivers[driver].open(target.settings);
+  });
+  afterAll(async () => {
+    await metadata?.close();
+    await target?.close();
+  });
+
+  const commit = (record: DocumentRecord) => metadata.commit(record, identityOf(record), never);
+  const ids = async (query: Partial<ListQuery>) => {
+    const found: string[] = [];
+    for await (const { id } of metadata.list({ ascending: false, ...query }, never)) found.push(id);
+    return found;
+  };
+  const claimsOf = async (name: string) => {
+    const found: { id: string; size: number }[] = [];
+    for await (const claim of metadata.claims(name, never)) found.push(claim);
+    return found.sort((a, b) => (a.id < b.id ? -1 : 1));
+  };
+
+  test("gives back a record value for value", async () => {
+    const hostile = JSON.parse('{"__proto__":"kept","constructor":"x","":"","ü":"\\ud83d\\ude80","a\\nb":"c\\u0000d"}');
+    const record = recordWith({
+      name: "Résumé 📄 \u001b[31m\u202e.pdf",
+      size: 2 ** 50,
+      tags: hostile,
+      metadata: { long: "x".repeat(16_000) },
+      source: { kind: "stdin", path: null, modifiedAt: null },
+      provenance: { git: { commit: "abc" }, ci: null },
+    });
+    expect(await commit(record)).toEqual({ committed: true });
+    const found = await metadata.get(record.id, never);
+    expect(JSON.stringify(found)).toBe(JSON.stringify({ ...record, tags: found?.tags }));
+    expect(Object.entries(found?.tags ?? {}).sort()).toEqual(Object.entries(hostile).sort());
+  });
+
+  test("answers undefined for what it does not have", async () => {
+    expect(await metadata.get(v7(), never)).toBeUndefined();
+    expect(await metadata.holder("nobody", "0".repeat(64), never)).toBeUndefined();
+    expect(await claimsOf("nobody")).toEqual([]);
+  });
+
+  test("shows a commit at once in every kind of read", async () => {
+    const record = recordWith();
+    await commit(record);
+    expect((await metadata.get(record.id, never))?.id).toBe(record.id);
+    expect(await metadata.holder(record.name, identityOf(record), never)).toBe(record.id);
+    expect(await claimsOf(record.name)).toEqual([{ id: record.id, size: record.size }]);
+    expect(await ids({ idPrefix: record.id })).toEqual([record.id]);
+  });
+
+  test("refuses a second record with the same claim, names the holder and writes nothing", async () => {
+    const first = recordWith();
+    const second = { ...recordWith(), name: first.name, sha256: first.sha256 };
+    await commit(first);
+    expect(await commit(second)).toEqual({ committed: false, holder: first.id });
+    expect(await metadata.get(second.id, never)).toBeUndefined();
+    expect(await claimsOf(first.name)).toHaveLength(1);
+  });
+
+  test("answers a repeated commit of the same record with its own id", async () => {
+    const record = recordWith();
+    await commit(record);
+    expect(await commit(record)).toEqual({ committed: false, holder: record.id });
+    expect(await claimsOf(record.name)).toHaveLength(1);
+  });
+
+  test("lets one of twenty commits of the same claim win", async () => {
+    const name = `race-${v7()}`;
+    const records = Array.from({ length: 20 }, () => recordWith({ name, sha256: "a".repeat(64) }));
+    const results = await Promise.all(records.map(commit));
+    const winners = records.filter((_, index) => results[index]?.committed);
+    expect(winners).toHaveLength(1);
+    for (const result of results) if (!result.committed) expect(result.holder).toBe(winners[0]?.id);
+    expect(await claimsOf(name)).toHaveLength(1);
+    expect(await ids({ filter: { name } })).toEqual([winners[0]?.id]);
+  });
+
+  test("keeps documents of one name apart by their bytes and by their tags", async () => {
+    const name = `same-${v7()}`;
+    const one = recordWith({ name });
+    const otherBytes = recordWith({ name, size: 7 });
+    const otherTags = recordWith({ name, sha256: one.sha256, tags: { build: "43" } });
+    for (const record of [one, otherBytes, otherTags]) expect(await commit(record)).toEqual({ committed: true });
+    expect((await claimsOf(name)).map(({ size }) => size).sort()).toEqual([5, 5, 7]);
+  });
+
+  test("lists newest first, or oldest first, by id", async () => {
+    const at = Date.UTC(2001, 0, 1);
+    const made = Array.from({ length: 40 }, (_, index) => recordWith({ id: idAt(at + index * 1000) }));
+    for (const record of [...made].reverse()) await commit(record);
+    const wanted = made.map(({ id }) => id);
+    const range = { since: at, until: at + 3_600_000 };
+    expect(await ids({ ...range, ascending: true })).toEqual(wanted);
+    expect(await ids(range)).toEqual(wanted.toReversed());
+  });
+
+  test("includes the beginning of a time range and excludes its end", async () => {
+    const at = Date.UTC(2002, 0, 1);
+    const made = [0, 1, 2].map((offset) => recordWith({ id: idAt(at + offset) }));
+    for (const record of made) await commit(record);
+    expect(await ids({ since: at + 1, until: at + 2 })).toEqual([made[1]?.id]);
+    expect(await ids({ since: at, until: at })).toEqual([]);
+  });
+
+  test("continues behind a cursor, whatever was added or removed meanwhile", async () => {
+    const at = Date.UTC(2003, 0, 1);
+    const made = Array.from({ length: 9 }, (_, index) => recordWith({ id: idAt(at + index) }));
+    for (const record of made) await commit(record);
+    const wanted = made.map(({ id }) => id);
+    const range = { since: at, until: at + 1000 };
+    expect(await ids({ ...range, after: wanted[5] })).toEqual(wanted.slice(0, 5).toReversed());
+    expect(await ids({ ...range, after: wanted[5], ascending: true })).toEqual(wanted.slice(6));
+    await metadata.remove(wanted[5] ?? "", never);
+    await commit(recordWith({ id: idAt(at + 500) }));
+    expect(await ids({ ...range, after: wanted[5] })).toEqual(wanted.slice(0, 5).toReversed());
+  });
+
+  test("lists a catalog of several pages without a gap, while somebody adds to it", async () => {
+    const at = Date.UTC(2004, 0, 1);
+    const made = severalPages[driver](at);
+    for (let index = 0; index < made.length; index += 4) await Promise.all(made.slice(index, index + 4).map(commit));
+    const wanted = made.map(({ id }) => id);
+    const seen: string[] = [];
+    for await (const { id } of metadata.list({ ascending: true, since: at, until: at + 5000 }, never)) {
+      if (seen.push(id) === 40) await commit(recordWith({ id: idAt(at + 4000) }));
+    }
+    expect(seen.slice(0, wanted.length)).toEqual(wanted);
+    expect(new Set(seen).size).toBe(seen.length);
+    expect(await ids({ since: at, until: at + 3000 })).toEqual(wanted.toReversed());
+  }, 60_000);
+
+  test("filters by every tag given, by name and by type", async () => {
+    const at = Date.UTC(2005, 0, 1);
+    const range = { since: at, until: at + 1000 };
+    const [a, b, c] = [
+      recordWith({
+        id: idAt(at),
+        name: "invoice.pdf",
+        contentType: "application/pdf",
+        tags: { build: "1", os: "linux" },
+      }),
+      recordWith({ id: idAt(at + 1), name: "Invoice.png", contentType: "image/png", tags: { build: "1" } }),
+      recordWith({ id: idAt(at + 2), name: "notes.txt", tags: { build: "2" } }),
+    ];
+    for (const record of [a, b, c]) await commit(record);
+    const listed = (filter: ListQuery["filter"]) => ids({ ...range, ascending: true, filter });
+    expect(await listed({ tags: { build: "1" } })).toEqual([a.id, b.id]);
+    expect(await listed({ tags: { build: "1", os: "linux" } })).toEqual([a.id]);
+    expect(await listed({ tags: { toString: "1" } })).toEqual([]);
+    expect(await listed({ name: "inv*" })).toEqual([a.id]);
+    expect(await listed({ type: "image" })).toEqual([b.id]);
+    expect(await listed({ type: "text/*", name: "*.txt", tags: { build: "2" } })).toEqual([c.id]);
+  });
+
+  test("finds ids by their beginning", async () => {
+    const at = Date.UTC(2006, 0, 1);
+    const made = [recordWith({ id: idAt(at) }), recordWith({ id: idAt(at + 1) })];
+    for (const record of made) await commit(record);
+    const [first = "", second = ""] = made.map(({ id }) => id);
+    expect(await ids({ idPrefix: first.slice(0, 13) })).toEqual([first]);
+    expect(await ids({ idPrefix: first.slice(0, 12), ascending: true })).toEqual([first, second]);
+    expect(timeOfId(second)).toBe(at + 1);
+  });
+
+  test("removes a record with its claim, so that the claim is free again", async () => {
+    const record = recordWith();
+    await commit(record);
+    expect((await metadata.remove(record.id, never))?.id).toBe(record.id);
+    expect(await metadata.get(record.id, never)).toBeUndefined();
+    expect(await claimsOf(record.name)).toEqual([]);
+    expect(await metadata.remove(record.id, never)).toBeUndefined();
+    expect(await commit({ ...recordWith(), name: record.name, sha256: record.sha256 })).toEqual({ committed: true });
+  });
+
+  test("does nothing under a signal that has fired", async () => {
+    const fired = AbortSignal.abort();
+    const record = recordWith();
+    await expect(metadata.commit(record, identityOf(record), fired)).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(await metadata.get(record.id, never)).toBeUndefined();
+    await expect(metadata.get(record.id, fired)).rejects.toMatchObject({ code: "CANCELLED" });
+  });
+
+  test("is seen by another opening of the same catalog", async () => {
+    const other = await metadataDrivers[driver].open(target.settings);
+    const record = recordWith();
+    await commit(record);
+    expect((await other.get(record.id, never))?.id).toBe(record.id);
+    await other.close();
+    await other.close();
+  });
+
+  test("keeps its records when it is provisioned again", async () => {
+    const record = recordWith();
+    await commit(record);
+    const actions: string[] = [];
+    for await (const { action } of metadataDrivers[driver].provision(target.settings, { plan: false, signal: never })) {
+      actions.push(action);
+    }
+    expect(new Set(actions)).toEqual(new Set(["exists"]));
+    expect((await metadata.get(record.id, never))?.id).toBe(record.id);
+  });
+}

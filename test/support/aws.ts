@@ -1,0 +1,93 @@
+/**
+ * The AWS endpoints that the suites run against: the servers of this repository always, moto when it is on PATH,
+ * and any endpoint named by DOCPROC_TEST_ENDPOINT. What is there is used; nothing is skipped in silence.
+ */
+
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Settings } from "../../src/settings.ts";
+import { startDynamoDbServer } from "./dynamodb-server.ts";
+import { motoOnPath, startMoto } from "./moto.ts";
+import { type S3Server, type S3ServerOptions, startS3Server } from "./s3-server.ts";
+
+export interface AwsEndpoint {
+  /** Answers for S3 and DynamoDB. */
+  readonly endpoint: string;
+  close(): Promise<void>;
+}
+
+export interface InRepoAws extends AwsEndpoint {
+  readonly s3: S3Server;
+}
+
+/** S3 and DynamoDB of this repository behind one address, as an emulator has it. */
+export async function startInRepoAws(options: S3ServerOptions = {}): Promise<InRepoAws> {
+  const [s3, dynamodb] = await Promise.all([startS3Server(options), startDynamoDbServer()]);
+  const router = createServer((incoming, outgoing) => {
+    const isDynamoDb = incoming.headers["x-amz-target"] !== undefined;
+    const target = new URL(incoming.url ?? "/", isDynamoDb ? dynamodb.endpoint : s3.endpoint);
+    const forwarded = request(target, { method: incoming.method, headers: incoming.headers }, (reply) => {
+      outgoing.writeHead(reply.statusCode ?? 500, reply.headers);
+      reply.pipe(outgoing);
+    });
+    forwarded.on("error", () => outgoing.destroy());
+    outgoing.on("close", () => forwarded.destroy());
+    incoming.pipe(forwarded);
+  });
+  router.listen(0, "127.0.0.1");
+  await once(router, "listening");
+  return {
+    endpoint: `http://127.0.0.1:${(router.address() as AddressInfo).port}`,
+    s3,
+    async close() {
+      router.closeAllConnections();
+      router.close();
+      await Promise.all([s3.close(), dynamodb.close()]);
+    },
+  };
+}
+
+/** Every endpoint there is on this machine, by the name its suites carry. */
+export function awsEndpoints(): Record<string, () => Promise<AwsEndpoint>> {
+  const named = process.env["DOCPROC_TEST_ENDPOINT"];
+  return {
+    "the servers of this repository": () => startInRepoAws(),
+    ...(motoOnPath() ? { moto: startMoto } : {}),
+    ...(named ? { [named]: async () => ({ endpoint: named, close: async () => {} }) } : {}),
+  };
+}
+
+/** Settings for S3 and DynamoDB at an endpoint, with a bucket and table of their own. */
+export function awsSettings(endpoint: string, overrides: Partial<Settings> = {}): Settings {
+  const name = `docproc-${randomUUID().slice(0, 13)}`;
+  return {
+    storage: "s3",
+    metadata: "dynamodb",
+    directory: "unused",
+    bucket: name,
+    prefix: "",
+    table: name,
+    region: "us-east-1",
+    profile: undefined,
+    endpointUrl: endpoint,
+    partSize: undefined,
+    concurrency: 4,
+    onDuplicate: "reuse",
+    customEndpoint: endpoint,
+    ...overrides,
+  };
+}
+
+/** Settings for the embedded library in a directory. */
+export function localSettings(directory: string): Settings {
+  return {
+    ...awsSettings(""),
+    storage: "local",
+    metadata: "local",
+    directory,
+    endpointUrl: undefined,
+    customEndpoint: undefined,
+  };
+}
