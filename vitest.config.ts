@@ -1,10 +1,12 @@
 import { defineConfig } from "vitest/config";
+import { CiReporter } from "./test/support/ci-reporter.ts";
 
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     // Spawned journeys need the bundle; building it once here keeps `npm test` true after every edit.
     globalSetup: ["test/support/build.ts"],
+    reporters: process.env["DOCPROC_TEST_NO_SKIP"] ? ["default", new CiReporter()] : ["default"],
     testTimeout: 30_000,
     hookTimeout: 120_000,
     env: {

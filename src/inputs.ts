@@ -29,6 +29,10 @@ export interface Skipped {
 }
 
 export interface InputOptions {
+  /** Files, directories, and `-` for standard input. */
+  readonly paths: readonly string[];
+  /** A file with more of them, or `-`. */
+  readonly filesFrom: string | undefined;
   readonly cwd: string;
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly recursive: boolean;
@@ -38,12 +42,17 @@ export interface InputOptions {
   readonly signal: AbortSignal;
 }
 
-/** Finds every input in the order given; the files of a directory in byte order. */
-export async function findInputs(paths: readonly string[], options: InputOptions) {
+/**
+ * Finds every input in the order given; the files of a directory in byte order.
+ * @throws NOT_FOUND when there is none: a build that made nothing should not look like one that worked
+ */
+export async function findInputs(options: InputOptions): Promise<{ inputs: Input[]; skipped: Skipped }> {
+  const { filesFrom, cwd, stdin } = options;
+  const listed = filesFrom === undefined ? [] : await readPathList(filesFrom, cwd, stdin);
   const skipped: Skipped = { hidden: 0, symlinks: 0, excluded: 0, special: 0 };
   const isExcluded = excludeMatcher(options.exclude);
   const inputs: Input[] = [];
-  for (const path of paths) {
+  for (const path of [...options.paths, ...listed]) {
     throwIfCancelled(options.signal);
     if (path === "-") {
       inputs.push({ label: "-", size: null, open: async () => openInput(options) });
@@ -53,14 +62,17 @@ export async function findInputs(paths: readonly string[], options: InputOptions
       for await (const input of fromPath(path, skipped, isExcluded, options)) inputs.push(input);
     }
   }
-  return { inputs, skipped };
+  if (inputs.length > 0) return { inputs, skipped };
+  throw new DocprocError("NOT_FOUND", "There are no files to upload.", {
+    hint: `Left out: ${describeSkipped(skipped) || "nothing"}.`,
+  });
 }
 
 /**
  * Reads paths from a file, one a line; `-` reads them from stdin. Nothing is a comment, since a name may
  * begin with anything.
  */
-export async function readPathList(file: string, cwd: string, stdin: () => Readable): Promise<string[]> {
+async function readPathList(file: string, cwd: string, stdin: () => Readable): Promise<string[]> {
   let list: string;
   try {
     list = file === "-" ? await readText(stdin()) : await readFile(resolve(cwd, file), "utf8");

@@ -3,7 +3,7 @@ import type { Context } from "../context.ts";
 import { documentMetadata, documentName, documentTags, type TextMap } from "../document.ts";
 import type { DocumentService, UploadedDocument } from "../documents.ts";
 import { DocprocError } from "../errors.ts";
-import { describeSkipped, findInputs, type Input, readPathList, totalSize } from "../inputs.ts";
+import { describeSkipped, findInputs, type Input, totalSize } from "../inputs.ts";
 import type { Painter } from "../output/reporter.ts";
 import { collect, defineCommand } from "./command.ts";
 
@@ -88,7 +88,9 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     const { reporter, signal, host } = context;
     const started = host.now();
     const { concurrency, onDuplicate } = (await context.config()).settings;
-    const { inputs, skipped } = await findAllInputs(context, input);
+    const { cwd, stdin } = host;
+    const withSizes = reporter.progress.drawn;
+    const { inputs, skipped } = await findInputs({ ...input, cwd, stdin, withSizes, signal });
     const leftOut = describeSkipped(skipped);
     if (leftOut !== "") reporter.note(`Left out: ${leftOut}.`);
     reporter.progress.expect(inputs.length, totalSize(inputs));
@@ -110,24 +112,6 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     };
   },
 });
-
-async function findAllInputs(context: Context, input: UploadInput) {
-  const { cwd, stdin } = context.host;
-  const listed = input.filesFrom === undefined ? [] : await readPathList(input.filesFrom, cwd, stdin);
-  const found = await findInputs([...input.paths, ...listed], {
-    cwd,
-    stdin,
-    recursive: input.recursive,
-    exclude: input.exclude,
-    withSizes: context.reporter.progress.drawn,
-    signal: context.signal,
-  });
-  if (found.inputs.length > 0) return found;
-  // A build that made nothing should not look like one that worked.
-  throw new DocprocError("NOT_FOUND", "There are no files to upload.", {
-    hint: `Left out: ${describeSkipped(found.skipped) || "nothing"}.`,
-  });
-}
 
 async function uploadOne(
   { reporter, signal }: Context,

@@ -1,0 +1,161 @@
+/** The house rules, checked by a machine: who may import whom, and who owns which package. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { describe, expect, test } from "vitest";
+
+/**
+ * A file may import only files of strictly lower rank: no circles, no siblings. A new file needs a rank, which
+ * is the moment to ask what it is for.
+ */
+const ranks: Record<string, number> = {
+  "src/errors.ts": 0,
+  "src/settings.ts": 0,
+  "src/output/display.ts": 0,
+  "src/content-type.ts": 0,
+  "src/document.ts": 1,
+  "src/aws.ts": 1,
+  "src/config-files.ts": 1,
+  "src/output/reporter.ts": 1,
+  "src/query.ts": 2,
+  "src/source.ts": 2,
+  "src/output/json.ts": 2,
+  "src/output/human.ts": 2,
+  "src/output/painter.ts": 2,
+  "src/output/progress.ts": 2,
+  "src/output/drawn-progress.ts": 3,
+  "src/inputs.ts": 3,
+  "src/storage/service.ts": 2,
+  "src/storage/local.ts": 3,
+  "src/storage/s3-multipart.ts": 3,
+  "src/storage/s3-objects.ts": 4,
+  "src/storage/s3-bucket.ts": 4,
+  "src/storage/s3.ts": 5,
+  "src/storage/registry.ts": 6,
+  "src/metadata/service.ts": 3,
+  "src/metadata/local.ts": 4,
+  "src/metadata/dynamodb-records.ts": 4,
+  "src/metadata/dynamodb-table.ts": 4,
+  "src/metadata/dynamodb.ts": 5,
+  "src/metadata/registry.ts": 6,
+  "src/documents.ts": 4,
+  "src/batch.ts": 5,
+  "src/config.ts": 7,
+  "src/context.ts": 8,
+  "src/commands/command.ts": 9,
+  "src/commands/init.ts": 10,
+  "src/commands/upload.ts": 10,
+  "src/commands/list.ts": 10,
+  "src/commands/show.ts": 10,
+  "src/commands/config.ts": 10,
+  "src/program.ts": 11,
+  "bin/docproc.ts": 12,
+};
+
+/** A package and the files that may import it when they run; anybody may import its types. */
+const owners: readonly (readonly [packages: RegExp, files: RegExp])[] = [
+  [/^commander$/, /^src\/program\.ts$/],
+  [/^(chalk|ora|cli-table3|cli-truncate|string-width|pretty-bytes)$/, /^src\/output\//],
+  [/^cosmiconfig/, /^src\/config-files\.ts$/],
+  [/^@aws-sdk\/(client-s3|lib-storage)$/, /^src\/storage\/s3-\w+\.ts$/],
+  [/^@aws-sdk\/client-dynamodb$/, /^src\/metadata\/dynamodb-\w+\.ts$/],
+  [/^@photostructure\/sqlite$/, /^src\/metadata\/local\.ts$/],
+  [/^env-paths$/, /^bin\//],
+];
+
+/** Files that bring an SDK with them: imported only by `import()`, so that only who needs one waits for it. */
+const lateFiles = /^src\/(storage\/s3-(objects|bucket|multipart)|metadata\/dynamodb-\w+)\.ts$/;
+
+interface Import {
+  readonly from: string;
+  /** A package's name, or a file's path from the root. */
+  readonly target: string;
+  readonly kind: "static" | "type" | "dynamic";
+}
+
+const files = ["src", "bin"].flatMap((folder) =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => join(folder, name).replaceAll("\\", "/")),
+);
+const imports = files.flatMap(importsOf);
+
+function importsOf(from: string): Import[] {
+  const code = readFileSync(from, "utf8");
+  const found = [
+    ...code.matchAll(/^(?:import|export)\s+(type\s)?(?:[^;"']*?\sfrom\s+)?["']([^"']+)["']/gm),
+    ...[...code.matchAll(/(?<!typeof )\bimport\(\s*["']([^"']+)["']/g)].map(
+      (match) => [match[0], "dynamic", match[1]] as const,
+    ),
+  ];
+  return found.map(([, how, specifier = ""]) => ({
+    from,
+    target: specifier.startsWith(".") ? normalize(join(dirname(from), specifier)).replaceAll("\\", "/") : specifier,
+    kind: how === "dynamic" ? "dynamic" : how === undefined ? "static" : "type",
+  }));
+}
+
+describe("the house", () => {
+  test("has a rank for every file, and no rank for a file that is gone", () => {
+    expect(files.toSorted()).toEqual(Object.keys(ranks).toSorted());
+  });
+
+  test("lets a file import only files of a lower rank", () => {
+    const ours = imports.filter(({ target }) => target in ranks);
+    expect(ours.length).toBeGreaterThan(100);
+    const upward = ours.filter(({ from, target }) => (ranks[target] ?? 0) >= (ranks[from] ?? 0));
+    expect(upward.map(({ from, target }) => `${from} imports ${target}`)).toEqual([]);
+  });
+
+  test("knows every relative import", () => {
+    const unknown = imports.filter(({ target }) => /^(src|bin|\.)/.test(target) && !(target in ranks));
+    expect(unknown).toEqual([]);
+  });
+
+  test("lets only its owner import a package", () => {
+    for (const [packages, allowed] of owners) {
+      const users = imports.filter(({ target, kind }) => packages.test(target) && kind !== "type");
+      expect(users.length, `${packages} is used`).toBeGreaterThan(0);
+      expect(
+        users.map(({ from }) => from).filter((from) => !allowed.test(from)),
+        String(packages),
+      ).toEqual([]);
+    }
+  });
+
+  test("loads what brings an SDK only when it is asked for", () => {
+    const early = imports.filter(
+      ({ from, target, kind }) => lateFiles.test(target) && kind === "static" && !lateFiles.test(from),
+    );
+    expect(early).toEqual([]);
+    expect(imports.filter(({ target, kind }) => lateFiles.test(target) && kind === "dynamic").length).toBe(4);
+  });
+
+  test("keeps the services apart", () => {
+    const across = imports.filter(
+      ({ from, target }) =>
+        (from.startsWith("src/storage/") && target.startsWith("src/metadata/")) ||
+        (from.startsWith("src/metadata/") && target.startsWith("src/storage/")),
+    );
+    expect(across).toEqual([]);
+  });
+
+  test("touches the process only in bin, and the console nowhere", () => {
+    const code = (file: string) => readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+    expect(
+      files.filter((file) => /\bprocess\s*[.[]|node:process/.test(code(file)) && !file.startsWith("bin/")),
+    ).toEqual([]);
+    expect(files.filter((file) => /\bconsole\s*[.[]|node:console/.test(code(file)))).toEqual([]);
+  });
+
+  test("keeps files under 400 lines and commands under 150", () => {
+    const long = files.filter((file) => {
+      const lines = readFileSync(file, "utf8").split("\n").length - 1;
+      return lines > (file.startsWith("src/commands/") ? 150 : 400);
+    });
+    expect(long).toEqual([]);
+  });
+
+  test("has no file named after nothing in particular", () => {
+    expect(files.filter((file) => /(util|helper|common|misc|types)s?\b/.test(file))).toEqual([]);
+  });
+});
