@@ -1,8 +1,10 @@
 /** Many uploads at once: some in flight at a time, one's failure never the others', and an account of it all. */
+import ms from "ms";
 import pMap, { pMapSkip } from "p-map";
+import prettyBytes from "pretty-bytes";
 import type { UploadedDocument } from "./documents.ts";
 import { DocprocError, toDocprocError } from "./errors.ts";
-import type { Input, Skipped } from "./inputs.ts";
+import { describeSkipped, type Input, type Skipped } from "./inputs.ts";
 
 export interface BatchOptions {
   /** Inputs in flight. */
@@ -92,4 +94,15 @@ export function batchEnvelope({ total, documents, failures }: Batch, skipped: Sk
       skipped,
     },
   };
+}
+
+/** A line for a person; undefined for one file and nothing left out, which speaks for itself. */
+export function batchSummary(counts: ReturnType<typeof batchEnvelope>["summary"]): string | undefined {
+  const { total, uploaded, unchanged, failed, bytesSent, durationMs, skipped } = counts;
+  const leftOut = describeSkipped(skipped);
+  if (total === 1 && leftOut === "") return undefined;
+  const outcomes = Object.entries({ uploaded, unchanged, failed }).filter(([, count]) => count > 0);
+  const done = outcomes.map(([what, count]) => `${count} ${what}`).join(", ") || "nothing sent";
+  const sent = `${done}; ${prettyBytes(bytesSent)} sent in ${ms(durationMs)}`;
+  return leftOut === "" ? `${sent}.` : `${sent}; left out: ${leftOut}.`;
 }

@@ -1,10 +1,16 @@
 /** The content type of a document, the same on every machine: no table of the operating system is asked. */
 import { isUtf8 } from "node:buffer";
 import { fileTypeFromBuffer } from "file-type";
-import mime from "mime";
+import { Mime } from "mime";
+import otherTypes from "mime/types/other.js";
+import standardTypes from "mime/types/standard.js";
 
 /** Bytes of a document's beginning that are enough for {@link detectContentType}. */
 export const sniffLength = 4_100;
+
+/** Registered types that the package's tables give as unknown: https://www.iana.org/assignments/media-types */
+const registered = { "application/vnd.debian.binary-package": ["deb"] };
+const mime = new Mime(standardTypes, otherTypes).define(registered, true);
 
 const unknown = "application/octet-stream";
 
@@ -14,14 +20,15 @@ const unknown = "application/octet-stream";
  * @param head the first bytes, at best {@link sniffLength} of them
  */
 export async function detectContentType(name: string, head: Uint8Array): Promise<string> {
-  const byName = mime.getType(name) ?? undefined;
+  const named = mime.getType(name);
+  const byName = named === null || named === unknown ? undefined : named;
   const byBytes = await sniff(head);
   if (byBytes !== undefined && !isContainer(byBytes)) {
     // `application/x-…` is the sniffer's own invention where the name has a registered one.
     return byName !== undefined && sameKind(byName, byBytes) ? byName : byBytes;
   }
   const text = byBytes === undefined && head.length > 0 && isText(head);
-  if (byName !== undefined && byName !== unknown && !(text && isBinaryMedia(byName))) return byName;
+  if (byName !== undefined && !(text && isBinaryMedia(byName))) return byName;
   return byBytes ?? (text ? "text/plain" : unknown);
 }
 

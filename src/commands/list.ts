@@ -87,10 +87,10 @@ export const list = defineCommand<ListFlags, ListInput>({
       count += 1;
     }
     const nextCursor = more ? last : null;
-    if (nextCursor !== null) reporter.note(`There are more: add --cursor ${nextCursor}, or --all.`);
-    if (count === 0) reporter.note("No documents.");
+    const empty = count === 0 ? "No documents." : undefined;
     return {
       envelope: { schema: "docproc.list/1", count, documents: kept, nextCursor },
+      note: nextCursor === null ? empty : `There are more: add --cursor ${nextCursor}, or --all.`,
       text: (painter) =>
         kept.length === 0
           ? ""

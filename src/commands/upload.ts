@@ -1,9 +1,9 @@
-import { batchEnvelope, batchFailure, uploadAll } from "../batch.ts";
+import { batchEnvelope, batchFailure, batchSummary, uploadAll } from "../batch.ts";
 import type { Context } from "../context.ts";
 import { documentMetadata, documentName, documentTags, type TextMap } from "../document.ts";
 import type { DocumentService, UploadedDocument } from "../documents.ts";
 import { DocprocError } from "../errors.ts";
-import { describeSkipped, findInputs, type Input, totalSize } from "../inputs.ts";
+import { findInputs, type Input, totalSize } from "../inputs.ts";
 import type { Painter } from "../output/reporter.ts";
 import { collect, defineCommand } from "./command.ts";
 
@@ -89,10 +89,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     const started = host.now();
     const { concurrency, onDuplicate } = (await context.config()).settings;
     const { cwd, stdin } = host;
-    const withSizes = reporter.progress.drawn;
-    const { inputs, skipped } = await findInputs({ ...input, cwd, stdin, withSizes, signal });
-    const leftOut = describeSkipped(skipped);
-    if (leftOut !== "") reporter.note(`Left out: ${leftOut}.`);
+    const { inputs, skipped } = await findInputs({ ...input, cwd, stdin, withSizes: reporter.progress.drawn, signal });
     reporter.progress.expect(inputs.length, totalSize(inputs));
     const service = await context.documents();
     const batch = await uploadAll(inputs, {
@@ -105,9 +102,11 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       // The only failure of a command is its error; it is not said twice.
       onFailure: ({ path, error }) => inputs.length > 1 && reporter.problem(path, error),
     });
+    const envelope = batchEnvelope(batch, skipped, host.now() - started);
     return {
-      envelope: batchEnvelope(batch, skipped, host.now() - started),
+      envelope,
       text: () => "",
+      note: batchSummary(envelope.summary),
       failure: batchFailure(batch, signal),
     };
   },

@@ -51,6 +51,7 @@ export class HumanReporter implements Reporter {
     this.progress.stop();
     const text = result.text(this.#painters.stdout);
     if (text !== "") await this.print(`${text}\n`);
+    if (result.note !== undefined) this.note(result.note);
   }
 
   failure(error: DocprocError): void {

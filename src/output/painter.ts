@@ -93,26 +93,16 @@ class TerminalPainter extends PipePainter {
     const table = new Table({
       head: fit.map(({ column }) => this.chalk.bold(column.heading)),
       colAligns: fit.map(({ column }) => column.align ?? "left"),
-      // The width counts the padding; without a number cli-table3 measures by itself.
-      colWidths: fit.map(({ width }, index) => width + (index === fit.length - 1 ? 0 : gap)),
-      style: { head: [], border: [], "padding-left": 0, "padding-right": 0, compact: true },
+      // A width counts the padding.
+      colWidths: fit.map(({ width }) => width + gap),
+      style: { head: [], border: [], "padding-left": 0, "padding-right": gap, compact: true },
       chars: noBorders,
       truncate: "…",
     });
-    for (const row of rows) {
-      table.push(fit.map(({ index, width }) => padRight(row[index] ?? "", width, columns[index]?.align === "right")));
-    }
-    return table
-      .toString()
-      .split("\n")
-      .map((line) => line.trimEnd())
-      .join("\n");
+    for (const row of rows) table.push(fit.map(({ index }) => row[index] ?? ""));
+    const lines = table.toString().split("\n");
+    return lines.map((line) => line.trimEnd()).join("\n");
   }
-}
-
-/** A right-aligned cell must still leave the gap behind it. */
-function padRight(cell: string, width: number, right: boolean): string {
-  return right ? `${" ".repeat(Math.max(0, width - stringWidth(cell)))}${cell}` : cell;
 }
 
 const noBorders = Object.fromEntries(

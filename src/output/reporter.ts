@@ -37,6 +37,8 @@ export interface Result {
   readonly envelope: object;
   /** How a person sees it; empty for nothing. */
   readonly text: (painter: Painter) => string;
+  /** What a person should know after it; never data. */
+  readonly note?: string | undefined;
   /** Why the command did not do all it was asked to. */
   readonly failure?: DocprocError | undefined;
 }
