@@ -16,6 +16,7 @@ import {
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
   HeadObjectCommand,
+  ListPartsCommand,
   PutObjectCommand,
   type S3Client,
   UploadPartCommand,
@@ -122,8 +123,7 @@ class ObjectUpload {
     const late = { abortSignal: AbortSignal.timeout(cleanUpDeadline) };
     // The failure that led here is what the user needs to hear; a bucket's lifecycle rule sweeps up after this.
     if (this.#uploadId !== undefined) {
-      const abort = new AbortMultipartUploadCommand({ Bucket, Key, UploadId: this.#uploadId });
-      await client.send(abort, late).catch(() => {});
+      await abortUpload(client, { Bucket, Key, UploadId: this.#uploadId }, late).catch(() => {});
     }
     if (this.#mayBeVisible) await client.send(new DeleteObjectCommand({ Bucket, Key }), late).catch(() => {});
   }
@@ -289,6 +289,26 @@ class ObjectUpload {
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32BE(this.#crc32);
     return bytes.toString("base64");
+  }
+}
+
+/**
+ * Aborts until nothing is left: a part that was on its way may land after the first time.
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
+ */
+async function abortUpload(
+  client: S3Client,
+  upload: { Bucket: string; Key: string; UploadId: string },
+  options: { abortSignal: AbortSignal },
+): Promise<void> {
+  let gone = false;
+  for (let attempt = 1; attempt <= 3 && !gone; attempt++) {
+    await client.send(new AbortMultipartUploadCommand(upload), options);
+    const parts = client.send(new ListPartsCommand({ ...upload, MaxParts: 1 }), options);
+    gone = await parts.then(
+      () => false,
+      () => true,
+    );
   }
 }
 
