@@ -151,7 +151,9 @@ const meanings: readonly Meaning[] = [
     code: "ACCESS_DENIED",
     names: new Set(["CredentialsProviderError", "TokenProviderError"]),
     explain: ({ settings }, { message }) => [
-      `No AWS credentials could be loaded${ofProfile(settings)}: ${message.replace(/\.$/, "")}.`,
+      /^Could not load credentials/.test(message)
+        ? `No AWS credentials were found${ofProfile(settings)}.`
+        : `The AWS credentials${ofProfile(settings)} could not be loaded: ${message.replace(/\.$/, "")}.`,
       signInHint(settings),
     ],
   },
@@ -208,7 +210,7 @@ const meanings: readonly Meaning[] = [
     code: "UNAVAILABLE",
     names: new Set(["ENOTFOUND", "EAI_AGAIN"]),
     explain: ({ settings, resource }) => [
-      `The address of ${settings.endpointUrl ?? "the AWS endpoint"} for the ${resource} could not be found.`,
+      `Cannot find the address of ${endpointOf(settings)} for the ${resource}.`,
       "Check the endpoint, the region and the network.",
     ],
   },
@@ -216,7 +218,7 @@ const meanings: readonly Meaning[] = [
     code: "UNAVAILABLE",
     names: new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "TimeoutError"]),
     explain: ({ settings, resource }, { systemCode, name }) => [
-      `${settings.endpointUrl ?? "The AWS endpoint"} for the ${resource} cannot be reached (${systemCode || name}).`,
+      `Cannot reach ${endpointOf(settings)} for the ${resource} (${systemCode || name}).`,
       "Check the endpoint and the network, then run the same command again.",
     ],
   },
@@ -225,7 +227,7 @@ const meanings: readonly Meaning[] = [
     names: new Set(["SELF_SIGNED_CERT_IN_CHAIN", "DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_VERIFY_LEAF_SIGNATURE"]),
     matches: ({ systemCode }) => systemCode.startsWith("CERT_") || systemCode.startsWith("ERR_TLS_"),
     explain: ({ settings }, { systemCode }) => [
-      `The certificate of ${settings.endpointUrl ?? "the AWS endpoint"} is not trusted (${systemCode}).`,
+      `The certificate of ${endpointOf(settings)} is not trusted (${systemCode}).`,
       "Name the authority that signed it in NODE_EXTRA_CA_CERTS.",
     ],
   },
@@ -264,6 +266,10 @@ const meanings: readonly Meaning[] = [
     explain: ({ resource }) => [`The ${resource} does not hold this object.`, "Check the name, or list what is there."],
   },
 ];
+
+function endpointOf(settings: Settings): string {
+  return settings.customEndpoint ?? "AWS";
+}
 
 function ofProfile(settings: Settings): string {
   return settings.profile === undefined ? "" : ` of the profile ${settings.profile}`;
