@@ -106,9 +106,9 @@ const columns: readonly Column[] = [
   { heading: "ID" },
   { heading: "NAME", narrow: "cut" },
   { heading: "SIZE", align: "right" },
-  { heading: "TYPE", narrow: "drop" },
   { heading: "UPLOADED", narrow: "drop" },
   { heading: "TAGS", narrow: "drop" },
+  { heading: "TYPE", narrow: "drop" },
 ];
 
 function row(record: DocumentRecord, painter: Painter): string[] {
@@ -117,9 +117,9 @@ function row(record: DocumentRecord, painter: Painter): string[] {
     record.id,
     painter.text(record.name),
     painter.size(record.size),
-    painter.text(record.contentType),
     painter.time(record.uploadedAt),
     painter.text(tags.join(" ")),
+    painter.text(record.contentType),
   ];
 }
 

@@ -13,13 +13,11 @@ export class DrawnProgress implements Progress {
   readonly drawn = true;
   readonly #tally: Tally;
   readonly #stream: OutputStream;
-  readonly #now: () => number;
   #spinner: Ora | undefined;
-  #drawnAt = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(stream: OutputStream, now: () => number) {
     this.#stream = stream;
-    this.#now = now;
     this.#tally = new Tally(now);
   }
 
@@ -29,21 +27,10 @@ export class DrawnProgress implements Progress {
 
   start(label: string, size: number | null): FileProgress {
     const state = this.#tally.start(label, size);
-    this.#spinner ??= ora({
-      stream: this.#stream as NodeJS.WriteStream,
-      // stdin may be the document, and Ctrl-C must reach the program as a signal.
-      discardStdin: false,
-      text: this.#text(),
-    }).start();
+    this.#open();
     return {
-      advance: (bytes) => {
-        this.#tally.advance(state, bytes);
-        this.#draw();
-      },
-      done: () => {
-        this.#tally.done(state);
-        this.#draw();
-      },
+      advance: (bytes) => this.#tally.advance(state, bytes),
+      done: () => this.#tally.done(state),
     };
   }
 
@@ -54,14 +41,23 @@ export class DrawnProgress implements Progress {
   }
 
   stop(): void {
+    clearInterval(this.#timer);
     this.#spinner?.stop();
     this.#spinner = undefined;
   }
 
-  #draw(): void {
-    if (!this.#spinner || this.#now() - this.#drawnAt < drawInterval) return;
-    this.#drawnAt = this.#now();
-    this.#spinner.text = this.#text();
+  #open(): void {
+    if (this.#spinner) return;
+    const spinner = ora({
+      stream: this.#stream as NodeJS.WriteStream,
+      // stdin may be the document, and Ctrl-C must reach the program as a signal.
+      discardStdin: false,
+      text: this.#text(),
+    }).start();
+    this.#spinner = spinner;
+    this.#timer = setInterval(() => {
+      spinner.text = this.#text();
+    }, drawInterval).unref();
   }
 
   #text(): string {
@@ -71,6 +67,8 @@ export class DrawnProgress implements Progress {
       const name = cliTruncate(display(state.label), Math.max(8, columns - facts.length - 4), { position: "start" });
       return `  ${name}  ${facts}`;
     });
-    return [this.#tally.total(), ...files].map((line) => cliTruncate(line, columns)).join("\n");
+    // One file is its own total.
+    const lines = this.#tally.single ? files : [this.#tally.total(), ...files];
+    return lines.map((line) => cliTruncate(line, columns)).join("\n");
   }
 }

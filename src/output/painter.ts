@@ -118,7 +118,7 @@ function fitColumns(columns: readonly Column[], rows: readonly (readonly string[
     return { column, index, width: Math.max(stringWidth(column.heading), ...cells) };
   });
   const overflow = () => fit.reduce((sum, { width }) => sum + width + gap, -gap) - terminal;
-  for (const { index } of fit.filter(({ column }) => column.narrow === "drop")) {
+  for (const { index } of fit.filter(({ column }) => column.narrow === "drop").toReversed()) {
     if (overflow() > 0) fit = fit.filter((one) => one.index !== index);
   }
   for (const one of fit.filter(({ column }) => column.narrow === "cut")) {

@@ -51,6 +51,10 @@ export class Tally {
     if (state.size !== null) this.#bytes += Math.max(0, state.size - state.bytes);
   }
 
+  get single(): boolean {
+    return this.#expectedFiles === 1;
+  }
+
   total(): string {
     const files = `${this.#files}/${this.#expectedFiles} files`;
     return [files, ...measures(this.#bytes, this.#expectedBytes, this.#now() - this.#since)].join(" · ");

@@ -61,7 +61,7 @@ export interface Painter {
 export interface Column {
   readonly heading: string;
   readonly align?: "left" | "right";
-  /** Makes room on a narrow terminal: `cut` shortens the cells, `drop` leaves the column out; dropped first to last. */
+  /** Makes room on a narrow terminal: `cut` shortens the cells, `drop` leaves the column out, the last one first. */
   readonly narrow?: "cut" | "drop";
 }
 
