@@ -5,11 +5,10 @@ import { homedir } from "node:os";
 import envPaths from "env-paths";
 import type { Host } from "../src/context.ts";
 import { DocprocError, exitStatuses } from "../src/errors.ts";
-import { run } from "../src/program.ts";
 
 declare const DOCPROC_VERSION: string;
 
-// Node 22.8 and later keep compiled code between two runs.
+// Node 22.8 and later keep compiled code between two runs: of what is imported after this line.
 (module as { enableCompileCache?: () => void }).enableCompileCache?.();
 // The SDK says on stderr that it will need Node 22 some day; users cannot act on it. Documented switch of the SDK.
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
@@ -52,5 +51,6 @@ const host: Host = {
   version: DOCPROC_VERSION,
 };
 
+const { run } = await import("../src/program.ts");
 const status = await run(host);
 process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
