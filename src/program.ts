@@ -107,9 +107,16 @@ function globalOptions(): Option[] {
   ];
 }
 
-const exitStatusHelp = `Exit status: ${Object.entries(exitStatuses)
-  .map(([code, status]) => `${status} ${code}`)
-  .join(", ")}; 0 when all is done.`;
+const exitStatusHelp = ["Exit status:", "  0    done", ...exitStatusLines()].join("\n");
+
+function exitStatusLines(): string[] {
+  const codes = Object.entries(exitStatuses);
+  const statuses = [...new Set(codes.map(([, status]) => status))];
+  return statuses.map((status) => {
+    const named = codes.filter(([, one]) => one === status).map(([code]) => code);
+    return `  ${String(status).padEnd(4)} ${named.join(", ")}`;
+  });
+}
 
 function examples(command: AnyCommand): string {
   return `\nExamples:\n${command.examples.map(([what, args]) => `  # ${what}\n  docproc ${args}`).join("\n")}\n`;

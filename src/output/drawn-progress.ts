@@ -2,37 +2,16 @@
 import cliTruncate from "cli-truncate";
 import ora, { type Ora } from "ora";
 import { display } from "./display.ts";
-import { Tally } from "./progress.ts";
-import type { FileProgress, OutputStream, Progress } from "./reporter.ts";
+import { CountedProgress } from "./progress.ts";
 
 /** Milliseconds between two drawings. */
 const drawInterval = 100;
 
 /** A spinner with a line for the whole and one for each file in flight. */
-export class DrawnProgress implements Progress {
+export class DrawnProgress extends CountedProgress {
   readonly drawn = true;
-  readonly #tally: Tally;
-  readonly #stream: OutputStream;
   #spinner: Ora | undefined;
   #timer: NodeJS.Timeout | undefined;
-
-  constructor(stream: OutputStream, now: () => number) {
-    this.#stream = stream;
-    this.#tally = new Tally(now);
-  }
-
-  expect(files: number, bytes: number | null): void {
-    this.#tally.expect(files, bytes);
-  }
-
-  start(label: string, size: number | null): FileProgress {
-    const state = this.#tally.start(label, size);
-    this.#open();
-    return {
-      advance: (bytes) => this.#tally.advance(state, bytes),
-      done: () => this.#tally.done(state),
-    };
-  }
 
   interrupt(print: () => void): void {
     this.#spinner?.clear();
@@ -46,10 +25,10 @@ export class DrawnProgress implements Progress {
     this.#spinner = undefined;
   }
 
-  #open(): void {
+  protected show(): void {
     if (this.#spinner) return;
     const spinner = ora({
-      stream: this.#stream as NodeJS.WriteStream,
+      stream: this.stream as NodeJS.WriteStream,
       // stdin may be the document, and Ctrl-C must reach the program as a signal.
       discardStdin: false,
       text: this.#text(),
@@ -61,14 +40,14 @@ export class DrawnProgress implements Progress {
   }
 
   #text(): string {
-    const columns = (this.#stream.columns || 80) - 3;
-    const files = [...this.#tally.active].map((state) => {
-      const facts = this.#tally.file(state);
+    const columns = (this.stream.columns || 80) - 3;
+    const files = [...this.tally.active].map((state) => {
+      const facts = this.tally.file(state);
       const name = cliTruncate(display(state.label), Math.max(8, columns - facts.length - 4), { position: "start" });
       return `  ${name}  ${facts}`;
     });
     // One file is its own total.
-    const lines = this.#tally.single ? files : [this.#tally.total(), ...files];
+    const lines = this.tally.single ? files : [this.tally.total(), ...files];
     return lines.map((line) => cliTruncate(line, columns)).join("\n");
   }
 }

@@ -14,7 +14,7 @@ interface FileState {
 }
 
 /** What progress is about, whichever way it is shown. */
-export class Tally {
+class Tally {
   readonly active = new Set<FileState>();
   readonly #now: () => number;
   readonly #since: number;
@@ -77,30 +77,41 @@ function measures(bytes: number, total: number | null, elapsed: number): string[
   ];
 }
 
-/** For logs: nothing on short work, and on long work a line every ten seconds. */
-export class PlainProgress implements Progress {
-  readonly drawn = false;
-  readonly #tally: Tally;
-  readonly #stream: OutputStream;
-  #timer: NodeJS.Timeout | undefined;
+/** Keeps count; how the count is shown is left to the kinds of it. */
+export abstract class CountedProgress implements Progress {
+  abstract readonly drawn: boolean;
+  protected readonly stream: OutputStream;
+  protected readonly tally: Tally;
 
   constructor(stream: OutputStream, now: () => number) {
-    this.#stream = stream;
-    this.#tally = new Tally(now);
+    this.stream = stream;
+    this.tally = new Tally(now);
   }
 
   expect(files: number, bytes: number | null): void {
-    this.#tally.expect(files, bytes);
+    this.tally.expect(files, bytes);
   }
 
   start(label: string, size: number | null): FileProgress {
-    const state = this.#tally.start(label, size);
-    this.#timer ??= setInterval(() => this.#stream.write(`${this.#tally.total()}\n`), lineInterval).unref();
+    const state = this.tally.start(label, size);
+    this.show();
     return {
-      advance: (bytes) => this.#tally.advance(state, bytes),
-      done: () => this.#tally.done(state),
+      advance: (bytes) => this.tally.advance(state, bytes),
+      done: () => this.tally.done(state),
     };
   }
+
+  abstract interrupt(print: () => void): void;
+  abstract stop(): void;
+
+  /** Called as each file begins: from the first one on there is something to show. */
+  protected abstract show(): void;
+}
+
+/** For logs: nothing on short work, and on long work a line every ten seconds. */
+export class PlainProgress extends CountedProgress {
+  readonly drawn = false;
+  #timer: NodeJS.Timeout | undefined;
 
   interrupt(print: () => void): void {
     print();
@@ -109,6 +120,10 @@ export class PlainProgress implements Progress {
   stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
+  }
+
+  protected show(): void {
+    this.#timer ??= setInterval(() => this.stream.write(`${this.tally.total()}\n`), lineInterval).unref();
   }
 }
 
