@@ -4,7 +4,7 @@ import module from "node:module";
 import { homedir } from "node:os";
 import envPaths from "env-paths";
 import type { Host } from "../src/context.ts";
-import { DocprocError, exitStatuses } from "../src/errors.ts";
+import { DocprocError, exitStatuses, fromSystemError } from "../src/errors.ts";
 
 declare const DOCPROC_VERSION: string;
 
@@ -32,8 +32,11 @@ for (const name of Object.keys(signalStatuses) as (keyof typeof signalStatuses)[
   });
 }
 
-// A reader that went away (| head) is no reason to drop what is being uploaded, nor to print a stack trace.
-process.stdout.on("error", () => {});
+// A reader that went away (| head) is no reason to drop what is being uploaded. A full disk under stdout is one to fail.
+let unwritable: DocprocError | undefined;
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") unwritable ??= fromSystemError(error, "Standard output");
+});
 process.stderr.on("error", () => {});
 
 const platformPaths = envPaths("docproc", { suffix: "" });
@@ -53,4 +56,9 @@ const host: Host = {
 
 const { run } = await import("../src/program.ts");
 const status = await run(host);
-process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
+if (status === 0 && unwritable) {
+  process.stderr.write(`error: ${unwritable.message}\nhint:  ${unwritable.hint}\n`);
+  process.exitCode = exitStatuses[unwritable.code];
+} else {
+  process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
+}

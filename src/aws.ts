@@ -66,11 +66,15 @@ export function fromAwsError(error: unknown, operation: AwsOperation): DocprocEr
       return new DocprocError(meaning.code, message, { hint, requestId: facts.requestId, cause: error });
     }
   }
-  return new DocprocError("INTERNAL", `${operation.action} failed: ${facts.name}: ${facts.message}`, {
-    hint: "Run the command again with -v for the details.",
-    requestId: facts.requestId,
-    cause: error,
-  });
+  return new DocprocError(
+    "INTERNAL",
+    `${operation.action} failed: ${facts.name}: ${facts.message.replace(/\.$/, "")}.`,
+    {
+      hint: "Run the command again with -v for the details.",
+      requestId: facts.requestId,
+      cause: error,
+    },
+  );
 }
 
 /** The HTTP status of a failed request, for callers to whom one status is an answer. */
@@ -87,6 +91,8 @@ interface Facts {
   readonly name: string;
   readonly message: string;
   readonly status: number | undefined;
+  /** Requests that the SDK sent before it gave up. */
+  readonly attempts: number;
   /** The errno of a failed connection. */
   readonly systemCode: string;
   readonly requestId: string | undefined;
@@ -103,6 +109,7 @@ function factsOf(error: unknown): Facts {
     name: text(record["name"]) ?? "Error",
     message: text(record["message"]) ?? "no message",
     status: typeof metadata["httpStatusCode"] === "number" ? metadata["httpStatusCode"] : undefined,
+    attempts: typeof metadata["attempts"] === "number" ? metadata["attempts"] : 0,
     systemCode: text(record["code"]) ?? "",
     requestId: text(metadata["requestId"]),
     bucketRegion: text(record["Region"]) ?? text(headers["x-amz-bucket-region"]),
@@ -116,6 +123,9 @@ function asRecord(value: unknown): Record<string, unknown> {
 function text(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
+
+/** What the SDK calls an error whose answer had no body. */
+const nameless = new Set(["Unknown", "UnknownError", "BadRequest", "400"]);
 
 interface Meaning {
   readonly code: ErrorCode;
@@ -183,7 +193,9 @@ const meanings: readonly Meaning[] = [
       "IllegalLocationConstraintException",
       "InvalidLocationConstraint",
     ]),
-    matches: ({ status }) => status === 301,
+    // HEAD has no body to name the error in, but S3 says in a header where the bucket is.
+    matches: ({ name, status, bucketRegion }) =>
+      status === 301 || (status === 400 && bucketRegion !== undefined && nameless.has(name)),
     explain: ({ resource }, { bucketRegion }) =>
       bucketRegion
         ? [`The ${resource} is in the region ${bucketRegion}.`, `Add --region ${bucketRegion}.`]
@@ -248,6 +260,16 @@ const meanings: readonly Meaning[] = [
     explain: ({ resource, action }, { status, name }) => [
       `AWS could not answer ${action} for the ${resource} now (${status ?? "no status"} ${name}).`,
       "Wait a moment and run the same command again.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set(),
+    // It was sent and never answered, for a reason that is not in this table.
+    matches: ({ status, attempts }) => status === undefined && attempts > 0,
+    explain: ({ resource, settings }, { name, message }) => [
+      `No answer from ${endpointOf(settings)} for the ${resource} (${name}: ${message}).`,
+      "Check the endpoint and the network, then run the same command again.",
     ],
   },
   {

@@ -47,7 +47,7 @@ const parsers = {
   bucket: text,
   prefix: prefix,
   table: text,
-  region: text,
+  region: region,
   profile: text,
   endpointUrl: endpointUrl,
   partSize: partSize,
@@ -145,7 +145,8 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
       values[name] = parsers[name](value);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      throw new DocprocError("INVALID_CONFIG", `${name} (${originOf(name)}) is ${JSON.stringify(value)}: ${why}.`);
+      const message = `${name} (${originOf(name)}) is ${JSON.stringify(value)}, but ${why}.`;
+      throw new DocprocError("INVALID_CONFIG", message, { hint: `Correct ${originOf(name)}, or leave it out.` });
     }
   }
   if (values.directory !== undefined) values.directory = resolve(base, String(values.directory));
@@ -234,6 +235,11 @@ function oneOf(names: readonly string[]): Parser {
 function text(value: unknown): string {
   if (typeof value === "string" && value !== "") return value;
   throw new Error("it must be text");
+}
+
+function region(value: unknown): string {
+  if (/^[a-z0-9-]+$/.test(text(value))) return text(value);
+  throw new Error("it must look like eu-west-1");
 }
 
 /** Keys are `<prefix><rest>`, so a prefix that is a folder ends in a slash. */

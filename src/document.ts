@@ -120,6 +120,17 @@ export function compareBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
+/**
+ * A media type as it may stand in an HTTP header, parameters included.
+ * @throws USAGE for anything else. https://www.rfc-editor.org/rfc/rfc6838#section-4.2
+ */
+export function contentType(text: string): string {
+  if (/^[a-z0-9][\w!#$&^.+-]*\/[a-z0-9][\w!#$&^.+-]*( *; *[\x20-\x7e]+)?$/i.test(text)) return text;
+  throw new DocprocError("USAGE", `${JSON.stringify(text)} is not a content type.`, {
+    hint: "It looks like application/pdf, or text/plain; charset=utf-8.",
+  });
+}
+
 /** Bytes. Fits the file names of every common file system after NFC, and a DynamoDB key with room to spare. */
 const maxNameBytes = 512;
 
@@ -128,14 +139,24 @@ const maxNameBytes = 512;
  * @throws USAGE when it is empty, too long, holds a path separator or NUL, or is not valid Unicode
  */
 export function documentName(text: string): string {
-  const reject = (why: string) =>
-    new DocprocError("USAGE", `The name ${JSON.stringify(text)} ${why}.`, { hint: "Give another one with --name." });
-  if (text === "" || text === "." || text === "..") throw reject("is not a file name");
-  if (!text.isWellFormed()) throw reject("is not valid Unicode");
-  if (/[/\0]/.test(text)) throw reject("may not hold a slash or NUL");
-  const name = text.normalize("NFC");
-  if (Buffer.byteLength(name) > maxNameBytes) throw reject(`is longer than ${maxNameBytes} bytes`);
-  return name;
+  const objection = objectionToName(text);
+  if (objection === undefined) return text.normalize("NFC");
+  throw new DocprocError("USAGE", `The name ${JSON.stringify(text)} ${objection}.`, {
+    hint: "Give another one with --name.",
+  });
+}
+
+/** True for what {@link documentName} takes. */
+export function isDocumentName(text: string): boolean {
+  return objectionToName(text) === undefined;
+}
+
+function objectionToName(text: string): string | undefined {
+  if (text === "" || text === "." || text === "..") return "is not a file name";
+  if (!text.isWellFormed()) return "is not valid Unicode";
+  if (/[/\0]/.test(text)) return "may not hold a slash or NUL";
+  const tooLong = Buffer.byteLength(text.normalize("NFC")) > maxNameBytes;
+  return tooLong ? `is longer than ${maxNameBytes} bytes` : undefined;
 }
 
 const maxTags = 40;

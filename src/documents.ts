@@ -8,7 +8,10 @@ import { createHash, hash } from "node:crypto";
 import {
   type DocumentRecord,
   type DocumentSource,
+  documentName,
   identityOf,
+  isDocumentId,
+  isDocumentName,
   newDocumentId,
   storageKey,
   type TextMap,
@@ -71,7 +74,8 @@ export class DocumentService {
    * Uploads a document, or finds that it is there: same name, same bytes, same tags are the same document.
    *
    * When it returns, bytes and record are durable and visible to every process. When it throws, no record
-   * exists, and no bytes either as far as the storage can be reached.
+   * exists, and no bytes either as far as the storage can be reached; except after UNAVAILABLE, when the record
+   * may yet appear and has its bytes if it does.
    * @throws INTEGRITY when the source changed meanwhile or other bytes were stored than sent
    */
   async upload(source: Source, request: UploadRequest): Promise<UploadedDocument> {
@@ -87,10 +91,11 @@ export class DocumentService {
   /** One document by id, by a prefix of an id that only one document has, or by name: the newest of that name. */
   async find(reference: string, signal: AbortSignal): Promise<DocumentRecord> {
     const metadata = await this.#metadata();
+    const id = reference.toLowerCase();
     const found =
-      (await metadata.get(reference.toLowerCase(), signal)) ??
-      (await this.#findByPrefix(reference.toLowerCase(), signal)) ??
-      (await this.#findByName(reference.normalize("NFC"), signal));
+      (isDocumentId(id) ? await metadata.get(id, signal) : undefined) ??
+      (await this.#findByPrefix(id, signal)) ??
+      (await this.#findByName(reference, signal));
     if (found) return found;
     throw new DocprocError("NOT_FOUND", `No document has the id or name ${JSON.stringify(reference)}.`, {
       hint: "docproc list shows what there is.",
@@ -239,11 +244,14 @@ export class DocumentService {
     const byName = await this.#findByName(prefix, signal);
     if (byName) return byName;
     throw new DocprocError("USAGE", `More than one document has an id that starts with ${prefix}.`, {
-      hint: `Give more of it, for example ${found[0]?.id}.`,
+      hint: `Give more of it. Two of them: ${found.map(({ id }) => id).join(", ")}.`,
     });
   }
 
-  async #findByName(name: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
+  async #findByName(text: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
+    // What cannot be a name is the name of nothing.
+    if (!isDocumentName(text)) return undefined;
+    const name = documentName(text);
     const metadata = await this.#metadata();
     let newest = "";
     for await (const { id } of metadata.claims(name, signal)) if (id > newest) newest = id;
@@ -251,9 +259,9 @@ export class DocumentService {
   }
 }
 
-/** A refusal is sure. After anything else the record may be there or come, and its bytes must stay. */
+/** The contract of commit(): after UNAVAILABLE the record may be there or come, and its bytes must stay. */
 function mayBeCommitted(error: unknown): boolean {
-  return !(error instanceof DocprocError) || error.code === "UNAVAILABLE" || error.code === "INTERNAL";
+  return !(error instanceof DocprocError) || error.code === "UNAVAILABLE";
 }
 
 async function isCommitted(metadata: MetadataService, record: DocumentRecord): Promise<boolean> {

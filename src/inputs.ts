@@ -79,6 +79,9 @@ async function readPathList(file: string, cwd: string, stdin: () => Readable): P
   } catch (error) {
     throw fromSystemError(error, file);
   }
+  if (list.includes("\0")) {
+    throw new DocprocError("USAGE", `${file} holds NUL characters.`, { hint: "Give the paths a line each." });
+  }
   return list.split(/\r?\n/).filter((line) => line !== "");
 }
 
@@ -186,10 +189,10 @@ export function totalSize(inputs: readonly Input[]): number | null {
   return bytes;
 }
 
-/** For example `2 hidden, 1 symlinks`; empty when nothing was left out. */
+/** For example `2 hidden, 1 symlink`; empty when nothing was left out. */
 export function describeSkipped(skipped: Skipped): string {
   return Object.entries(skipped)
     .filter(([, count]) => count > 0)
-    .map(([reason, count]) => `${count} ${reason}`)
+    .map(([reason, count]) => `${count} ${count === 1 ? reason.replace(/s$/, "") : reason}`)
     .join(", ");
 }

@@ -32,7 +32,7 @@ export async function run(host: Host): Promise<number> {
   } catch (thrown) {
     // Help and version are not failures; commander reports them as such.
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
-    const error = thrown instanceof CommanderError ? usageError(thrown) : toDocprocError(thrown);
+    const error = thrown instanceof CommanderError ? usageError(thrown, host.argv) : toDocprocError(thrown);
     reporter ??= await openReporter(host, flagsBeforeParsing(host.argv));
     reporter.failure(error);
     return exitStatuses[error.code];
@@ -98,8 +98,8 @@ function globalOptions(): Option[] {
     new Option("--profile <name>", "AWS profile"),
     new Option("--endpoint-url <url>", "an S3 and DynamoDB endpoint that is not Amazon's"),
     new Option("--config <file>", "read this file in place of .docprocrc.json"),
-    new Option("--json", "print one JSON document"),
-    new Option("--ndjson", "print a JSON record a line, as they come"),
+    new Option("--json", "print one JSON document").conflicts(["ndjson", "quiet"]),
+    new Option("--ndjson", "print a JSON record a line, as they come").conflicts("quiet"),
     new Option("-q, --quiet", "print ids only"),
     new Option("--no-color", "print without colours"),
     new Option("--no-progress", "do not report progress"),
@@ -162,7 +162,13 @@ async function openProgress(host: Host, wanted: boolean) {
   return new DrawnProgress(host.stderr, host.now);
 }
 
-function usageError(error: CommanderError): DocprocError {
+function usageError(error: CommanderError, argv: readonly string[]): DocprocError {
+  // Asked for the help of a command that there is not, commander shows its own.
+  if (error.code === "commander.help") {
+    return new DocprocError("USAGE", `There is no command ${JSON.stringify(argv.at(-1) ?? "")}.`, {
+      hint: `Commands: ${commands.map(({ name }) => name).join(", ")}.`,
+    });
+  }
   const [message = "", ...suggestion] = error.message.replace(/^error: /, "").split("\n");
   const didYouMean = suggestion.join(" ").replace(/^\(|\)$/g, "");
   const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}`.replace(/\.?$/, ".");

@@ -1,6 +1,8 @@
 /** What a listing asks for, and what it means, once for both catalogs. */
+import ms from "ms";
 import picomatch from "picomatch";
 import { type DocumentRecord, firstIdAt, type TextMap } from "./document.ts";
+import { DocprocError } from "./errors.ts";
 
 export interface ListQuery {
   /** Oldest first; otherwise newest first. */
@@ -59,11 +61,43 @@ export function matcher(filter: DocumentFilter = {}): (record: DocumentRecord) =
     (type?.(record.contentType) ?? true);
 }
 
-/** Extended globs are off: nested ones take exponential time (CVE-2024-4067 and its like). */
+const maxGlobLength = 1024;
+
+/**
+ * Extended globs are off: nested ones take exponential time (CVE-2024-4067 and its like).
+ * @throws USAGE for a glob that is empty or too long
+ */
 export function globMatcher(glob: string): (text: string) => boolean {
+  if (glob === "" || glob.length > maxGlobLength) {
+    throw new DocprocError("USAGE", `A glob has 1 to ${maxGlobLength} characters.`, { hint: "For example: '*.pdf'" });
+  }
   return picomatch(glob, { dot: true, noextglob: true, nonegate: true });
 }
 
 function typeGlob(type: string): string {
   return type.includes("/") ? type : `${type}/*`;
+}
+
+/**
+ * `7d` ago, or a date. A date without a zone is in UTC, as everything docproc prints.
+ * @param flag for the message
+ * @returns milliseconds since the epoch
+ * @throws USAGE
+ */
+export function parseTime(flag: string, text: string, now: number): number {
+  if (/^\d+(\.\d+)?\s*[a-z]+$/i.test(text)) {
+    const duration = ms(text as ms.StringValue);
+    if (duration !== undefined) return now - duration;
+  }
+  if (/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)) {
+    const day = text.slice(0, 10);
+    const zoned = /T/.test(text) && !/(Z|[+-]\d{2}:\d{2})$/.test(text) ? `${text}Z` : text;
+    const time = Date.parse(zoned);
+    // The 30th of February would be taken for a day in March.
+    const exists = !Number.isNaN(time) && new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
+    if (exists) return time;
+  }
+  throw new DocprocError("USAGE", `${flag} ${JSON.stringify(text)} is not a time.`, {
+    hint: "Give an age like 7d or 24h, or a date like 2026-01-31 or 2026-01-31T12:00:00Z.",
+  });
 }

@@ -30,6 +30,12 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
       resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
     };
+    if (!plan) {
+      // A table that cannot be used is found out before a bucket is made.
+      for (const driver of [storage, metadata]) {
+        for await (const _ of driver.provision(config.settings, { plan: true, signal }));
+      }
+    }
     for (const driver of [storage, metadata]) {
       for await (const resource of driver.provision(config.settings, { plan, signal })) await add(resource);
     }

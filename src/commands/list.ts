@@ -1,8 +1,7 @@
-import ms from "ms";
 import { type DocumentRecord, documentTags, isDocumentId } from "../document.ts";
 import { DocprocError } from "../errors.ts";
 import type { Column, Painter } from "../output/reporter.ts";
-import type { ListQuery } from "../query.ts";
+import { type ListQuery, parseTime } from "../query.ts";
 import { collect, defineCommand } from "./command.ts";
 
 interface ListFlags {
@@ -87,10 +86,10 @@ export const list = defineCommand<ListFlags, ListInput>({
       count += 1;
     }
     const nextCursor = more ? last : null;
-    const empty = count === 0 ? "No documents." : undefined;
     return {
       envelope: { schema: "docproc.list/1", count, documents: kept, nextCursor },
-      note: nextCursor === null ? empty : `There are more: add --cursor ${nextCursor}, or --all.`,
+      note: count === 0 ? "No documents." : undefined,
+      warning: nextCursor === null ? undefined : `There are more: add --cursor ${nextCursor}, or --all.`,
       text: (painter) =>
         kept.length === 0
           ? ""
@@ -121,22 +120,6 @@ function row(record: DocumentRecord, painter: Painter): string[] {
     painter.text(tags.join(" ")),
     painter.text(record.contentType),
   ];
-}
-
-/** `7d` ago, or a date. A date without a zone is in UTC, as everything docproc prints. */
-function parseTime(flag: string, text: string, now: number): number {
-  if (/^\d+(\.\d+)?\s*[a-z]+$/i.test(text)) {
-    const duration = ms(text as ms.StringValue);
-    if (duration !== undefined) return now - duration;
-  }
-  if (/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)) {
-    const zoned = /T/.test(text) && !/(Z|[+-]\d{2}:\d{2})$/.test(text) ? `${text}Z` : text;
-    const time = Date.parse(zoned);
-    if (!Number.isNaN(time)) return time;
-  }
-  throw new DocprocError("USAGE", `${flag} ${JSON.stringify(text)} is not a time.`, {
-    hint: "Give an age like 7d or 24h, or a date like 2026-01-31 or 2026-01-31T12:00:00Z.",
-  });
 }
 
 function parseLimit(text: string | undefined): number {

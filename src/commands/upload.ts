@@ -1,6 +1,6 @@
 import { batchEnvelope, batchFailure, batchSummary, uploadAll } from "../batch.ts";
 import type { Context } from "../context.ts";
-import { documentMetadata, documentName, documentTags, type TextMap } from "../document.ts";
+import { contentType, documentMetadata, documentName, documentTags, type TextMap } from "../document.ts";
 import type { DocumentService, UploadedDocument } from "../documents.ts";
 import { DocprocError } from "../errors.ts";
 import { findInputs, type Input, totalSize } from "../inputs.ts";
@@ -63,6 +63,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     if (paths.length === 0 && flags.filesFrom === undefined) {
       throw usage("Nothing to upload was named.", "Name files: docproc upload ./file.pdf");
     }
+    if (paths.includes("")) throw usage("An empty path was given.", "Perhaps a variable of the script is not set.");
     const stdins = [...paths, flags.filesFrom].filter((path) => path === "-").length;
     if (stdins > 1) throw usage("Standard input can be read once only.", "Use - for one thing.");
     if (paths.includes("-") && flags.name === undefined) {
@@ -75,7 +76,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       paths,
       filesFrom: flags.filesFrom,
       name: flags.name === undefined ? undefined : documentName(flags.name),
-      contentType: flags.contentType,
+      contentType: flags.contentType === undefined ? undefined : contentType(flags.contentType),
       tags: documentTags(flags.tag ?? []),
       metadata: documentMetadata(flags.meta ?? []),
       recursive: flags.recursive ?? false,

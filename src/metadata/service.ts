@@ -14,6 +14,8 @@ export interface MetadataService {
    * Adds a record and its claim, both or neither. When the claim is held, nothing is written and the answer
    * names the holder; of any number of processes that commit the same claim at once, one succeeds.
    * Committing the same record again answers with its own id.
+   *
+   * After `UNAVAILABLE` nobody knows whether it was done; after any other failure nothing was written.
    */
   commit(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<CommitResult>;
 

@@ -52,6 +52,7 @@ export class HumanReporter implements Reporter {
     const text = result.text(this.#painters.stdout);
     if (text !== "") await this.print(`${text}\n`);
     if (result.note !== undefined) this.note(result.note);
+    if (result.warning !== undefined) this.warn(result.warning);
   }
 
   failure(error: DocprocError): void {
@@ -60,6 +61,10 @@ export class HumanReporter implements Reporter {
       for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) this.debug(cause.stack ?? "");
     this.#say(`${this.#painters.stderr.bad("error:")} ${display(error.message)}`);
     if (error.hint) this.#say(`${this.#painters.stderr.strong("hint:")}  ${display(error.hint)}`);
+  }
+
+  protected warn(message: string): void {
+    this.#say(this.#painters.stderr.strong(display(message)));
   }
 
   protected async print(text: string): Promise<void> {
@@ -75,7 +80,7 @@ export class HumanReporter implements Reporter {
   }
 }
 
-/** `-q`: ids, one a line, and nothing else but failures. */
+/** `-q`: ids, one a line, and nothing else but what went wrong or was left out. */
 export class QuietReporter extends HumanReporter {
   override readonly streams: boolean = true;
 
@@ -85,7 +90,8 @@ export class QuietReporter extends HumanReporter {
 
   override note(_message: string): void {}
 
-  override async result(_result: Result): Promise<void> {
+  override async result(result: Result): Promise<void> {
     this.progress.stop();
+    if (result.warning !== undefined) this.warn(result.warning);
   }
 }

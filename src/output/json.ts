@@ -55,7 +55,9 @@ export class NdjsonReporter extends JsonReporter {
     this.progress.interrupt(() => this.output.stderr.write(line({ ...error.toJSON(), path })));
   }
 
-  override async result(_result: Result): Promise<void> {}
+  override async result(result: Result): Promise<void> {
+    if (result.warning !== undefined) this.output.stderr.write(line({ warning: result.warning }));
+  }
 
   override failure(error: DocprocError): void {
     if (error.stack) this.debug(error.stack);

@@ -65,7 +65,8 @@ class PipePainter implements Painter {
 const defaultColumns = 80;
 /** Columns between two cells. */
 const gap = 2;
-/** A column is cut to this many characters at the least. */
+/** A column is cut to this many characters before another is left out, and to `narrowest` at the least. */
+const readableWidth = 20;
 const narrowest = 8;
 
 class TerminalPainter extends PipePainter {
@@ -117,12 +118,17 @@ function fitColumns(columns: readonly Column[], rows: readonly (readonly string[
     const cells = rows.map((row) => stringWidth(row[index] ?? ""));
     return { column, index, width: Math.max(stringWidth(column.heading), ...cells) };
   });
-  const overflow = () => fit.reduce((sum, { width }) => sum + width + gap, -gap) - terminal;
+  const total = (width: (one: (typeof fit)[number]) => number) =>
+    fit.reduce((sum, one) => sum + width(one) + gap, -gap);
+  // Long cells are cut first, to a width at which they can still be told apart; then columns go.
+  const readable = ({ column, width }: (typeof fit)[number]) =>
+    column.narrow === "cut" ? Math.min(width, readableWidth) : width;
   for (const { index } of fit.filter(({ column }) => column.narrow === "drop").toReversed()) {
-    if (overflow() > 0) fit = fit.filter((one) => one.index !== index);
+    if (total(readable) > terminal) fit = fit.filter((one) => one.index !== index);
   }
   for (const one of fit.filter(({ column }) => column.narrow === "cut")) {
-    if (overflow() > 0) one.width = Math.max(narrowest, one.width - overflow());
+    const excess = total(({ width }) => width) - terminal;
+    if (excess > 0) one.width = Math.max(narrowest, one.width - excess);
   }
   return fit;
 }

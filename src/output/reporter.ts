@@ -39,6 +39,8 @@ export interface Result {
   readonly text: (painter: Painter) => string;
   /** What a person should know after it; never data. */
   readonly note?: string | undefined;
+  /** What a script should know as well, unless the JSON document says it. */
+  readonly warning?: string | undefined;
   /** Why the command did not do all it was asked to. */
   readonly failure?: DocprocError | undefined;
 }

@@ -222,6 +222,12 @@ async function makeDirectory(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: privateDirectory });
   } catch (error) {
+    if (isSystemError(error) && (error.code === "ENOTDIR" || error.code === "EEXIST")) {
+      throw new DocprocError("CONFLICT", `${path} cannot be made: a file is in the way.`, {
+        hint: "Choose another place with --directory.",
+        cause: error,
+      });
+    }
     throw fromSystemError(error, path);
   }
 }

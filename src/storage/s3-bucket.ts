@@ -88,26 +88,36 @@ async function createBucket(
 async function bucketExists(client: S3Client, bucket: string, signal: AbortSignal, failure: Failure): Promise<boolean> {
   try {
     await client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal: signal });
-    if ((await ownsBucket(client, bucket, signal)) === false) throw ownedBySomeoneElse(bucket);
-    return true;
   } catch (error) {
-    if (error instanceof DocprocError) throw error;
     if (httpStatusOf(error) === 404) return false;
-    // Good credentials that do not own it: it is taken. Bad credentials fail here with their own sentence.
-    if (httpStatusOf(error) === 403 && (await ownsBucket(client, bucket, signal)) === false) {
+    // Credentials that are good and do not own it: it is taken. Otherwise the answer to this one says why not.
+    if (httpStatusOf(error) === 403 && (await ownsBucket(client, bucket, signal, failure)) === false) {
       throw ownedBySomeoneElse(bucket, error);
     }
-    throw failure(error, "s3:ListBucket");
+    const denied = failure(error, "s3:ListBucket");
+    if (denied.code === "INTERNAL") await ownsBucket(client, bucket, signal, failure);
+    throw denied;
   }
+  if ((await ownsBucket(client, bucket, signal, failure)) === false) throw ownedBySomeoneElse(bucket);
+  return true;
 }
 
-/** ListBuckets lists the caller's own buckets only. Undefined when the caller may not list. */
-async function ownsBucket(client: S3Client, bucket: string, signal: AbortSignal): Promise<boolean | undefined> {
+/**
+ * ListBuckets lists the caller's own buckets only. Undefined when the caller may not list.
+ * @throws what is wrong with the credentials: the answer to HEAD has no body to say it in
+ */
+async function ownsBucket(
+  client: S3Client,
+  bucket: string,
+  signal: AbortSignal,
+  failure: Failure,
+): Promise<boolean | undefined> {
   try {
     const own = await client.send(new ListBucketsCommand({ Prefix: bucket }), { abortSignal: signal });
     return own.Buckets?.some(({ Name }) => Name === bucket) ?? false;
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (errorNameOf(error) === "AccessDenied" || isUnsupported(error)) return undefined;
+    throw failure(error, "s3:ListAllMyBuckets");
   }
 }
 

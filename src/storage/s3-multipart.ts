@@ -34,8 +34,9 @@ const mebibyte = 1024 * 1024;
 const defaultPartSize = 8 * mebibyte;
 /** Parts of one object in flight; with the part size this bounds the memory of an upload. */
 const partsInFlight = 4;
-/** Milliseconds for cleaning up, after the upload's own signal may have fired. */
+/** Milliseconds for cleaning up after a failure, and after an interruption, when a person waits. */
 const cleanUpDeadline = 5_000;
+const interruptedDeadline = 2_000;
 
 /**
  * How a body is cut: parts of `partSize` bytes, and where nobody knows the size, twice as large after every
@@ -120,7 +121,8 @@ class ObjectUpload {
     this.#stop.abort();
     await Promise.allSettled(this.#inFlight);
     const { client, bucket: Bucket, key: Key } = this.#target;
-    const late = { abortSignal: AbortSignal.timeout(cleanUpDeadline) };
+    const deadline = this.#options.signal.aborted ? interruptedDeadline : cleanUpDeadline;
+    const late = { abortSignal: AbortSignal.timeout(deadline) };
     // The failure that led here is what the user needs to hear; a bucket's lifecycle rule sweeps up after this.
     if (this.#uploadId !== undefined) {
       await abortUpload(client, { Bucket, Key, UploadId: this.#uploadId }, late).catch(() => {});
