@@ -1,10 +1,10 @@
 /** Bundles the program into dist/: one small file to start with, and what only some commands need in chunks. */
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename } from "node:path";
 import { build } from "esbuild";
 
 const { version, dependencies } = JSON.parse(await readFile("package.json", "utf8"));
 
-await rm("dist", { recursive: true, force: true });
 const { metafile } = await build({
   entryPoints: ["bin/docproc.ts"],
   outdir: "dist",
@@ -26,7 +26,12 @@ const { metafile } = await build({
   legalComments: "none",
   metafile: true,
 });
-await writeFile("dist/THIRD-PARTY-LICENSES.txt", await licensesOf(Object.keys(metafile.inputs)));
+const licenses = "THIRD-PARTY-LICENSES.txt";
+await writeFile(`dist/${licenses}`, await licensesOf(Object.keys(metafile.inputs)));
+
+// Afterwards, not before: whoever runs the program meanwhile finds all of it.
+const made = new Set([licenses, ...Object.keys(metafile.outputs).map((output) => basename(output))]);
+for (const file of await readdir("dist")) if (!made.has(file)) await rm(`dist/${file}`, { recursive: true });
 
 /** The licences of the bundled packages ask to go with every copy. */
 async function licensesOf(inputs) {

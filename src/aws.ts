@@ -182,6 +182,7 @@ const meanings: readonly Meaning[] = [
       "IncompleteSignature",
       "MissingAuthenticationToken",
       "InvalidClientTokenId",
+      "InvalidToken",
     ]),
     explain: ({ settings }) => [`AWS does not accept the credentials${ofProfile(settings)}.`, signInHint(settings)],
   },
@@ -200,6 +201,20 @@ const meanings: readonly Meaning[] = [
       bucketRegion
         ? [`The ${resource} is in the region ${bucketRegion}.`, `Add --region ${bucketRegion}.`]
         : [`The ${resource} is in another region.`, "Set the region it was created in with --region."],
+  },
+  {
+    code: "INVALID_CONFIG",
+    names: new Set(["InvalidBucketName"]),
+    explain: ({ resource }) => [`The ${resource} cannot have that name.`, "Choose another one with --bucket."],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(),
+    matches: ({ name, status }) => status === 400 && nameless.has(name),
+    explain: ({ resource, settings }) => [
+      `S3 refused a look at the ${resource} without saying why.`,
+      `The credentials may have expired, or the region may be another. ${signInHint(settings)}`,
+    ],
   },
   {
     code: "INTEGRITY",

@@ -145,7 +145,8 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
       values[name] = parsers[name](value);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      const message = `${name} (${originOf(name)}) is ${JSON.stringify(value)}, but ${why}.`;
+      const shown = JSON.stringify(value).replace(/\/\/[^/@]*@/, "//***@");
+      const message = `${name} (${originOf(name)}) is ${shown}, but ${why}.`;
       throw new DocprocError("INVALID_CONFIG", message, { hint: `Correct ${originOf(name)}, or leave it out.` });
     }
   }
@@ -269,14 +270,16 @@ function partSize(value: unknown): number {
 }
 
 function concurrency(value: unknown): number {
-  const files = Number(value);
+  const files = typeof value === "string" || typeof value === "number" ? Number(value) : Number.NaN;
   if (Number.isInteger(files) && files >= 1 && files <= 256) return files;
   throw new Error("it must be a whole number from 1 to 256");
 }
 
 function unknownKey(path: string, key: string): DocprocError {
-  const near = closest(key, settingNames);
-  const alike = distance(key.toLowerCase(), near.toLowerCase()) <= Math.max(2, near.length / 3);
+  const lower = (name: string) => name.toLowerCase();
+  const nearest = closest(lower(key), settingNames.map(lower));
+  const near = settingNames.find((name) => lower(name) === nearest) ?? "";
+  const alike = distance(lower(key), nearest) <= Math.max(2, nearest.length / 3);
   return new DocprocError("INVALID_CONFIG", `The config file ${path} has the unknown key ${JSON.stringify(key)}.`, {
     hint: alike ? `Did you mean ${near}?` : `Known keys: ${settingNames.join(", ")}.`,
   });

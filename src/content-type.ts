@@ -1,5 +1,5 @@
 /** The content type of a document, the same on every machine: no table of the operating system is asked. */
-import { isUtf8 } from "node:buffer";
+import { extname } from "node:path";
 import { fileTypeFromBuffer } from "file-type";
 import { Mime } from "mime";
 import otherTypes from "mime/types/other.js";
@@ -15,56 +15,54 @@ const mime = new Mime(standardTypes, otherTypes).define(registered, true);
 const unknown = "application/octet-stream";
 
 /**
- * Decides from the first bytes and the name. The name knows more about containers and text (a `.docx` is a zip,
- * a `.csv` is text); the bytes know more about everything else (a PNG that is called `photo.jpg`).
+ * Decides from the first bytes and the name. The name knows more about text and about what is inside a container
+ * (a `.docx` is a zip, a `.csv` is text); the bytes know more about the rest (a PNG that is called `photo.jpg`).
  * @param head the first bytes, at best {@link sniffLength} of them
  */
 export async function detectContentType(name: string, head: Uint8Array): Promise<string> {
-  const named = mime.getType(name);
-  const byName = named === null || named === unknown ? undefined : named;
-  const byBytes = await sniff(head);
-  if (byBytes !== undefined && !isContainer(byBytes)) {
-    // `application/x-…` is the sniffer's own invention where the name has a registered one.
-    return byName !== undefined && sameKind(byName, byBytes) ? byName : byBytes;
-  }
-  const text = byBytes === undefined && head.length > 0 && isText(head);
-  if (byName !== undefined && !(text && isBinaryMedia(byName))) return byName;
-  return byBytes ?? (text ? "text/plain" : unknown);
+  const text = head.length > 0 && isText(head.subarray(0, sniffLength));
+  const byName = typeOfExtension(extname(name));
+  const byBytes = await sniff(head, text);
+  if (byBytes !== undefined && !isContainer(byBytes)) return byBytes;
+  // By its extension `.ts`, a TypeScript file would be a film: media show in their bytes.
+  const credible = byName !== undefined && !(isMedia(byName) && (text || head.length === 0));
+  return (credible ? byName : byBytes) ?? (text ? "text/plain" : unknown);
+}
+
+function typeOfExtension(extension: string): string | undefined {
+  const type = extension === "" ? null : mime.getType(extension);
+  return type === null || type === unknown ? undefined : type;
 }
 
 /** What a sniffer sees when the format proper is inside. */
 function isContainer(type: string): boolean {
-  return /^application\/(zip|gzip|xml|x-cfb|octet-stream)$/.test(type);
+  return /^application\/(zip|gzip|xml|x-cfb)$/.test(type);
 }
 
-function sameKind(byName: string, byBytes: string): boolean {
-  const [nameGroup, bytesGroup] = [byName.split("/")[0], byBytes.split("/")[0]];
-  return byBytes.startsWith("application/")
-    ? nameGroup === "application"
-    : nameGroup === bytesGroup && isAlias(byName, byBytes);
-}
-
-/** `audio/x-wav` and `audio/wav`, `video/matroska` and `video/x-matroska`: the same, registered or not. */
-function isAlias(byName: string, byBytes: string): boolean {
-  const bare = (type: string) => type.replace("/x-", "/").replace("/vnd.", "/");
-  return bare(byName) === bare(byBytes);
-}
-
-/** By the extension `.ts`, a TypeScript file would be an MPEG transport stream. */
-function isBinaryMedia(type: string): boolean {
+function isMedia(type: string): boolean {
   return /^(image|audio|video|font)\//.test(type) && !type.endsWith("+xml");
 }
 
-async function sniff(head: Uint8Array): Promise<string | undefined> {
-  try {
-    return (await fileTypeFromBuffer(head))?.mime;
-  } catch {
-    // The beginning of a file may end in the middle of what the sniffer reads.
-    return undefined;
-  }
+/** The formats that are text and that a sniffer knows. */
+const textFormats = /^(text\/.*|application\/(xml|pdf|postscript|rtf|pgp-encrypted)|image\/svg\+xml)$/;
+
+async function sniff(head: Uint8Array, text: boolean): Promise<string | undefined> {
+  const found = await fileTypeFromBuffer(head).catch(() => undefined);
+  // "BM" begins a bitmap, and a sentence about cars.
+  if (found === undefined || (text && !textFormats.test(found.mime))) return undefined;
+  // The sniffer has names of its own for some formats; the table has the registered ones.
+  const named = typeOfExtension(found.ext);
+  return named?.split("/")[0] === found.mime.split("/")[0] ? named : found.mime;
 }
 
+/** UTF-8, or UTF-16 that says so. The last character may be cut off. */
 function isText(head: Uint8Array): boolean {
-  // The cut may fall into a character of up to four bytes.
-  return !head.includes(0) && [0, 1, 2, 3].some((cut) => isUtf8(head.subarray(0, head.length - cut)));
+  if ((head[0] === 0xff && head[1] === 0xfe) || (head[0] === 0xfe && head[1] === 0xff)) return true;
+  if (head.includes(0)) return false;
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(head, { stream: true });
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -62,7 +62,7 @@ export function timeOfId(id: string): number {
 
 /** The smallest string that every id made at or after `time` (milliseconds) sorts at or after. */
 export function firstIdAt(time: number): string {
-  const hex = Math.max(0, Math.min(time, 2 ** 48 - 1))
+  const hex = Math.max(0, Math.min(Math.ceil(time), 2 ** 48 - 1))
     .toString(16)
     .padStart(12, "0");
   return `${hex.slice(0, 8)}-${hex.slice(8)}`;
@@ -82,21 +82,24 @@ export function uploadTimeOfId(id: string): string {
  */
 export function storageKey(prefix: string, id: string, name: string): string {
   const dot = name.lastIndexOf(".");
-  const extension = dot > 0 ? asciiSafe(name.slice(dot)).slice(0, 20) : "";
-  const stem = asciiSafe(dot > 0 ? name.slice(0, dot) : name).slice(0, 100 - extension.length);
-  return `${prefix}${id.slice(-2)}/${id}/${(stem || "document") + extension}`;
+  const extension = dot > 0 ? asciiSafe(name.slice(dot + 1), 20) : "";
+  const stem = asciiSafe(dot > 0 ? name.slice(0, dot) : name, 99 - extension.length) || "document";
+  return `${prefix}${id.slice(-2)}/${id}/${stem}${extension && `.${extension}`}`;
 }
 
-/** Characters that S3 calls safe and that no file system forbids. No leading dot, so no `..` and nothing hidden. */
-function asciiSafe(text: string): string {
-  const leadingDot = text.startsWith(".") ? "." : "";
-  const body = text
+/**
+ * Characters that S3 calls safe and that no file system forbids; letters without their accents.
+ * It begins and ends with a letter or digit: nothing hidden, no way up, no flag.
+ */
+function asciiSafe(text: string, length: number): string {
+  return text
     .normalize("NFKD")
     .replace(/\p{Mark}+/gu, "")
     .replace(/[^A-Za-z0-9._-]+/g, "_")
     .replace(/\.{2,}/g, ".")
-    .replace(/^[._-]+|[._-]+$/g, "");
-  return body === "" ? "" : leadingDot + body;
+    .replace(/^[._-]+/, "")
+    .slice(0, length)
+    .replace(/[._-]+$/, "");
 }
 
 /**

@@ -56,7 +56,7 @@ export async function findInputs(options: InputOptions): Promise<{ inputs: Input
     throwIfCancelled(options.signal);
     if (path === "-") {
       inputs.push({ label: "-", size: null, open: async () => openInput(options) });
-    } else if (isExcluded(basename(path), path)) {
+    } else if (isExcluded(basename(resolve(cwd, path)), path)) {
       skipped.excluded += 1;
     } else {
       for await (const input of fromPath(path, skipped, isExcluded, options)) inputs.push(input);
@@ -112,6 +112,11 @@ async function* fromPath(
   isExcluded: IsExcluded,
   options: InputOptions,
 ): AsyncIterable<Input> {
+  if (path === "") {
+    const hint = "Perhaps a variable of the script is not set.";
+    yield impossible('""', new DocprocError("USAGE", "An empty path was given.", { hint }));
+    return;
+  }
   const absolute = resolve(options.cwd, path);
   // stat() follows a link that the user named; the walk below follows none, so it meets no cycle.
   const seen = await stat(absolute).catch((error: unknown) => fromSystemError(error, path));

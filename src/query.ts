@@ -62,6 +62,8 @@ export function matcher(filter: DocumentFilter = {}): (record: DocumentRecord) =
 }
 
 const maxGlobLength = 1024;
+/** Stars of one alternative. Each multiplies the time that a hostile name can take by the length of the name. */
+const maxStars = 6;
 
 /**
  * Extended globs are off: nested ones take exponential time (CVE-2024-4067 and its like).
@@ -71,7 +73,34 @@ export function globMatcher(glob: string): (text: string) => boolean {
   if (glob === "" || glob.length > maxGlobLength) {
     throw new DocprocError("USAGE", `A glob has 1 to ${maxGlobLength} characters.`, { hint: "For example: '*.pdf'" });
   }
-  return picomatch(glob, { dot: true, noextglob: true, nonegate: true });
+  if (mostStars(glob) > maxStars) {
+    throw new DocprocError("USAGE", `The glob ${JSON.stringify(glob)} has more than ${maxStars} stars.`, {
+      hint: "Say the same with fewer.",
+    });
+  }
+  // To picomatch, parentheses and bars are regular expressions; in names like `copy (1).pdf` they are characters.
+  return picomatch(glob.replace(/(?<!\\)[()|]/g, "\\$&"), { dot: true, noextglob: true, nonegate: true });
+}
+
+/** The stars that one name can meet: of the alternatives in braces, those of the one that has most. */
+function mostStars(glob: string): number {
+  const open = [{ most: 0, here: 0 }];
+  const top = () => open.at(-1) ?? { most: 0, here: 0 };
+  const close = () => {
+    const { most, here } = open.pop() ?? top();
+    top().here += Math.max(most, here);
+  };
+  for (const character of glob) {
+    if (character === "*") top().here += 1;
+    else if (character === "{") open.push({ most: 0, here: 0 });
+    else if (character === "}" && open.length > 1) close();
+    else if (character === "," && open.length > 1) {
+      top().most = Math.max(top().most, top().here);
+      top().here = 0;
+    }
+  }
+  while (open.length > 1) close();
+  return top().here;
 }
 
 function typeGlob(type: string): string {
@@ -87,7 +116,7 @@ function typeGlob(type: string): string {
 export function parseTime(flag: string, text: string, now: number): number {
   if (/^\d+(\.\d+)?\s*[a-z]+$/i.test(text)) {
     const duration = ms(text as ms.StringValue);
-    if (duration !== undefined) return now - duration;
+    if (duration !== undefined) return Math.floor(now - duration);
   }
   if (/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)) {
     const day = text.slice(0, 10);

@@ -54,7 +54,7 @@ const ranks: Record<string, number> = {
 /** A package and the files that may import it when they run; anybody may import its types. */
 const owners: readonly (readonly [packages: RegExp, files: RegExp])[] = [
   [/^commander$/, /^src\/program\.ts$/],
-  [/^(chalk|ora|cli-table3|cli-truncate|string-width)$/, /^src\/output\//],
+  [/^(chalk|ora|cli-truncate|string-width)$/, /^src\/output\//],
   [/^cosmiconfig/, /^src\/config-files\.ts$/],
   [/^@aws-sdk\/(client-s3|lib-storage)$/, /^src\/storage\/s3-\w+\.ts$/],
   [/^@aws-sdk\/client-dynamodb$/, /^src\/metadata\/dynamodb-\w+\.ts$/],

@@ -63,7 +63,6 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     if (paths.length === 0 && flags.filesFrom === undefined) {
       throw usage("Nothing to upload was named.", "Name files: docproc upload ./file.pdf");
     }
-    if (paths.includes("")) throw usage("An empty path was given.", "Perhaps a variable of the script is not set.");
     const stdins = [...paths, flags.filesFrom].filter((path) => path === "-").length;
     if (stdins > 1) throw usage("Standard input can be read once only.", "Use - for one thing.");
     if (paths.includes("-") && flags.name === undefined) {

@@ -17,7 +17,7 @@ export function display(text: string): string {
 
 function joinsEmoji(text: string, index: number): boolean {
   return (
-    /\p{Extended_Pictographic}\ufe0f?$/u.test(text.slice(0, index)) &&
+    /\p{Extended_Pictographic}(\ufe0f|\p{Emoji_Modifier})?$/u.test(text.slice(0, index)) &&
     /^\p{Extended_Pictographic}/u.test(text.slice(index + 1))
   );
 }

@@ -1,6 +1,6 @@
 /** The two ways text is painted: for a terminal, and for a pipe. */
 import { Chalk, type ChalkInstance } from "chalk";
-import Table from "cli-table3";
+import cliTruncate from "cli-truncate";
 import ms from "ms";
 import prettyBytes from "pretty-bytes";
 import stringWidth from "string-width";
@@ -91,26 +91,24 @@ class TerminalPainter extends PipePainter {
 
   override table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
     const fit = fitColumns(columns, rows, this.#stream.columns || defaultColumns);
-    const table = new Table({
-      head: fit.map(({ column }) => this.chalk.bold(column.heading)),
-      colAligns: fit.map(({ column }) => column.align ?? "left"),
-      // A width counts the padding.
-      colWidths: fit.map(({ width }) => width + gap),
-      style: { head: [], border: [], "padding-left": 0, "padding-right": gap, compact: true },
-      chars: noBorders,
-      truncate: "…",
-    });
-    for (const row of rows) table.push(fit.map(({ index }) => row[index] ?? ""));
-    const lines = table.toString().split("\n");
-    return lines.map((line) => line.trimEnd()).join("\n");
+    const headings = columns.map(({ heading }) => this.chalk.bold(heading));
+    const lines = [headings, ...rows].map((cells) =>
+      fit.map(({ column, index, width }) => pad(cut(cells[index] ?? "", width), width, column.align)),
+    );
+    return lines.map((cells) => cells.join(" ".repeat(gap)).trimEnd()).join("\n");
   }
 }
 
-const noBorders = Object.fromEntries(
-  ["top", "top-mid", "top-left", "top-right", "bottom", "bottom-mid", "bottom-left", "bottom-right"]
-    .concat(["left", "left-mid", "mid", "mid-mid", "right", "right-mid", "middle"])
-    .map((part) => [part, ""]),
-);
+/** cli-truncate goes one column too far where the cut falls into a character of two. */
+function cut(text: string, width: number): string {
+  const shortened = cliTruncate(text, width);
+  return stringWidth(shortened) <= width ? shortened : cliTruncate(text, width - 1);
+}
+
+function pad(cell: string, width: number, align: Column["align"]): string {
+  const space = " ".repeat(Math.max(0, width - stringWidth(cell)));
+  return align === "right" ? space + cell : cell + space;
+}
 
 /** Chooses columns and their widths so that a row fits into the terminal. */
 function fitColumns(columns: readonly Column[], rows: readonly (readonly string[])[], terminal: number) {

@@ -90,13 +90,10 @@ async function bucketExists(client: S3Client, bucket: string, signal: AbortSigna
     await client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal: signal });
   } catch (error) {
     if (httpStatusOf(error) === 404) return false;
-    // Credentials that are good and do not own it: it is taken. Otherwise the answer to this one says why not.
-    if (httpStatusOf(error) === 403 && (await ownsBucket(client, bucket, signal, failure)) === false) {
-      throw ownedBySomeoneElse(bucket, error);
-    }
     const denied = failure(error, "s3:ListBucket");
-    if (denied.code === "INTERNAL") await ownsBucket(client, bucket, signal, failure);
-    throw denied;
+    if (denied.code !== "ACCESS_DENIED") throw denied;
+    // Credentials that are good and do not own it: it is taken. Otherwise the answer to this one says why not.
+    throw (await ownsBucket(client, bucket, signal, failure)) === false ? ownedBySomeoneElse(bucket, error) : denied;
   }
   if ((await ownsBucket(client, bucket, signal, failure)) === false) throw ownedBySomeoneElse(bucket);
   return true;
