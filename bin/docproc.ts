@@ -45,6 +45,7 @@ const host: Host = {
   env: process.env,
   cwd: process.cwd(),
   home: homedir(),
+  uid: process.getuid?.(),
   paths: { data: platformPaths.data, config: platformPaths.config },
   stdin: () => process.stdin,
   stdout: process.stdout,

@@ -251,11 +251,24 @@ const meanings: readonly Meaning[] = [
   },
   {
     code: "UNAVAILABLE",
-    names: new Set(["SELF_SIGNED_CERT_IN_CHAIN", "DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_VERIFY_LEAF_SIGNATURE"]),
+    names: new Set([
+      "SELF_SIGNED_CERT_IN_CHAIN",
+      "DEPTH_ZERO_SELF_SIGNED_CERT",
+      "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+      "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+    ]),
     matches: ({ systemCode }) => systemCode.startsWith("CERT_") || systemCode.startsWith("ERR_TLS_"),
     explain: ({ settings }, { systemCode }) => [
       `The certificate of ${endpointOf(settings)} is not trusted (${systemCode}).`,
       "Name the authority that signed it in NODE_EXTRA_CA_CERTS.",
+    ],
+  },
+  {
+    code: "INVALID_CONFIG",
+    names: new Set(["NotImplemented", "UnknownOperationException"]),
+    explain: ({ action, settings }) => [
+      `${endpointOf(settings)} does not support ${action}.`,
+      "Choose an endpoint that does, or another kind of storage or metadata.",
     ],
   },
   {
@@ -275,6 +288,15 @@ const meanings: readonly Meaning[] = [
     explain: ({ resource, action }, { status, name }) => [
       `AWS could not answer ${action} for the ${resource} now (${status ?? "no status"} ${name}).`,
       "Wait a moment and run the same command again.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    // What the parser of answers says: a captive portal, or a web server that is none of AWS.
+    names: new Set(["SyntaxError"]),
+    explain: ({ settings }) => [
+      `What ${endpointOf(settings)} answered is not an answer of AWS.`,
+      "Check the endpoint.",
     ],
   },
   {

@@ -12,12 +12,19 @@ export interface ConfigFile {
   readonly values: Readonly<Record<string, unknown>>;
 }
 
-/** The nearest project file, searched upwards from the working directory. */
-export async function findProjectFile(cwd: string, home: string): Promise<ConfigFile | undefined> {
+/**
+ * The nearest project file, searched upwards from the working directory.
+ * @param uid of this user; undefined where the system has none
+ */
+export async function findProjectFile(
+  cwd: string,
+  home: string,
+  uid: number | undefined,
+): Promise<ConfigFile | undefined> {
   const places = [".docprocrc.json", ".docprocrc.yaml", ".docprocrc.yml", ".docprocrc"];
-  for (const directory of await searchPath(cwd, home)) {
+  for (const directory of await searchPath(cwd, home, uid)) {
     const found = await searchDirectory(directory, places);
-    if (found) return found;
+    if (found && (await isOurs(found.path, uid))) return found;
   }
   return undefined;
 }
@@ -26,13 +33,24 @@ export async function findProjectFile(cwd: string, home: string): Promise<Config
  * From the working directory up to the repository's root, or to the home directory where that is above it.
  * Outside both only the working directory counts: anybody may put a file into `/tmp`.
  */
-async function searchPath(cwd: string, home: string): Promise<string[]> {
+async function searchPath(cwd: string, home: string, uid: number | undefined): Promise<string[]> {
   const path: string[] = [];
   for (let directory = cwd; ; directory = dirname(directory)) {
     path.push(directory);
-    if (directory === home || (await exists(join(directory, ".git")))) return path;
+    if (directory === home || (await isOurs(join(directory, ".git"), uid))) return path;
     if (directory === dirname(directory)) return [cwd];
   }
+}
+
+/**
+ * Whether a file is there and was not put there by a stranger: where everybody may write, only what belongs to
+ * this user or to root counts. A `.git` in `/tmp` is how git itself was tricked (CVE-2022-24765).
+ */
+async function isOurs(path: string, uid: number | undefined): Promise<boolean> {
+  const [file, directory] = await Promise.all([path, dirname(path)].map((one) => stat(one).catch(() => undefined)));
+  if (file === undefined || directory === undefined) return false;
+  const writableByAll = (directory.mode & 0o002) !== 0;
+  return uid === undefined || !writableByAll || file.uid === 0 || file.uid === uid;
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -95,7 +113,7 @@ async function explorer(searchPlaces: string[]): Promise<PublicExplorer> {
     import("cosmiconfig/dist/loaders.js"),
   ]);
   const { loadJson, loadYaml } = loaders.default;
-  // Marked internal, so without declarations; the lock file pins the version and test/config.test.ts covers it.
+  // Marked internal, so without declarations; the lock file pins the version and test/config-files.test.ts covers it.
   const { Explorer } = explorers.default as unknown as { Explorer: new (options: object) => PublicExplorer };
   const dataOnly = (load: typeof loadJson) => (path: string, content: string) => {
     const values = load(path, content);

@@ -35,6 +35,8 @@ export interface ConfigInput {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly home: string;
+  /** Of this user; undefined on Windows. */
+  readonly uid?: number | undefined;
   /** Where the platform keeps a program's data and config; absolute. */
   readonly paths: { readonly data: string; readonly config: string };
 }
@@ -83,7 +85,7 @@ export async function loadConfig(input: ConfigInput): Promise<Config> {
   const named = input.file ?? input.env["DOCPROC_CONFIG"];
   const projectFile = named
     ? await readConfigFile(resolve(input.cwd, named))
-    : await findProjectFile(input.cwd, input.home);
+    : await findProjectFile(input.cwd, input.home, input.uid);
   const userFile = await findUserFile(input.paths.config);
   const layers = [
     flagLayer(input),
@@ -205,25 +207,29 @@ function awsEndpoint(env: ConfigInput["env"]): string | undefined {
  * The highest origin that says anything about a choice decides it: a flag is never outvoted by a file.
  */
 function chooseServices(layers: readonly Layer[]): SettingOrigin[] {
-  const choose = (
-    name: SettingName,
-    fallback: string | null,
-    implied: Partial<Record<SettingName, string | "same">>,
-  ) => {
+  type Implication = (values: Layer["values"]) => [by: SettingName, value: string] | undefined;
+  const choose = (name: SettingName, fallback: string | null, implication: Implication): SettingOrigin => {
     for (const { values, originOf } of layers) {
       const own = values[name];
       if (own !== undefined) return { name, value: own, origin: originOf(name) };
-      for (const [by, value] of Object.entries(implied) as [SettingName, string][]) {
-        const cause = values[by];
-        if (cause !== undefined) return { name, value: value === "same" ? cause : value, origin: originOf(by) };
-      }
+      const implied = implication(values);
+      if (implied) return { name, value: implied[1], origin: originOf(implied[0]) };
     }
     return { name, value: fallback, origin: "default" };
   };
-  const storage = choose("storage", "local", { bucket: "s3", directory: "local" });
-  const metadata = choose("metadata", "local", { table: "dynamodb", bucket: "dynamodb", directory: "local" });
-  const table = metadata.value === "dynamodb" ? [choose("table", null, { bucket: "same" })] : [];
-  return [storage, metadata, ...table];
+  const storage = choose("storage", "local", ({ bucket, directory }) =>
+    bucket !== undefined ? ["bucket", "s3"] : directory !== undefined ? ["directory", "local"] : undefined,
+  );
+  const metadata = choose("metadata", "local", ({ table, bucket, directory, storage }) => {
+    if (table !== undefined) return ["table", "dynamodb"];
+    // Bytes on this machine in a team's catalog is nothing that `--storage local` alone could mean.
+    if (storage === "local") return ["storage", "local"];
+    if (bucket !== undefined) return ["bucket", "dynamodb"];
+    return directory !== undefined ? ["directory", "local"] : undefined;
+  });
+  if (metadata.value !== "dynamodb") return [storage, metadata];
+  const table = choose("table", null, ({ bucket }) => (bucket === undefined ? undefined : ["bucket", String(bucket)]));
+  return [storage, metadata, table];
 }
 
 function oneOf(names: readonly string[]): Parser {

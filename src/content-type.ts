@@ -9,7 +9,7 @@ import standardTypes from "mime/types/standard.js";
 export const sniffLength = 4_100;
 
 /** Registered types that the package's tables give as unknown: https://www.iana.org/assignments/media-types */
-const registered = { "application/vnd.debian.binary-package": ["deb"] };
+const registered = { "application/vnd.debian.binary-package": ["deb"], "application/vnd.efi.iso": ["iso"] };
 const mime = new Mime(standardTypes, otherTypes).define(registered, true);
 
 const unknown = "application/octet-stream";

@@ -15,6 +15,8 @@ export interface Host {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly home: string;
+  /** Of this user; undefined on Windows. */
+  readonly uid?: number | undefined;
   /** Absolute; where the platform keeps data and config of this program. */
   readonly paths: { readonly data: string; readonly config: string };
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
@@ -45,8 +47,8 @@ export type ConfigFlags = Pick<ConfigInput, "flags" | "file">;
 const inMemoryLimit = 8 * 1024 * 1024;
 
 export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags): Context {
-  const { env, cwd, home, paths, signal } = host;
-  const config = once(() => loadConfig({ ...flags, env, cwd, home, paths }));
+  const { env, cwd, home, uid, paths, signal } = host;
+  const config = once(() => loadConfig({ ...flags, env, cwd, home, uid, paths }));
   const drivers = once(async () => {
     const { settings } = await config();
     return {

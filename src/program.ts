@@ -157,7 +157,9 @@ async function openReporter(host: Host, flags: Flags): Promise<Reporter> {
 async function openProgress(host: Host, wanted: boolean) {
   const { NoProgress, PlainProgress } = await import("./output/progress.ts");
   if (!wanted) return new NoProgress();
-  if (!host.stderr.isTTY) return new PlainProgress(host.stderr, host.now);
+  // Some CI systems hand out a terminal; what is drawn there ends up in a log.
+  const drawable = host.stderr.isTTY && host.env["TERM"] !== "dumb" && host.env["CI"] === undefined;
+  if (!drawable) return new PlainProgress(host.stderr, host.now);
   const { DrawnProgress } = await import("./output/drawn-progress.ts");
   return new DrawnProgress(host.stderr, host.now);
 }

@@ -62,8 +62,8 @@ export function matcher(filter: DocumentFilter = {}): (record: DocumentRecord) =
 }
 
 const maxGlobLength = 1024;
-/** Stars of one alternative. Each multiplies the time that a hostile name can take by the length of the name. */
-const maxStars = 6;
+/** Stars that one name can meet. Each multiplies the time that a hostile name can take by the name's length. */
+const maxStars = 4;
 
 /**
  * Extended globs are off: nested ones take exponential time (CVE-2024-4067 and its like).
@@ -79,7 +79,8 @@ export function globMatcher(glob: string): (text: string) => boolean {
     });
   }
   // To picomatch, parentheses and bars are regular expressions; in names like `copy (1).pdf` they are characters.
-  return picomatch(glob.replace(/(?<!\\)[()|]/g, "\\$&"), { dot: true, noextglob: true, nonegate: true });
+  const literal = glob.replace(/\\[\s\S]|[()|]/g, (found) => (found.length > 1 ? found : `\\${found}`));
+  return picomatch(literal, { dot: true, noextglob: true, nonegate: true });
 }
 
 /** The stars that one name can meet: of the alternatives in braces, those of the one that has most. */
@@ -90,7 +91,8 @@ function mostStars(glob: string): number {
     const { most, here } = open.pop() ?? top();
     top().here += Math.max(most, here);
   };
-  for (const character of glob) {
+  // Stars in a row, as in `**`, are one.
+  for (const character of glob.replace(/\*+/g, "*")) {
     if (character === "*") top().here += 1;
     else if (character === "{") open.push({ most: 0, here: 0 });
     else if (character === "}" && open.length > 1) close();

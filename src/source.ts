@@ -34,7 +34,8 @@ export async function openFile(path: string, label = path): Promise<Source> {
     // Before open(): opening a FIFO would wait for a writer.
     const seen = await stat(path);
     if (!seen.isFile()) throw notAFile(label, seen.isDirectory());
-    handle = await open(path, constants.O_RDONLY);
+    // Not blocking, in case a FIFO has taken its place by now.
+    handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     return await fileSource(handle, path, label);
   } catch (error) {
     await handle?.close();
@@ -64,6 +65,8 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
         position += bytesRead;
         yield buffer.subarray(0, bytesRead);
       }
+      // The files of /proc say that they are empty and are not.
+      if (size === 0 && (await readAt(handle, label, 1, 0)).bytesRead > 0) throw notAFile(label, false);
     },
     async assertUnchanged() {
       const now = await handle.stat({ bigint: true });

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, writeFile } from "node:fs/promises";
+import { userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import { loadConfig } from "../src/config.ts";
@@ -18,6 +19,7 @@ interface Input {
   readonly env?: Record<string, string>;
   readonly cwd?: string;
   readonly flags?: { readonly directory?: string };
+  readonly uid?: number;
 }
 
 async function load({ cwd, home, data, config }: Sandbox, input: Input = {}) {
@@ -138,6 +140,36 @@ describe("where a project file is looked for", () => {
     await mkdir(join(sandbox.root, cwd), { recursive: true });
     const { path } = await load(sandbox, { cwd: join(sandbox.root, cwd) });
     expect(path).toBe(found === undefined ? undefined : join(sandbox.root, found));
+  });
+});
+
+describe("a directory where everybody may write", () => {
+  // Root can make a stranger's file; anybody else plays the stranger's victim.
+  const root = userInfo().uid === 0;
+  const stranger = root ? 54_321 : userInfo().uid;
+  const victim = stranger + 1;
+
+  async function planted(mode: number) {
+    const sandbox = await makeSandbox();
+    await mkdir(join(sandbox.cwd, ".git"));
+    const below = join(sandbox.cwd, "below");
+    await mkdir(below);
+    const file = await write(join(sandbox.cwd, ".docprocrc.json"), { bucket: "planted" });
+    if (root) for (const path of [file, join(sandbox.cwd, ".git")]) await chown(path, stranger, stranger);
+    await chmod(sandbox.cwd, mode);
+    return { sandbox, below };
+  }
+
+  test("has no say through the files of a stranger", async () => {
+    const { sandbox, below } = await planted(0o1777);
+    expect((await load(sandbox, { cwd: below, uid: victim })).settings.bucket).toBeUndefined();
+    expect((await load(sandbox, { uid: victim })).settings.bucket).toBeUndefined();
+    expect((await load(sandbox, { uid: stranger })).settings.bucket).toBe("planted");
+  });
+
+  test("is told from the checkout of another user, where only they may write", async () => {
+    const { sandbox, below } = await planted(0o755);
+    expect((await load(sandbox, { cwd: below, uid: victim })).settings.bucket).toBe("planted");
   });
 });
 

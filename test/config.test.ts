@@ -117,6 +117,20 @@ describe("the choice of services", () => {
       {},
       { storage: "s3", metadata: "local", table: undefined },
     ],
+    [
+      "--storage local in a project with a bucket",
+      { storage: "local" },
+      { bucket: "b" },
+      {},
+      { storage: "local", metadata: "local", table: undefined },
+    ],
+    [
+      "--storage local and a table",
+      { storage: "local", table: "t" },
+      {},
+      {},
+      { storage: "local", metadata: "dynamodb" },
+    ],
     ["--table alone", { table: "t" }, {}, {}, { storage: "local", metadata: "dynamodb", table: "t" }],
     ["--directory alone", { directory: "/d" }, {}, {}, { storage: "local", metadata: "local", directory: "/d" }],
     [

@@ -32,6 +32,7 @@ describe("text of somebody else", () => {
     ["\u009b31m\u0085\u007f", "\\u{9b}31m\\u{85}\\u{7f}"],
     ["\ufeffa\u00adb", "\\u{feff}a\\u{ad}b"],
     ["a\ud800b\udc00", "a\\u{d800}b\\u{dc00}"],
+    ["a\u3164b\u034fc\u115f", "a\\u{3164}b\\u{34f}c\\u{115f}"],
     ["a\u2028b\u2029", "a\\u{2028}b\\u{2029}"],
     ["x\u{e0041}", "x\\u{e0041}"],
   ])("%j is shown as %s", (text, shown) => {

@@ -17,6 +17,15 @@ async function contentOf(source: Source, until: AbortSignal = signal): Promise<B
   return Buffer.concat(chunks);
 }
 
+test("a file that says it is empty and is not is refused, and not stored as nothing", async () => {
+  // Those of /proc are such files; elsewhere there are none to try.
+  if (process.platform !== "linux") return;
+  const source = await openFile("/proc/version");
+  onTestFinished(() => source.close());
+  expect(source.size).toBe(0);
+  await expect(contentOf(source)).rejects.toEqual(code("USAGE"));
+});
+
 /** A file and its open source; the source is closed when the test ends. */
 async function openSample(content: string | Buffer = "the content") {
   const { cwd } = await makeSandbox();

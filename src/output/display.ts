@@ -1,15 +1,15 @@
 /**
- * C0 and C1 controls, DEL, soft hyphen, zero-width and direction characters, line and paragraph separators,
- * tags and lone surrogates: what could move the cursor, hide text, or make a name read as another one.
+ * What could move the cursor, hide text, or make a name read as another one: control and format characters (the
+ * direction of text among them), line and paragraph separators, everything invisible, and lone surrogates.
  */
-const unsafe =
-  /[\p{Cc}\p{Cs}\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
 const short: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u001b": "\\e", "\0": "\\0" };
 
-/** Text of somebody else, safe to print on a terminal. Emoji joined by U+200D stay whole. */
+/** Text of somebody else, safe to print on a terminal. Emoji stay whole: U+200D between two, and U+FE0F behind one. */
 export function display(text: string): string {
   return text.replace(unsafe, (character, index: number) => {
+    if (character === "\ufe0e" || character === "\ufe0f") return character;
     if (character === "\u200d" && joinsEmoji(text, index)) return character;
     return short[character] ?? `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
   });

@@ -20,7 +20,9 @@ class Tally {
   readonly #since: number;
   #files = 0;
   #expectedFiles = 0;
+  /** Of files that are dealt with or on their way; what was not sent counts for neither speed nor time left. */
   #bytes = 0;
+  #sent = 0;
   #expectedBytes: number | null = null;
 
   constructor(now: () => number) {
@@ -42,6 +44,7 @@ class Tally {
   advance(state: FileState, bytes: number): void {
     state.bytes += bytes;
     this.#bytes += bytes;
+    this.#sent += bytes;
   }
 
   done(state: FileState): void {
@@ -57,20 +60,21 @@ class Tally {
 
   total(): string {
     const files = `${this.#files}/${this.#expectedFiles} files`;
-    return [files, ...measures(this.#bytes, this.#expectedBytes, this.#now() - this.#since)].join(" · ");
+    const elapsed = this.#now() - this.#since;
+    return [files, ...measures(this.#bytes, this.#expectedBytes, this.#sent, elapsed)].join(" · ");
   }
 
   file({ bytes, size, since }: FileState): string {
-    return measures(bytes, size, this.#now() - since).join(" · ");
+    return measures(bytes, size, bytes, this.#now() - since).join(" · ");
   }
 }
 
 /** Percent, amount, speed and time left, as far as they can be known. */
-function measures(bytes: number, total: number | null, elapsed: number): string[] {
-  const speed = elapsed > 0 ? (bytes / elapsed) * 1000 : 0;
+function measures(bytes: number, total: number | null, sent: number, elapsed: number): string[] {
+  const speed = elapsed > 0 ? (sent / elapsed) * 1000 : 0;
   const known = total !== null && total > 0;
   return [
-    ...(known ? [`${Math.floor((bytes / total) * 100)}%`] : []),
+    ...(known ? [`${Math.min(100, Math.floor((bytes / total) * 100))}%`] : []),
     known ? `${prettyBytes(bytes)} of ${prettyBytes(total)}` : prettyBytes(bytes),
     ...(speed > 0 ? [`${prettyBytes(speed)}/s`] : []),
     ...(known && speed > 0 && bytes < total ? [`${ms(Math.max(1000, ((total - bytes) / speed) * 1000))} left`] : []),
