@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-import module from "node:module";
 /** The only file that touches the process: it makes the Host, runs the program and sets the exit status. */
+
+import module from "node:module";
 import { homedir } from "node:os";
 import envPaths from "env-paths";
 import type { Host } from "../src/context.ts";
