@@ -1,37 +1,16 @@
 import { spawnSync } from "node:child_process";
-import { chmod, chown, mkdir, readdir, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir } from "node:fs/promises";
 import { userInfo } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { loadConfig } from "../src/config.ts";
+import type { ConfigInput } from "../src/config.ts";
+import { loadIn, writeConfig } from "./support/config.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "./support/run.ts";
 
 const invalid = expect.objectContaining({ code: "INVALID_CONFIG" });
 
-async function write(path: string, content: string | object): Promise<string> {
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, typeof content === "string" ? content : JSON.stringify(content));
-  return path;
-}
-
-interface Input {
-  readonly file?: string;
-  readonly env?: Record<string, string>;
-  readonly cwd?: string;
-  readonly flags?: { readonly directory?: string };
-  readonly uid?: number;
-}
-
-async function load({ cwd, home, data, config }: Sandbox, input: Input = {}) {
-  const { settings, projectFile } = await loadConfig({
-    flags: {},
-    file: undefined,
-    env: {},
-    cwd,
-    home,
-    paths: { data, config },
-    ...input,
-  });
+async function load(sandbox: Sandbox, input: Partial<ConfigInput> = {}) {
+  const { settings, projectFile } = await loadIn(sandbox, input);
   return { settings, path: projectFile?.path };
 }
 
@@ -44,13 +23,13 @@ describe("what a config file looks like", () => {
     [".docprocrc", '{"bucket": "b"}'],
   ])("%s holding %j is read", async (name, content) => {
     const sandbox = await makeSandbox();
-    const path = await write(join(sandbox.cwd, name), content);
+    const path = await writeConfig(join(sandbox.cwd, name), content);
     expect(await load(sandbox)).toMatchObject({ path, settings: { bucket: "b" } });
   });
 
   test.each(["config.json", "config.yaml", "config.yml"])("the user's own file can be %s", async (name) => {
     const sandbox = await makeSandbox();
-    await write(join(sandbox.config, name), '{"bucket": "b"}');
+    await writeConfig(join(sandbox.config, name), '{"bucket": "b"}');
     expect(await load(sandbox)).toMatchObject({ path: undefined, settings: { bucket: "b" } });
   });
 
@@ -64,7 +43,7 @@ describe("what a config file looks like", () => {
     [".docprocrc.yaml", "bucket: !!js/function 'function () {}'"],
   ])("%s holding %j is refused under its path", async (name, content) => {
     const sandbox = await makeSandbox();
-    const path = await write(join(sandbox.cwd, name), content);
+    const path = await writeConfig(join(sandbox.cwd, name), content);
     const failure = await load(sandbox).catch((error: unknown) => error);
     expect(failure).toEqual(invalid);
     expect(failure).toMatchObject({ message: expect.stringContaining(path) });
@@ -72,15 +51,15 @@ describe("what a config file looks like", () => {
 
   test("an empty file is no file", async () => {
     const sandbox = await makeSandbox();
-    await write(join(sandbox.cwd, ".docprocrc.json"), "\n");
-    const path = await write(join(sandbox.cwd, ".docprocrc.yaml"), "bucket: b");
+    await writeConfig(join(sandbox.cwd, ".docprocrc.json"), "\n");
+    const path = await writeConfig(join(sandbox.cwd, ".docprocrc.yaml"), "bucket: b");
     expect((await load(sandbox)).path).toBe(path);
   });
 
   test.each([".docprocrc.json", ".docprocrc.yaml", ".docprocrc"])("$import in %s is refused", async (name) => {
     const sandbox = await makeSandbox();
-    await write(join(sandbox.cwd, "other.json"), { bucket: "b" });
-    await write(join(sandbox.cwd, name), { $import: "./other.json" });
+    await writeConfig(join(sandbox.cwd, "other.json"), { bucket: "b" });
+    await writeConfig(join(sandbox.cwd, name), { $import: "./other.json" });
     await expect(load(sandbox)).rejects.toEqual(invalid);
   });
 });
@@ -89,7 +68,7 @@ describe("a relative directory", () => {
   test("is below the file that names it, wherever one is", async () => {
     const sandbox = await makeSandbox();
     await mkdir(join(sandbox.cwd, ".git"));
-    await write(join(sandbox.cwd, ".docprocrc.json"), { directory: "./library" });
+    await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { directory: "./library" });
     const below = join(sandbox.cwd, "a/b");
     await mkdir(below, { recursive: true });
     expect((await load(sandbox, { cwd: below })).settings.directory).toBe(join(sandbox.cwd, "library"));
@@ -97,7 +76,7 @@ describe("a relative directory", () => {
 
   test("is below the working directory as a flag or a variable, and below the user's file there", async () => {
     const sandbox = await makeSandbox();
-    await write(join(sandbox.config, "config.json"), { directory: "mine" });
+    await writeConfig(join(sandbox.config, "config.json"), { directory: "mine" });
     expect((await load(sandbox)).settings.directory).toBe(join(sandbox.config, "mine"));
     const env = { DOCPROC_DIRECTORY: "variable" };
     expect((await load(sandbox, { env })).settings.directory).toBe(resolve(sandbox.cwd, "variable"));
@@ -133,9 +112,9 @@ describe("where a project file is looked for", () => {
     ["not above it outside home and repositories", "work/p", ["work/.docprocrc.json"], undefined],
   ])("%s", async (_title, cwd, files, found) => {
     const sandbox = await makeSandbox();
-    for (const file of files) await write(join(sandbox.root, file), file.includes("docprocrc") ? "{}\n" : "x");
+    for (const file of files) await writeConfig(join(sandbox.root, file), file.includes("docprocrc") ? "{}\n" : "x");
     for (const file of files.filter((name) => name.includes("docprocrc"))) {
-      await write(join(sandbox.root, file), '{"prefix": "x"}');
+      await writeConfig(join(sandbox.root, file), '{"prefix": "x"}');
     }
     await mkdir(join(sandbox.root, cwd), { recursive: true });
     const { path } = await load(sandbox, { cwd: join(sandbox.root, cwd) });
@@ -154,7 +133,7 @@ describe("a directory where everybody may write", () => {
     await mkdir(join(sandbox.cwd, ".git"));
     const below = join(sandbox.cwd, "below");
     await mkdir(below);
-    const file = await write(join(sandbox.cwd, ".docprocrc.json"), { bucket: "planted" });
+    const file = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { bucket: "planted" });
     if (root) for (const path of [file, join(sandbox.cwd, ".git")]) await chown(path, stranger, stranger);
     await chmod(sandbox.cwd, mode);
     return { sandbox, below };
@@ -176,9 +155,9 @@ describe("a directory where everybody may write", () => {
 describe("--config", () => {
   test("is read in place of the project file and counts more than DOCPROC_CONFIG", async () => {
     const sandbox = await makeSandbox();
-    await write(join(sandbox.cwd, ".docprocrc.json"), { bucket: "project", region: "eu-west-1" });
-    await write(join(sandbox.cwd, "a.json"), { bucket: "a" });
-    await write(join(sandbox.cwd, "b.yaml"), "bucket: b");
+    await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { bucket: "project", region: "eu-west-1" });
+    await writeConfig(join(sandbox.cwd, "a.json"), { bucket: "a" });
+    await writeConfig(join(sandbox.cwd, "b.yaml"), "bucket: b");
     const env = { DOCPROC_CONFIG: "b.yaml" };
     expect(await load(sandbox, { env })).toMatchObject({ settings: { bucket: "b", region: undefined } });
     expect((await load(sandbox, { env, file: "a.json" })).settings.bucket).toBe("a");
@@ -187,7 +166,7 @@ describe("--config", () => {
 
   test.each([["missing.json"], ["."], ["x.toml"]])("%s is refused", async (file) => {
     const sandbox = await makeSandbox();
-    await write(join(sandbox.cwd, "x.toml"), "bucket = 1");
+    await writeConfig(join(sandbox.cwd, "x.toml"), "bucket = 1");
     await expect(load(sandbox, { file })).rejects.toEqual(invalid);
   });
 });
@@ -214,18 +193,18 @@ describe("code in a directory is never run", () => {
           ? 'import { writeFileSync } from "node:fs";'
           : 'const { writeFileSync } = require("node:fs");';
         const result = '{ bucket: "trap", searchPlaces: [".docprocrc.cjs"] };';
-        await write(
+        await writeConfig(
           join(folder, file),
           `${load}\n${leaveMark}\n${isModule ? "export default" : "module.exports ="} ${result}`,
         );
       }
       const meta = { name: "x", cosmiconfig: { searchPlaces: [".docprocrc.cjs"] }, docproc: { bucket: "trap" } };
-      await write(join(folder, "package.json"), meta);
-      await write(join(folder, "package.yaml"), meta);
-      await write(join(folder, ".config/config.json"), { cosmiconfig: { searchPlaces: [".docprocrc.cjs"] } });
+      await writeConfig(join(folder, "package.json"), meta);
+      await writeConfig(join(folder, "package.yaml"), meta);
+      await writeConfig(join(folder, ".config/config.json"), { cosmiconfig: { searchPlaces: [".docprocrc.cjs"] } });
     }
     // Something real to read, so that the loader does load.
-    const file = await write(join(sandbox.cwd, ".docprocrc.json"), { table: "real" });
+    const file = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { table: "real" });
     const env = {
       HOME: sandbox.home,
       XDG_CONFIG_HOME: configHome,
@@ -247,7 +226,10 @@ describe("code in a directory is never run", () => {
   test.each(["x.js", "x.cjs", "x.mjs", "x.ts"])("--config %s is refused", async (name) => {
     const sandbox = await makeSandbox();
     const mark = join(sandbox.root, "mark");
-    const file = await write(join(sandbox.cwd, name), `require("node:fs").writeFileSync(${JSON.stringify(mark)}, "");`);
+    const file = await writeConfig(
+      join(sandbox.cwd, name),
+      `require("node:fs").writeFileSync(${JSON.stringify(mark)}, "");`,
+    );
     await expect(load(sandbox, { file })).rejects.toEqual(invalid);
     expect(await readdir(sandbox.root)).not.toContain("mark");
   });

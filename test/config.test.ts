@@ -1,28 +1,14 @@
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type ConfigInput, flagOf, loadConfig, type SettingName, settingNames, variableOf } from "../src/config.ts";
+import { type ConfigInput, flagOf, type SettingName, settingNames, variableOf } from "../src/config.ts";
+import { loadIn, writeConfig } from "./support/config.ts";
 import { makeSandbox, type Sandbox } from "./support/run.ts";
 
 const invalid = expect.objectContaining({ code: "INVALID_CONFIG" });
 
-async function write(path: string, content: string | object): Promise<string> {
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, typeof content === "string" ? content : JSON.stringify(content));
-  return path;
-}
-
 async function load(sandbox: Sandbox, input: Partial<ConfigInput> = {}) {
-  const { cwd, home, data, config } = sandbox;
-  const loaded = await loadConfig({
-    flags: {},
-    file: undefined,
-    env: {},
-    cwd,
-    home,
-    paths: { data, config },
-    ...input,
-  });
+  const loaded = await loadIn(sandbox, input);
   const origins = new Map(loaded.origins.map(({ name, value, origin }) => [name, { value, origin }]));
   return { ...loaded, of: (name: SettingName) => origins.get(name) };
 }
@@ -62,8 +48,8 @@ describe("precedence", () => {
     const expected = (text: string) =>
       name === "partSize" || name === "concurrency" ? (numbers[text] ?? Number(text)) : text;
     const [flag, variable, inProject, inUser] = samples[name];
-    const project = await write(join(sandbox.cwd, ".docprocrc.json"), { [name]: inProject });
-    const user = await write(join(sandbox.config, "config.json"), { [name]: inUser });
+    const project = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { [name]: inProject });
+    const user = await writeConfig(join(sandbox.config, "config.json"), { [name]: inUser });
     const aws = awsVariables[name];
     const env = { [variableOf(name)]: variable, ...(aws ? { [aws]: "from-aws" } : {}) };
     const found = async (input: Partial<ConfigInput>) => (await load(sandbox, input)).of(name);
@@ -184,8 +170,8 @@ describe("the choice of services", () => {
     ],
   ])("%s", async (_title, flags, project, user, chosen) => {
     const sandbox = await makeSandbox();
-    await write(join(sandbox.cwd, ".docprocrc.json"), project);
-    await write(join(sandbox.config, "config.json"), user);
+    await writeConfig(join(sandbox.cwd, ".docprocrc.json"), project);
+    await writeConfig(join(sandbox.config, "config.json"), user);
     expect((await load(sandbox, { flags })).settings).toMatchObject(chosen);
   });
 
@@ -216,7 +202,7 @@ describe("values", () => {
     ["region", null, null],
   ])("%s: %j is read as %j", async (name, given, value) => {
     const sandbox = await makeSandbox();
-    await write(join(sandbox.cwd, ".docprocrc.json"), { [name]: given });
+    await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { [name]: given });
     expect((await load(sandbox)).of(name)?.value).toBe(value);
   });
 
@@ -250,7 +236,7 @@ describe("values", () => {
     ["onDuplicate", "replace"],
   ])("%s may not be %j, and the failure names setting and file", async (name, value) => {
     const sandbox = await makeSandbox();
-    const file = await write(join(sandbox.cwd, ".docprocrc.json"), { [name]: value });
+    const file = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { [name]: value });
     const failure = await load(sandbox).catch((error: unknown) => error);
     expect(failure).toEqual(invalid);
     expect(failure).toMatchObject({ message: expect.stringContaining(`${name} (${file})`) });
@@ -274,7 +260,7 @@ describe("values", () => {
     ["constructor", "Known keys: storage,"],
   ])("the unknown key %s is refused: %s", async (key, hint) => {
     const sandbox = await makeSandbox();
-    const file = await write(join(sandbox.cwd, ".docprocrc.json"), `{${JSON.stringify(key)}: "x"}`);
+    const file = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), `{${JSON.stringify(key)}: "x"}`);
     const failure = await load(sandbox).catch((error: unknown) => error);
     expect(failure).toEqual(invalid);
     expect(failure).toMatchObject({ message: expect.stringContaining(file), hint: expect.stringContaining(hint) });

@@ -5,19 +5,8 @@ import { display } from "../src/output/display.ts";
 import { JsonReporter, NdjsonReporter } from "../src/output/json.ts";
 import { painterFor } from "../src/output/painter.ts";
 import { NoProgress } from "../src/output/progress.ts";
-import type { Column, OutputStream } from "../src/output/reporter.ts";
-
-/** A stream that keeps what is written; with columns it is a terminal. */
-function capture(columns?: number) {
-  const written: string[] = [];
-  const terminal = { isTTY: true, columns, cursorTo: () => true, clearLine: () => true, moveCursor: () => true };
-  const stream: OutputStream = {
-    write: (text) => written.push(text) > 0,
-    once: () => undefined,
-    ...(columns === undefined ? {} : terminal),
-  };
-  return { stream, written, text: () => written.join("") };
-}
+import type { Column } from "../src/output/reporter.ts";
+import { capture } from "./support/streams.ts";
 
 const painter = (columns?: number, now = 0) => painterFor(capture(columns).stream, { colors: false, now: () => now });
 

@@ -2,19 +2,7 @@ import stringWidth from "string-width";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { DrawnProgress } from "../src/output/drawn-progress.ts";
 import { NoProgress, PlainProgress } from "../src/output/progress.ts";
-import type { OutputStream } from "../src/output/reporter.ts";
-
-/** A stream that keeps what is written; with columns it is a terminal. */
-function capture(columns?: number) {
-  const written: string[] = [];
-  const terminal = { isTTY: true, columns, cursorTo: () => true, clearLine: () => true, moveCursor: () => true };
-  const stream: OutputStream = {
-    write: (text) => written.push(text) > 0,
-    once: () => undefined,
-    ...(columns === undefined ? {} : terminal),
-  };
-  return { stream, written, text: () => written.join("") };
-}
+import { capture } from "./support/streams.ts";
 
 describe("progress", () => {
   beforeEach(() => {

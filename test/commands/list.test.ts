@@ -2,9 +2,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import stringWidth from "string-width";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type AwsEndpoint, awsEndpoints, awsSettings } from "../support/aws.ts";
-import { makeSandbox, type RunOptions, runDocproc } from "../support/run.ts";
+import { describe, expect, test } from "vitest";
+import { openEmptyLibrary, places, usePlace } from "../support/library.ts";
+import { makeSandbox, runDocproc } from "../support/run.ts";
 
 interface Listed {
   readonly id: string;
@@ -12,13 +12,8 @@ interface Listed {
 }
 const names = (documents: readonly Listed[]) => documents.map(({ name }) => name);
 
-/** An empty library: the embedded one, or a bucket and a table at an endpoint. */
 async function openLibrary(endpoint?: string) {
-  const sandbox = await makeSandbox();
-  const flags =
-    endpoint === undefined ? [] : ["--endpoint-url", endpoint, "--bucket", awsSettings(endpoint).bucket ?? ""];
-  const run = (argv: readonly string[], options?: RunOptions) => runDocproc(sandbox, [...argv, ...flags], options);
-  if (endpoint !== undefined) expect(await run(["init"])).toMatchObject({ status: 0 });
+  const { sandbox, run } = await openEmptyLibrary(endpoint);
   return {
     run,
     list: async (...argv: string[]): Promise<Listed[]> => (await run(["list", ...argv, "--json"])).json().documents,
@@ -31,20 +26,11 @@ async function openLibrary(endpoint?: string) {
   };
 }
 
-const places: Record<string, (() => Promise<AwsEndpoint>) | undefined> = {
-  "the embedded library": undefined,
-  ...awsEndpoints(),
-};
-
 describe.each(Object.entries(places))("a listing of %s", (_place, start) => {
-  let aws: AwsEndpoint | undefined;
-  beforeAll(async () => {
-    aws = await start?.();
-  });
-  afterAll(() => aws?.close());
+  const endpoint = usePlace(start);
 
   test("has the newest document first, or with --asc the oldest", async () => {
-    const { run, list, upload } = await openLibrary(aws?.endpoint);
+    const { run, list, upload } = await openLibrary(endpoint());
     for (const name of ["b", "a", "d", "c"]) await upload(name);
     expect(names(await list())).toEqual(["c", "d", "a", "b"]);
     expect(names(await list("--asc"))).toEqual(["b", "a", "d", "c"]);
@@ -52,7 +38,7 @@ describe.each(Object.entries(places))("a listing of %s", (_place, start) => {
   });
 
   test.each(["--asc", "--json"])("comes in pages that leave nothing out and repeat nothing, with %s", async (order) => {
-    const { run, list, upload } = await openLibrary(aws?.endpoint);
+    const { run, list, upload } = await openLibrary(endpoint());
     for (const name of ["a", "b", "c", "d", "e"]) await upload(name, "--tag", `x=${name === "c" ? 2 : 1}`);
     const seen: Listed[] = [];
     let cursor: string[] = [];
@@ -74,7 +60,7 @@ describe.each(Object.entries(places))("a listing of %s", (_place, start) => {
   });
 
   test("holds only what has the tags, the name, the type and the time asked for", async () => {
-    const { run, list, upload } = await openLibrary(aws?.endpoint);
+    const { run, list, upload } = await openLibrary(endpoint());
     await upload("Invoice (1).pdf", "--tag", "team=a", "--tag", "build=1", "--content-type", "application/pdf");
     await upload(".hidden.pdf", "--tag", "team=b", "--tag", "__proto__=x", "--content-type", "application/pdf");
     await upload("photo.png", "--tag", "team=a", "--content-type", "image/png");
@@ -100,7 +86,7 @@ describe.each(Object.entries(places))("a listing of %s", (_place, start) => {
   });
 
   test("of nothing is empty and no failure", async () => {
-    const { run } = await openLibrary(aws?.endpoint);
+    const { run } = await openLibrary(endpoint());
     expect(await run(["list"])).toEqual({
       status: 0,
       stdout: "",
@@ -115,7 +101,7 @@ describe.each(Object.entries(places))("a listing of %s", (_place, start) => {
   });
 
   test("is ids only under -q, and a record a line under --ndjson", async () => {
-    const { run, list, upload } = await openLibrary(aws?.endpoint);
+    const { run, list, upload } = await openLibrary(endpoint());
     for (const name of ["a", "b"]) await upload(name, "--tag", "t=\u2028");
     const records = await list();
     expect((await run(["list", "-q"])).stdout).toBe(records.map(({ id }) => `${id}\n`).join(""));

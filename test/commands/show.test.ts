@@ -1,22 +1,16 @@
 /** `docproc show`: which document a reference means, and how it is shown. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type AwsEndpoint, awsEndpoints, awsSettings } from "../support/aws.ts";
-import { makeSandbox, type RunOptions, runDocproc } from "../support/run.ts";
+import { describe, expect, test } from "vitest";
+import { openEmptyLibrary, places, usePlace } from "../support/library.ts";
 
 interface Shown {
   readonly id: string;
   readonly name: string;
 }
 
-/** An empty library: the embedded one, or a bucket and a table at an endpoint. */
 async function openLibrary(endpoint?: string) {
-  const sandbox = await makeSandbox();
-  const flags =
-    endpoint === undefined ? [] : ["--endpoint-url", endpoint, "--bucket", awsSettings(endpoint).bucket ?? ""];
-  const run = (argv: readonly string[], options?: RunOptions) => runDocproc(sandbox, [...argv, ...flags], options);
-  if (endpoint !== undefined) expect(await run(["init"])).toMatchObject({ status: 0 });
+  const { sandbox, run } = await openEmptyLibrary(endpoint);
   return {
     run,
     show: async (reference: string): Promise<Shown> => (await run(["show", reference, "--json"])).json(),
@@ -29,11 +23,6 @@ async function openLibrary(endpoint?: string) {
   };
 }
 
-const places: Record<string, (() => Promise<AwsEndpoint>) | undefined> = {
-  "the embedded library": undefined,
-  ...awsEndpoints(),
-};
-
 /** The longest text that both start with. */
 function commonStart(a: string, b: string): string {
   let length = 0;
@@ -42,14 +31,10 @@ function commonStart(a: string, b: string): string {
 }
 
 describe.each(Object.entries(places))("a document of %s", (_place, start) => {
-  let aws: AwsEndpoint | undefined;
-  beforeAll(async () => {
-    aws = await start?.();
-  });
-  afterAll(() => aws?.close());
+  const endpoint = usePlace(start);
 
   test("is found by its id in either case, and shown with every field", async () => {
-    const { run, show, upload } = await openLibrary(aws?.endpoint);
+    const { run, show, upload } = await openLibrary(endpoint());
     const record = await upload("1", "a.txt", "--tag", "__proto__=x", "--meta", "k=v");
     const shown = await run(["show", record.id, "--json"]);
     expect(Object.keys(shown.json())).toEqual(["schema", ...Object.keys(record)]);
@@ -62,7 +47,7 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
   });
 
   test("is found by the beginning of its id that no other document has", async () => {
-    const { show, upload } = await openLibrary(aws?.endpoint);
+    const { show, upload } = await openLibrary(endpoint());
     const [a, b] = [await upload("1", "a.txt"), await upload("2", "b.txt")];
     const unique = commonStart(a.id, b.id).length + 1;
     expect(await show(a.id.slice(0, unique))).toMatchObject({ id: a.id });
@@ -71,7 +56,7 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
   });
 
   test("is not guessed from a beginning that several ids have: the candidates are named", async () => {
-    const { run, upload } = await openLibrary(aws?.endpoint);
+    const { run, upload } = await openLibrary(endpoint());
     const [a, b] = [await upload("1", "a.txt"), await upload("2", "b.txt")];
     const prefix = commonStart(a.id, b.id);
     const human = await run(["show", prefix]);
@@ -82,7 +67,7 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
   });
 
   test("is found by name in either Unicode form, and is the newest of that name", async () => {
-    const { show, upload } = await openLibrary(aws?.endpoint);
+    const { show, upload } = await openLibrary(endpoint());
     await upload("1", "Zoë.txt");
     const newest = await upload("2", "Zoe\u0308.txt");
     await upload("3", "zoë.txt");
@@ -93,7 +78,7 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
   });
 
   test("is found by a name that looks like the beginning of ids", async () => {
-    const { show, upload } = await openLibrary(aws?.endpoint);
+    const { show, upload } = await openLibrary(endpoint());
     const other = await upload("1", "a.txt");
     const named = await upload("2", other.id.slice(0, 4));
     expect(await show(other.id.slice(0, 4))).toMatchObject({ id: named.id });
@@ -108,7 +93,7 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
     ["empty text", ""],
     ["more text than a name can have", "x".repeat(5_000)],
   ])("is not found by %s", async (_what, reference) => {
-    const { run, upload } = await openLibrary(aws?.endpoint);
+    const { run, upload } = await openLibrary(endpoint());
     await upload("1", "a.txt");
     const human = await run(["show", reference]);
     expect(human).toMatchObject({ status: 3, stdout: "" });

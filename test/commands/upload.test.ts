@@ -7,8 +7,9 @@ import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { GetObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from "@aws-sdk/client-s3";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { type AwsEndpoint, awsEndpoints, awsSettings } from "../support/aws.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { awsSettings } from "../support/aws.ts";
+import { places, usePlace } from "../support/library.ts";
 import { makeSandbox, type RunOptions, runDocproc } from "../support/run.ts";
 
 const mebibyte = 1024 * 1024;
@@ -71,20 +72,11 @@ async function openLibrary(endpoint?: string) {
   };
 }
 
-const places: Record<string, (() => Promise<AwsEndpoint>) | undefined> = {
-  "the embedded library": undefined,
-  ...awsEndpoints(),
-};
-
 describe.each(Object.entries(places))("upload to %s", (_place, start) => {
-  let aws: AwsEndpoint | undefined;
-  beforeAll(async () => {
-    aws = await start?.();
-  });
-  afterAll(() => aws?.close());
+  const endpoint = usePlace(start);
 
   test("stores a new document and leaves it alone when it comes again", async () => {
-    const library = await openLibrary(aws?.endpoint);
+    const library = await openLibrary(endpoint());
     await library.write("a.txt", "hello\n");
     const first = (await library.run(["upload", "a.txt", "--json"])).json();
     const again = await library.run(["upload", "./a.txt", "--json"]);
@@ -97,7 +89,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
   });
 
   test("makes a new record for other tags, another name or other bytes", async () => {
-    const library = await openLibrary(aws?.endpoint);
+    const library = await openLibrary(endpoint());
     await library.write("a.txt", "hello\n");
     await library.write("c.txt", "other\n");
     const actions = [];
@@ -117,7 +109,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
   });
 
   test("stores a duplicate every time with --on-duplicate store, and a plain upload then reuses one", async () => {
-    const library = await openLibrary(aws?.endpoint);
+    const library = await openLibrary(endpoint());
     await library.write("a.txt", "hello\n");
     for (let copies = 1; copies <= 3; copies++) {
       const { documents } = (await library.run(["upload", "a.txt", "--on-duplicate", "store", "--json"])).json();
@@ -130,7 +122,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
   });
 
   test("prints a record with every field, and stores under a key made of the id", async () => {
-    const library = await openLibrary(aws?.endpoint);
+    const library = await openLibrary(endpoint());
     await library.write("Zoë (1).pdf", "%PDF-1.7\n");
     const argv = ["upload", "Zoë (1).pdf", "--prefix", "team/in", "--tag", "b=2", "--meta", "note=x=y", "--json"];
     const { documents, ...envelope } = (await library.run(argv)).json();
@@ -170,7 +162,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
   });
 
   test("keeps every byte of an empty file, a large file and a long stream, and knows them again", async () => {
-    const library = await openLibrary(aws?.endpoint);
+    const library = await openLibrary(endpoint());
     const [large, streamed] = [randomBytes(20 * mebibyte), randomBytes(9 * mebibyte)];
     await library.write("empty.bin", "");
     await library.write("large.bin", large);
@@ -193,7 +185,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
   });
 
   test("plans with --dry-run what it would do, and does nothing", async () => {
-    const library = await openLibrary(aws?.endpoint);
+    const library = await openLibrary(endpoint());
     await library.write("new.txt", "new\n");
     await library.write("large.bin", Buffer.alloc(9 * mebibyte));
     const argv = ["upload", "new.txt", "large.bin", "--dry-run", "--json"];
@@ -209,7 +201,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
   });
 
   test("shows a hostile name escaped, and keeps name, tags and metadata to the letter", async () => {
-    const library = await openLibrary(aws?.endpoint);
+    const library = await openLibrary(endpoint());
     const name = "a\u001b[31m\n\u202egnp.txt";
     await library.write(name, "x");
     const argv = ["upload", name, "--tag", "__proto__=p", "--tag", "é=\u001b]0;", "--meta", "constructor=c"];
@@ -225,7 +217,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
   });
 
   test("ends in one record and one object when several processes upload the same file at once", async () => {
-    const library = await openLibrary(aws?.endpoint);
+    const library = await openLibrary(endpoint());
     await library.write("a.bin", randomBytes(mebibyte));
     const argv = ["upload", "a.bin", "--json"];
     const outcomes = await Promise.all([library.spawn(argv), library.spawn(argv), library.run(argv)]);
@@ -238,7 +230,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
   });
 
   test("goes on after a file that fails, and says which", async () => {
-    const library = await openLibrary(aws?.endpoint);
+    const library = await openLibrary(endpoint());
     await mkdir(join(library.sandbox.cwd, "folder"));
     await library.write("a.txt", "a");
     await library.write("b.txt", "b");

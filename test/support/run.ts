@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { onTestFinished } from "vitest";
 import type { Host } from "../../src/context.ts";
-import type { OutputStream } from "../../src/output/reporter.ts";
 import { run } from "../../src/program.ts";
+import { capture } from "./streams.ts";
 
 /** An empty home and an empty working directory, removed when the test ends. */
 export interface Sandbox {
@@ -83,19 +83,3 @@ export async function runDocproc(
     json: () => JSON.parse(stdout.text()),
   };
 }
-
-function capture(terminal: number | undefined) {
-  let written = "";
-  const stream: OutputStream & Record<string, unknown> = {
-    write(text: string) {
-      written += text;
-      return true;
-    },
-    once: () => undefined,
-    ...(terminal === undefined ? {} : { isTTY: true, columns: terminal, ...cursorMethods }),
-  };
-  return { stream, text: () => written };
-}
-
-/** What a spinner calls on a terminal. */
-const cursorMethods = { cursorTo: () => true, clearLine: () => true, moveCursor: () => true };

@@ -1,0 +1,16 @@
+/** Config files in a sandbox, and the configuration that is made of them. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { type ConfigInput, loadConfig } from "../../src/config.ts";
+import type { Sandbox } from "./run.ts";
+
+/** Writes a file, an object as JSON, and the directories above it; returns its path. */
+export async function writeConfig(path: string, content: string | object): Promise<string> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, typeof content === "string" ? content : JSON.stringify(content));
+  return path;
+}
+
+export async function loadIn({ cwd, home, data, config }: Sandbox, input: Partial<ConfigInput> = {}) {
+  return await loadConfig({ flags: {}, file: undefined, env: {}, cwd, home, paths: { data, config }, ...input });
+}
