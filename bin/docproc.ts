@@ -56,11 +56,20 @@ const host: Host = {
   version: DOCPROC_VERSION,
 };
 
-const { run } = await import("../src/program.ts");
-const status = await run(host);
+const status = await runProgram(host);
 if (status === 0 && unwritable) {
   process.stderr.write(`error: ${unwritable.message}\nhint:  ${unwritable.hint}\n`);
   process.exitCode = exitStatuses[unwritable.code];
 } else {
   process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
+}
+
+/** Scripts ask for the version to see whether docproc is there: that need not wait for the command tree. */
+async function runProgram(host: Host): Promise<number> {
+  if (host.argv.length === 1 && host.argv[0] === "--version") {
+    process.stdout.write(`${host.version}\n`);
+    return 0;
+  }
+  const { run } = await import("../src/program.ts");
+  return await run(host);
 }
