@@ -46,7 +46,7 @@ export async function* provisionBucket(
     const resource = { kind: setting.kind, name: bucket };
     if (plainHttp && setting.kind === tlsOnly) yield { ...resource, action: "unsupported" };
     else if (made === "would-create") yield { ...resource, action: "would-create" };
-    else yield { ...resource, action: await applySetting(setting, options, failure) };
+    else yield { ...resource, action: await applySetting(setting, options, settings, failure) };
   }
 }
 
@@ -135,7 +135,12 @@ interface BucketSetting {
   write(): Promise<unknown>;
 }
 
-async function applySetting(setting: BucketSetting, { plan }: ProvisionOptions, failure: Failure) {
+async function applySetting(
+  setting: BucketSetting,
+  { plan }: ProvisionOptions,
+  { customEndpoint }: Settings,
+  failure: Failure,
+): Promise<ProvisionAction> {
   try {
     const before = await readSetting(setting);
     if (before === "as-wanted") return "exists";
@@ -143,7 +148,8 @@ async function applySetting(setting: BucketSetting, { plan }: ProvisionOptions, 
     await setting.write();
     return before === "absent" ? "created" : "updated";
   } catch (error) {
-    if (isUnsupported(error)) return "unsupported";
+    // Amazon takes what is written here; another endpoint that refuses its form has only a part of the setting.
+    if (isUnsupported(error) || (customEndpoint !== undefined && isRefusedForm(error))) return "unsupported";
     throw failure(error, setting.action);
   }
 }
@@ -162,6 +168,11 @@ async function readSetting(setting: BucketSetting): Promise<"as-wanted" | "other
 function isUnsupported(error: unknown): boolean {
   const names = ["NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "XNotImplemented"];
   return names.includes(errorNameOf(error)) || httpStatusOf(error) === 501 || httpStatusOf(error) === 405;
+}
+
+/** MinIO knows lifecycle rules, but none that only aborts uploads: it does that by itself. */
+function isRefusedForm(error: unknown): boolean {
+  return ["InvalidArgument", "InvalidRequest", "MalformedXML", "MalformedPolicy"].includes(errorNameOf(error));
 }
 
 function bucketSettings(client: S3Client, Bucket: string, abortSignal: AbortSignal): readonly BucketSetting[] {

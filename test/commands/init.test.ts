@@ -340,6 +340,21 @@ describe("init of an S3 endpoint", () => {
     await expect(s3.send(new HeadBucketCommand({ Bucket: name }))).rejects.toThrow();
   });
 
+  test("takes a setting whose form the endpoint refuses for one that it does not have", async () => {
+    const { endpoint } = await open({});
+    const proxy = await startFaultProxy(endpoint);
+    onTestFinished(() => proxy.close());
+    const { init } = await at(proxy.endpoint);
+    // As MinIO answers to a lifecycle rule that does nothing but abort uploads.
+    const action = { kind: "status", status: 400, code: "InvalidArgument" } as const;
+    proxy.inject({ operation: "PutBucketLifecycleConfiguration", action });
+    const outcome = await init(["--json"]);
+    expect(outcome.status).toBe(0);
+    expect(outcome.json().resources).toContainEqual(
+      expect.objectContaining({ kind: "abort-incomplete-uploads", action: "unsupported" }),
+    );
+  });
+
   test("says that credentials have expired, which S3 cannot say in its answer to a HEAD request", async () => {
     const { endpoint } = await open({});
     const proxy = await startFaultProxy(endpoint);
