@@ -66,15 +66,11 @@ export function fromAwsError(error: unknown, operation: AwsOperation): DocprocEr
       return new DocprocError(meaning.code, message, { hint, requestId: facts.requestId, cause: error });
     }
   }
-  return new DocprocError(
-    "INTERNAL",
-    `${operation.action} failed: ${facts.name}: ${facts.message.replace(/\.$/, "")}.`,
-    {
-      hint: "Run the command again with -v for the details.",
-      requestId: facts.requestId,
-      cause: error,
-    },
-  );
+  return new DocprocError("INTERNAL", `${operation.action} failed: ${facts.name}: ${facts.message}.`, {
+    hint: "Run the command again with -v for the details.",
+    requestId: facts.requestId,
+    cause: error,
+  });
 }
 
 /** The HTTP status of a failed request, for callers to whom one status is an answer. */
@@ -107,7 +103,8 @@ function factsOf(error: unknown): Facts {
   const headers = asRecord(response["headers"]);
   return {
     name: text(record["name"]) ?? "Error",
-    message: text(record["message"]) ?? "no message",
+    // Ours are the sentences that it is put into.
+    message: (text(record["message"]) ?? "no message").replace(/\.$/, ""),
     status: typeof metadata["httpStatusCode"] === "number" ? metadata["httpStatusCode"] : undefined,
     attempts: typeof metadata["attempts"] === "number" ? metadata["attempts"] : 0,
     systemCode: text(record["code"]) ?? "",
@@ -163,7 +160,7 @@ const meanings: readonly Meaning[] = [
     explain: ({ settings }, { message }) => [
       /^Could not load credentials/.test(message)
         ? `No AWS credentials were found${ofProfile(settings)}.`
-        : `The AWS credentials${ofProfile(settings)} could not be loaded: ${message.replace(/\.$/, "")}.`,
+        : `The AWS credentials${ofProfile(settings)} could not be loaded: ${message}.`,
       signInHint(settings),
     ],
   },

@@ -10,7 +10,7 @@ import { flagOf, type SettingName, settingNames } from "./config.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
 import { DocprocError, exitStatuses, toDocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
-import type { Reporter } from "./output/reporter.ts";
+import { columnsOf, type Reporter } from "./output/reporter.ts";
 import { storageDrivers } from "./storage/registry.ts";
 
 /** In the order of the help text. */
@@ -70,7 +70,7 @@ function commandTree(host: Host, action: Action): Commander {
       writeOut: (text) => void host.stdout.write(text),
       // Errors are printed once, by run().
       writeErr: () => {},
-      getOutHelpWidth: () => host.stdout.columns ?? 80,
+      getOutHelpWidth: () => columnsOf(host.stdout),
     })
     .exitOverride();
   for (const option of globalOptions()) program.addOption(option);

@@ -30,15 +30,12 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
       resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
     };
-    if (!plan) {
-      // A table that cannot be used is found out before a bucket is made.
-      for (const driver of [storage, metadata]) {
-        for await (const _ of driver.provision(config.settings, { plan: true, signal }));
-      }
-    }
-    for (const driver of [storage, metadata]) {
-      for await (const resource of driver.provision(config.settings, { plan, signal })) await add(resource);
-    }
+    const provision = async function* (planOnly: boolean) {
+      for (const driver of [storage, metadata]) yield* driver.provision(config.settings, { plan: planOnly, signal });
+    };
+    // A table that cannot be used is found out before a bucket is made.
+    if (!plan) for await (const _ of provision(true));
+    for await (const resource of provision(plan)) await add(resource);
     await add({ kind: "config-file", name: file.path, action: plan ? file.planned : await writeConfigFile(file) });
     const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
     if (weaker.length > 0) reporter.note(`The endpoint does not support: ${weaker.join(", ")}.`);

@@ -271,7 +271,7 @@ async function loadSqlite(): Promise<typeof import("@photostructure/sqlite")> {
       return await import("@photostructure/sqlite");
     } catch (error) {
       throw new DocprocError("INVALID_CONFIG", "The embedded catalog needs SQLite, which this Node does not have.", {
-        hint: "Use Node 22.13 or later, or install docproc again without --omit=optional.",
+        hint: "Use Node 22.13 or later, or install docproc again.",
         cause: error,
       });
     }

@@ -3,6 +3,7 @@ import cliTruncate from "cli-truncate";
 import ora, { type Ora } from "ora";
 import { display } from "./display.ts";
 import { CountedProgress } from "./progress.ts";
+import { columnsOf } from "./reporter.ts";
 
 /** Milliseconds between two drawings. */
 const drawInterval = 100;
@@ -40,7 +41,7 @@ export class DrawnProgress extends CountedProgress {
   }
 
   #text(): string {
-    const columns = (this.stream.columns || 80) - 3;
+    const columns = columnsOf(this.stream) - 3;
     const files = [...this.tally.active].map((state) => {
       const facts = this.tally.file(state);
       const name = cliTruncate(display(state.label), Math.max(8, columns - facts.length - 4), { position: "start" });

@@ -5,7 +5,7 @@ import ms from "ms";
 import prettyBytes from "pretty-bytes";
 import stringWidth from "string-width";
 import { display } from "./display.ts";
-import type { Column, OutputStream, Painter } from "./reporter.ts";
+import { type Column, columnsOf, type OutputStream, type Painter } from "./reporter.ts";
 
 /** @param colors false for `--no-color` */
 export function painterFor(stream: OutputStream, options: { colors: boolean; now: () => number }): Painter {
@@ -61,8 +61,6 @@ class PipePainter implements Painter {
   }
 }
 
-/** A terminal that does not know its width says 0. */
-const defaultColumns = 80;
 /** Columns between two cells. */
 const gap = 2;
 /** A column is cut to this many characters before another is left out, and to `narrowest` at the least. */
@@ -90,7 +88,7 @@ class TerminalPainter extends PipePainter {
   }
 
   override table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
-    const fit = fitColumns(columns, rows, this.#stream.columns || defaultColumns);
+    const fit = fitColumns(columns, rows, columnsOf(this.#stream));
     const headings = columns.map(({ heading }) => this.chalk.bold(heading));
     const lines = [headings, ...rows].map((cells) =>
       fit.map(({ column, index, width }) => pad(cut(cells[index] ?? "", width), width, column.align)),

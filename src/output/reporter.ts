@@ -100,6 +100,11 @@ export interface Streams {
   readonly stderr: OutputStream;
 }
 
+/** The width of a terminal; one that does not know its own says 0. */
+export function columnsOf(stream: OutputStream): number {
+  return stream.columns || 80;
+}
+
 /** Writes, and waits where the reader is slower than we are. */
 export async function writeAll(stream: OutputStream, text: string): Promise<void> {
   if (stream.writable === false || stream.write(text)) return;

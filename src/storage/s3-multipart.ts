@@ -56,7 +56,7 @@ export function planParts(size: number | null, configured: number | undefined): 
   return { partSize: Math.max(partSize, least), partsPerSize: maxParts };
 }
 
-export interface UploadTarget {
+export interface ObjectTarget {
   readonly client: S3Client;
   readonly bucket: string;
   readonly key: string;
@@ -68,7 +68,7 @@ export interface UploadTarget {
  * @throws what the SDK, the body or the signal threw; INTEGRITY when the proof fails
  */
 export async function sendObject(
-  target: UploadTarget,
+  target: ObjectTarget,
   body: Body,
   plan: PartPlan,
   options: PutOptions,
@@ -83,7 +83,7 @@ export async function sendObject(
 }
 
 class ObjectUpload {
-  readonly #target: UploadTarget;
+  readonly #target: ObjectTarget;
   readonly #options: PutOptions;
   /** Fires with the caller's signal, and when one request has failed for good. */
   readonly #stop = new AbortController();
@@ -98,7 +98,7 @@ class ObjectUpload {
   #size = 0;
   #crc32 = 0;
 
-  constructor(target: UploadTarget, options: PutOptions) {
+  constructor(target: ObjectTarget, options: PutOptions) {
     this.#target = target;
     this.#options = options;
   }
@@ -275,11 +275,8 @@ class ObjectUpload {
     });
   }
 
-  async #head(): Promise<StoredObject> {
-    const { client, bucket: Bucket, key: Key } = this.#target;
-    const command = new HeadObjectCommand({ Bucket, Key, ChecksumMode: "ENABLED" });
-    const reply = await client.send(command, { abortSignal: this.#stop.signal });
-    return { size: reply.ContentLength ?? 0, crc32: fullObjectCrc32(reply) };
+  #head(): Promise<StoredObject> {
+    return headObject(this.#target, this.#stop.signal);
   }
 
   #count(chunk: Uint8Array): void {
@@ -314,6 +311,15 @@ async function abortUpload(
   }
 }
 
+/** The facts about an object. Rejects with what the SDK throws, 404 for an object that is not there. */
+export async function headObject(
+  { client, bucket: Bucket, key: Key }: ObjectTarget,
+  abortSignal: AbortSignal,
+): Promise<StoredObject> {
+  const reply = await client.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: "ENABLED" }), { abortSignal });
+  return { size: reply.ContentLength ?? 0, crc32: fullObjectCrc32(reply) };
+}
+
 interface Checksums {
   readonly ChecksumCRC32?: string | undefined;
   readonly ChecksumType?: string | undefined;
@@ -323,7 +329,7 @@ interface Checksums {
  * The CRC-32 of a whole object, or null. A composite checksum (`-N` at its end) is one of the parts' checksums.
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
  */
-export function fullObjectCrc32({ ChecksumCRC32, ChecksumType }: Checksums): number | null {
+function fullObjectCrc32({ ChecksumCRC32, ChecksumType }: Checksums): number | null {
   if (ChecksumCRC32 === undefined || ChecksumType === "COMPOSITE" || ChecksumCRC32.includes("-")) return null;
   return Buffer.from(ChecksumCRC32, "base64").readUInt32BE();
 }

@@ -1,15 +1,9 @@
 /** The storage contract on S3. Loaded only when a command really talks to S3: it brings the SDK with it. */
-import {
-  DeleteObjectCommand,
-  GetObjectCommand,
-  HeadObjectCommand,
-  paginateListObjectsV2,
-  S3Client,
-} from "@aws-sdk/client-s3";
+import { DeleteObjectCommand, GetObjectCommand, paginateListObjectsV2, S3Client } from "@aws-sdk/client-s3";
 import { fromAwsError, httpStatusOf } from "../aws.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import type { Settings } from "../settings.ts";
-import { fullObjectCrc32, planParts, sendObject } from "./s3-multipart.ts";
+import { headObject, type ObjectTarget, planParts, sendObject } from "./s3-multipart.ts";
 import type { Body, ListedObject, OpenOptions, PutOptions, StorageService, StoredObject } from "./service.ts";
 
 export { S3Client };
@@ -26,9 +20,8 @@ export class S3Storage implements StorageService {
   }
 
   async put(key: string, body: Body, options: PutOptions): Promise<StoredObject> {
-    const target = { client: this.#client, bucket: this.#bucket, key };
     try {
-      return await sendObject(target, body, planParts(options.size, this.#settings.partSize), options);
+      return await sendObject(this.#target(key), body, planParts(options.size, this.#settings.partSize), options);
     } catch (error) {
       throw this.#failure(error, "s3:PutObject");
     }
@@ -49,11 +42,7 @@ export class S3Storage implements StorageService {
 
   async stat(key: string, signal: AbortSignal): Promise<StoredObject | undefined> {
     try {
-      const reply = await this.#client.send(
-        new HeadObjectCommand({ Bucket: this.#bucket, Key: key, ChecksumMode: "ENABLED" }),
-        { abortSignal: signal },
-      );
-      return { size: reply.ContentLength ?? 0, crc32: fullObjectCrc32(reply) };
+      return await headObject(this.#target(key), signal);
     } catch (error) {
       if (httpStatusOf(error) === 404) return undefined;
       throw this.#failure(error, "s3:GetObject");
@@ -93,6 +82,10 @@ export class S3Storage implements StorageService {
 
   async close(): Promise<void> {
     this.#client.destroy();
+  }
+
+  #target(key: string): ObjectTarget {
+    return { client: this.#client, bucket: this.#bucket, key };
   }
 
   #failure(error: unknown, action: string): DocprocError {

@@ -4,6 +4,7 @@
  * This file is loaded by every command, the SDK only by those that use it: s3-objects.ts stores and reads,
  * s3-multipart.ts drives lib-storage, s3-bucket.ts makes and hardens the bucket.
  */
+import type { S3Client } from "@aws-sdk/client-s3";
 import { openClient } from "../aws.ts";
 import { DocprocError } from "../errors.ts";
 import type { Settings } from "../settings.ts";
@@ -14,13 +15,12 @@ export const s3Storage: StorageDriver = {
   async open(settings) {
     const bucket = bucketName(settings);
     const { S3Client, S3Storage } = await import("./s3-objects.ts");
-    const client = await openClient(settings, (options) => new S3Client({ ...options, ...pathStyle(settings) }));
-    return new S3Storage(client, bucket, settings);
+    return new S3Storage(await connect(S3Client, settings), bucket, settings);
   },
   async *provision(settings, options) {
     const bucket = bucketName(settings);
     const { S3Client, provisionBucket } = await import("./s3-bucket.ts");
-    const client = await openClient(settings, (config) => new S3Client({ ...config, ...pathStyle(settings) }));
+    const client = await connect(S3Client, settings);
     try {
       yield* provisionBucket(client, bucket, settings, options);
     } finally {
@@ -29,9 +29,10 @@ export const s3Storage: StorageDriver = {
   },
 };
 
-/** Emulators have no wildcard DNS for `bucket.host`. */
-function pathStyle(settings: Settings): { forcePathStyle: boolean } {
-  return { forcePathStyle: settings.customEndpoint !== undefined };
+function connect(Client: typeof S3Client, settings: Settings): Promise<S3Client> {
+  // Emulators have no wildcard DNS for `bucket.host`.
+  const forcePathStyle = settings.customEndpoint !== undefined;
+  return openClient(settings, (options) => new Client({ ...options, forcePathStyle }));
 }
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html */
