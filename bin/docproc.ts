@@ -5,7 +5,7 @@ import module from "node:module";
 import { homedir } from "node:os";
 import envPaths from "env-paths";
 import type { Host } from "../src/context.ts";
-import { DocprocError, exitStatuses, fromSystemError } from "../src/errors.ts";
+import { DocprocError, exitStatuses } from "../src/errors.ts";
 
 declare const DOCPROC_VERSION: string;
 
@@ -33,10 +33,11 @@ for (const name of Object.keys(signalStatuses) as (keyof typeof signalStatuses)[
   });
 }
 
-// A reader that went away (| head) is no reason to drop what is being uploaded. A full disk under stdout is one to fail.
-let unwritable: DocprocError | undefined;
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") unwritable ??= fromSystemError(error, "Standard output");
+// A reader that went away (| head) is no reason to drop what is being uploaded, nor to print a stack trace.
+// What else can be wrong is for run() to say. It has to be kept: the stream itself forgets.
+let stdoutError: Error | undefined;
+process.stdout.on("error", (error) => {
+  stdoutError ??= error;
 });
 process.stderr.on("error", () => {});
 
@@ -51,18 +52,14 @@ const host: Host = {
   stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
+  stdoutError: () => stdoutError,
   now: Date.now,
   signal: interruption.signal,
   version: DOCPROC_VERSION,
 };
 
 const status = await runProgram(host);
-if (status === 0 && unwritable) {
-  process.stderr.write(`error: ${unwritable.message}\nhint:  ${unwritable.hint}\n`);
-  process.exitCode = exitStatuses[unwritable.code];
-} else {
-  process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
-}
+process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
 
 /** Scripts ask for the version to see whether docproc is there: that need not wait for the command tree. */
 async function runProgram(host: Host): Promise<number> {

@@ -23,8 +23,8 @@ export async function findProjectFile(
 ): Promise<ConfigFile | undefined> {
   const places = [".docprocrc.json", ".docprocrc.yaml", ".docprocrc.yml", ".docprocrc"];
   for (const directory of await searchPath(cwd, home, uid)) {
-    const found = await searchDirectory(directory, places);
-    if (found && (await isOurs(found.path, uid))) return found;
+    const found = await searchDirectory(directory, places, (path) => isOurs(path, uid));
+    if (found) return found;
   }
   return undefined;
 }
@@ -62,14 +62,20 @@ async function exists(path: string): Promise<boolean> {
 
 /** The user's own file, in the directory where the platform keeps a program's config. */
 export async function findUserFile(directory: string): Promise<ConfigFile | undefined> {
-  return await searchDirectory(directory, ["config.json", "config.yaml", "config.yml"]);
+  return await searchDirectory(directory, ["config.json", "config.yaml", "config.yml"], exists);
 }
 
-async function searchDirectory(directory: string, places: string[]): Promise<ConfigFile | undefined> {
+/** Reads the first of the places that may be read; a stranger's file is not even parsed. */
+async function searchDirectory(
+  directory: string,
+  places: readonly string[],
+  mayRead: (path: string) => Promise<boolean>,
+): Promise<ConfigFile | undefined> {
+  const readable = await Promise.all(places.map((place) => mayRead(join(directory, place))));
+  const present = places.filter((_, index) => readable[index]);
   // cosmiconfig is worth its loading time only where there is something to read.
-  const present = await Promise.all(places.map(async (place) => await exists(join(directory, place))));
-  if (!present.includes(true)) return undefined;
-  const found = await explorer(places).then((files) => attempt(directory, () => files.search(directory)));
+  if (present.length === 0) return undefined;
+  const found = await explorer(present).then((files) => attempt(directory, () => files.search(directory)));
   return found && !found.isEmpty ? configFile(found.filepath, found.config) : undefined;
 }
 

@@ -22,6 +22,8 @@ export interface Host {
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
+  /** Why stdout could not be written; undefined while it can. */
+  readonly stdoutError?: () => Error | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Fires on the first SIGINT or SIGTERM. */

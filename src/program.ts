@@ -8,7 +8,7 @@ import { show } from "./commands/show.ts";
 import { upload } from "./commands/upload.ts";
 import { flagOf, type SettingName, settingNames } from "./config.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
-import { DocprocError, exitStatuses, toDocprocError } from "./errors.ts";
+import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
 import { columnsOf, type Reporter } from "./output/reporter.ts";
 import { storageDrivers } from "./storage/registry.ts";
@@ -48,12 +48,20 @@ async function runCommand(host: Host, reporter: Reporter, command: AnyCommand, a
     const result = await command.run(context, input);
     reporter.progress.stop();
     await reporter.result(result);
-    if (result.failure === undefined) return 0;
-    reporter.failure(result.failure);
-    return exitStatuses[result.failure.code];
+    const failure = result.failure ?? unwritable(host);
+    if (failure === undefined) return 0;
+    reporter.failure(failure);
+    return exitStatuses[failure.code];
   } finally {
     await context.close();
   }
+}
+
+/** A full disk under stdout is a failure; a reader that went away (`| head`) has what it wanted. */
+function unwritable({ stdoutError }: Host): DocprocError | undefined {
+  const error = stdoutError?.();
+  const closed = isSystemError(error) && error.code === "EPIPE";
+  return error && !closed ? fromSystemError(error, "Standard output") : undefined;
 }
 
 type Action = (command: AnyCommand, args: readonly string[], flags: Flags) => Promise<void>;

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { chmod, chown, mkdir, readdir } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, truncate } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -144,6 +144,13 @@ describe("a directory where everybody may write", () => {
     expect((await load(sandbox, { cwd: below, uid: victim })).settings.bucket).toBeUndefined();
     expect((await load(sandbox, { uid: victim })).settings.bucket).toBeUndefined();
     expect((await load(sandbox, { uid: stranger })).settings.bucket).toBe("planted");
+  });
+
+  test("is not even read for the files of a stranger: what does not parse is no failure", async () => {
+    const { sandbox, below } = await planted(0o1777);
+    await truncate(join(sandbox.cwd, ".docprocrc.json"), 3);
+    expect((await load(sandbox, { cwd: below, uid: victim })).settings.bucket).toBeUndefined();
+    await expect(load(sandbox, { uid: stranger })).rejects.toEqual(invalid);
   });
 
   test("is told from the checkout of another user, where only they may write", async () => {

@@ -211,6 +211,7 @@ describe("standard output", () => {
     const outcome = await docproc(sandbox, ["list", "--json"], { stdout: full });
     expect(outcome.status).not.toBe(0);
     expect(outcome.stderr).not.toBe("");
+    expect(JSON.parse(outcome.stderr)).toMatchObject({ schema: "docproc.error/1", code: "UNAVAILABLE" });
   });
 
   test("has colours on a terminal that has them, and none in a pipe, with NO_COLOR or with --no-color", async () => {
