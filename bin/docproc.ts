@@ -3,6 +3,7 @@
 
 import module from "node:module";
 import { homedir } from "node:os";
+import { join } from "node:path";
 import envPaths from "env-paths";
 import type { Host } from "../src/context.ts";
 import { DocprocError, exitStatuses } from "../src/errors.ts";
@@ -48,7 +49,12 @@ const host: Host = {
   cwd: process.cwd(),
   home: homedir(),
   uid: process.getuid?.(),
-  paths: { data: platformPaths.data, config: platformPaths.config },
+  paths: {
+    data: platformPaths.data,
+    config: platformPaths.config,
+    // What the package calls log is XDG_STATE_HOME there; elsewhere it is where programs that log write.
+    state: /^(darwin|win32)$/.test(process.platform) ? join(platformPaths.data, "state") : platformPaths.log,
+  },
   stdin: () => process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,

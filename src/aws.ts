@@ -1,48 +1,6 @@
-/** What the two AWS drivers share: how a client is configured, and what a failure of the SDK means. */
+/** What a failure of the AWS SDK means. Needs nothing of the SDK itself: every command may load it. */
 import { DocprocError, type ErrorCode } from "./errors.ts";
 import type { Settings } from "./settings.ts";
-
-/** Milliseconds to a TCP connection; a host that drops packets is noticed after this. */
-const connectionTimeout = 5_000;
-/** Milliseconds without any byte of an answer. */
-const requestTimeout = 60_000;
-
-/** Options for any client of the SDK. Credentials and everything unset follow the SDK's own chain. */
-export function clientOptions(settings: Settings) {
-  return {
-    ...(settings.region === undefined ? {} : { region: settings.region }),
-    ...(settings.profile === undefined ? {} : { profile: settings.profile }),
-    ...(settings.endpointUrl === undefined ? {} : { endpoint: settings.endpointUrl }),
-    requestHandler: { connectionTimeout, requestTimeout, throwOnRequestTimeout: true },
-  };
-}
-
-/**
- * Opens a client, with a region in any case: an emulator accepts every one, Amazon needs the right one.
- * @throws INVALID_CONFIG when no region is set anywhere
- */
-export async function openClient<C extends RegionalClient>(
-  settings: Settings,
-  make: (options: ReturnType<typeof clientOptions> & { region?: string }) => C,
-): Promise<C> {
-  const client = make(clientOptions(settings));
-  try {
-    await client.config.region();
-    return client;
-  } catch (error) {
-    client.destroy();
-    if (settings.customEndpoint !== undefined) return make({ ...clientOptions(settings), region: "us-east-1" });
-    throw new DocprocError("INVALID_CONFIG", "No AWS region is set.", {
-      hint: "Add --region, set AWS_REGION, or put a region into the AWS profile.",
-      cause: error,
-    });
-  }
-}
-
-interface RegionalClient {
-  readonly config: { region(): Promise<string> };
-  destroy(): void;
-}
 
 /** What was asked of whom, for a sentence a person understands. */
 export interface AwsOperation {
@@ -223,11 +181,20 @@ const meanings: readonly Meaning[] = [
   },
   {
     code: "CONFLICT",
-    names: new Set(["PreconditionFailed", "ConditionalRequestConflict", "BucketAlreadyExists"]),
+    names: new Set(["PreconditionFailed", "BucketAlreadyExists"]),
     matches: ({ status }) => status === 412,
     explain: ({ resource }) => [
       `What was to be created in the ${resource} exists already.`,
       "Nothing was overwritten.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    names: new Set(["NoSuchUpload", "ConditionalRequestConflict"]),
+    explain: ({ resource }) => [
+      `An upload to the ${resource} was dropped before it was complete.`,
+      "Run the same command again: it starts anew.",
     ],
   },
   {

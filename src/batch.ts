@@ -1,108 +1,88 @@
-/** Many uploads at once: some in flight at a time, one's failure never the others', and an account of it all. */
-import ms from "ms";
+/** Many of the same at once: some in flight at a time, one's failure never the others', and an account of it all. */
 import pMap, { pMapSkip } from "p-map";
-import prettyBytes from "pretty-bytes";
-import type { UploadedDocument } from "./documents.ts";
 import { DocprocError, toDocprocError } from "./errors.ts";
-import { describeSkipped, type Input, type Skipped } from "./inputs.ts";
 
-export interface BatchOptions {
+export interface BatchOptions<Input, Done> {
   /** Inputs in flight. */
   readonly concurrency: number;
   /** Start no other input after one failed. */
-  readonly failFast: boolean;
+  readonly failFast?: boolean;
   readonly signal: AbortSignal;
-  readonly upload: (input: Input) => Promise<UploadedDocument>;
-  readonly onDocument: (document: UploadedDocument) => Promise<void>;
+  readonly labelOf: (input: Input) => string;
+  readonly run: (input: Input) => Promise<Done>;
+  readonly onDone?: (done: Done) => Promise<void>;
   readonly onFailure: (failure: Failure) => void;
 }
 
 export interface Failure {
   /** As it was given on the command line. */
-  readonly path: string;
+  readonly label: string;
   readonly error: DocprocError;
 }
 
-export interface Batch {
+export interface Batch<Done> {
   /** Inputs, those that were never started included. */
   readonly total: number;
   /** In the order of the inputs. */
-  readonly documents: readonly UploadedDocument[];
+  readonly done: readonly Done[];
   readonly failures: readonly Failure[];
 }
 
 /** Never rejects for an input that fails; inputs not begun when the signal fires are not begun. */
-export async function uploadAll(inputs: readonly Input[], options: BatchOptions): Promise<Batch> {
-  const outcomes: ({ document: UploadedDocument } | { failure: Failure } | undefined)[] = [];
+export async function runBatch<Input, Done>(
+  inputs: readonly Input[],
+  options: BatchOptions<Input, Done>,
+): Promise<Batch<Done>> {
+  const outcomes: ({ done: Done } | { failure: Failure } | undefined)[] = [];
   let stopped = false;
-  const uploadOne = async (input: Input, index: number) => {
+  const runOne = async (input: Input, index: number) => {
     if (stopped || options.signal.aborted) return pMapSkip;
     try {
-      const document = await options.upload(input);
-      outcomes[index] = { document };
-      await options.onDocument(document);
+      const done = await options.run(input);
+      outcomes[index] = { done };
+      await options.onDone?.(done);
     } catch (thrown) {
-      const failure = { path: input.label, error: toDocprocError(thrown) };
+      const failure = { label: options.labelOf(input), error: toDocprocError(thrown) };
       outcomes[index] = { failure };
-      stopped ||= options.failFast;
+      stopped ||= options.failFast ?? false;
       options.onFailure(failure);
     }
     return pMapSkip;
   };
-  await pMap(inputs, uploadOne, { concurrency: options.concurrency });
+  await pMap(inputs, runOne, { concurrency: options.concurrency });
   return {
     total: inputs.length,
-    documents: outcomes.flatMap((outcome) => (outcome && "document" in outcome ? [outcome.document] : [])),
+    done: outcomes.flatMap((outcome) => (outcome && "done" in outcome ? [outcome.done] : [])),
     failures: outcomes.flatMap((outcome) => (outcome && "failure" in outcome ? [outcome.failure] : [])),
   };
 }
 
-/** What the whole batch has to say for itself: undefined, its one failure, or how many there were. */
-export function batchFailure({ total, documents, failures }: Batch, signal: AbortSignal): DocprocError | undefined {
-  const done = documents.length;
-  const hint = "Run the same command again: what is done is not sent again.";
-  if (signal.aborted && done < total) {
-    return new DocprocError("CANCELLED", `Interrupted: ${done} of ${total} files are done.`, { hint });
-  }
+/**
+ * What the whole batch has to say for itself: undefined, its one failure, or how many there were.
+ * @param what the inputs are, for example `files`
+ * @param hint the next step after more than one failure
+ */
+export function batchFailure(
+  { total, done, failures }: Batch<unknown>,
+  what: string,
+  hint: string,
+  signal: AbortSignal,
+): DocprocError | undefined {
   const [first] = failures;
+  if (total === 1) return first?.error;
+  if (signal.aborted && done.length < total) {
+    return new DocprocError("CANCELLED", `Interrupted: ${done.length} of ${total} ${what} are done.`, { hint });
+  }
   if (first === undefined) return undefined;
-  if (total === 1) return first.error;
   const sameCode = failures.every(({ error }) => error.code === first.error.code);
-  const code = done === 0 && sameCode ? first.error.code : "PARTIAL";
-  return new DocprocError(code, `${failures.length} of ${total} files failed; ${done} are done.`, { hint });
+  const code = done.length === 0 && sameCode ? first.error.code : "PARTIAL";
+  return new DocprocError(code, `${failures.length} of ${total} ${what} failed; ${done.length} are done.`, { hint });
 }
 
-/** The JSON document of an upload, `docproc.upload/1`. */
-export function batchEnvelope({ total, documents, failures }: Batch, skipped: Skipped, durationMs: number) {
-  const sum = (of: (document: UploadedDocument) => number) => documents.reduce((bytes, one) => bytes + of(one), 0);
-  const count = (action: UploadedDocument["action"]) => documents.filter((one) => one.action === action).length;
-  return {
-    schema: "docproc.upload/1",
-    documents,
-    failures: failures.map(({ path, error }) => {
-      const { code, message, hint } = error.toJSON();
-      return { path, code, message, hint };
-    }),
-    summary: {
-      total,
-      uploaded: count("uploaded"),
-      unchanged: count("unchanged"),
-      failed: failures.length,
-      bytes: sum(({ size }) => size ?? 0),
-      bytesSent: sum(({ bytesSent }) => bytesSent),
-      durationMs,
-      skipped,
-    },
-  };
-}
-
-/** A line for a person; undefined for one file and nothing left out, which speaks for itself. */
-export function batchSummary(counts: ReturnType<typeof batchEnvelope>["summary"]): string | undefined {
-  const { total, uploaded, unchanged, failed, bytesSent, durationMs, skipped } = counts;
-  const leftOut = describeSkipped(skipped);
-  if (total === 1 && leftOut === "") return undefined;
-  const outcomes = Object.entries({ uploaded, unchanged, failed }).filter(([, count]) => count > 0);
-  const done = outcomes.map(([what, count]) => `${count} ${what}`).join(", ") || "nothing sent";
-  const sent = `${done}; ${prettyBytes(bytesSent)} sent in ${ms(durationMs)}`;
-  return leftOut === "" ? `${sent}.` : `${sent}; left out: ${leftOut}.`;
+/** The failures of a batch in its JSON document. */
+export function failureList(failures: readonly Failure[], labelField: "path" | "ref") {
+  return failures.map(({ label, error }) => {
+    const { code, message, hint } = error.toJSON();
+    return { [labelField]: label, code, message, hint };
+  });
 }

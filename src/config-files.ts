@@ -6,6 +6,7 @@ import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { PublicExplorer } from "cosmiconfig";
 import { DocprocError, isSystemError } from "./errors.ts";
+import { isOurs } from "./ownership.ts";
 
 export interface ConfigFile {
   readonly path: string;
@@ -40,17 +41,6 @@ async function searchPath(cwd: string, home: string, uid: number | undefined): P
     if (directory === home || (await isOurs(join(directory, ".git"), uid))) return path;
     if (directory === dirname(directory)) return [cwd];
   }
-}
-
-/**
- * Whether a file is there and was not put there by a stranger: where everybody may write, only what belongs to
- * this user or to root counts. A `.git` in `/tmp` is how git itself was tricked (CVE-2022-24765).
- */
-async function isOurs(path: string, uid: number | undefined): Promise<boolean> {
-  const [file, directory] = await Promise.all([path, dirname(path)].map((one) => stat(one).catch(() => undefined)));
-  if (file === undefined || directory === undefined) return false;
-  const writableByAll = (directory.mode & 0o002) !== 0;
-  return uid === undefined || !writableByAll || file.uid === 0 || file.uid === uid;
 }
 
 async function exists(path: string): Promise<boolean> {

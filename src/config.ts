@@ -6,6 +6,7 @@
 import { dirname, join, resolve } from "node:path";
 import bytes from "bytes-iec";
 import { closest, distance } from "fastest-levenshtein";
+import ms from "ms";
 import { type ConfigFile, findProjectFile, findUserFile, readConfigFile } from "./config-files.ts";
 import { DocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
@@ -22,7 +23,7 @@ export interface Config {
 
 export interface SettingOrigin {
   readonly name: SettingName;
-  readonly value: string | number | null;
+  readonly value: Value | null;
   /** For example `--bucket`, `DOCPROC_BUCKET`, the path of a file, `default`. */
   readonly origin: string;
 }
@@ -38,7 +39,7 @@ export interface ConfigInput {
   /** Of this user; undefined on Windows. */
   readonly uid?: number | undefined;
   /** Where the platform keeps a program's data and config; absolute. */
-  readonly paths: { readonly data: string; readonly config: string };
+  readonly paths: { readonly data: string; readonly config: string; readonly state: string };
 }
 
 /** How a value is checked. A setting is a flag, a `DOCPROC_*` variable and a key of a config file under one name. */
@@ -47,6 +48,7 @@ const parsers = {
   metadata: oneOf(Object.keys(metadataDrivers)),
   directory: text,
   bucket: text,
+  bucketOwner: account,
   prefix: prefix,
   table: text,
   region: region,
@@ -55,15 +57,32 @@ const parsers = {
   partSize: partSize,
   concurrency: concurrency,
   onDuplicate: oneOf(["reuse", "store"]),
+  retries: retries,
+  timeout: timeout,
+  resume: yesOrNo,
+  stateDirectory: text,
+  allowHttp: yesOrNo,
 } as const satisfies Record<string, Parser>;
 
 export type SettingName = keyof typeof parsers;
 export const settingNames = Object.keys(parsers) as SettingName[];
 
-type Parser = (value: unknown) => string | number;
+type Value = string | number | boolean;
+type Parser = (value: unknown) => Value;
 
-/** Files in flight. Enough to hide the latency of a few requests each; more is for fast, distant networks. */
-const defaultConcurrency = 4;
+/** What a setting is that nobody set. */
+const defaults = {
+  prefix: "",
+  /** Files in flight. Enough to hide the latency of a few requests each; more is for fast, distant networks. */
+  concurrency: 4,
+  onDuplicate: "reuse",
+  /** With the SDK's pauses, about half a minute of a service that is throttling. */
+  retries: 5,
+  /** Milliseconds. */
+  timeout: 120_000,
+  resume: true,
+  allowHttp: false,
+} as const satisfies Partial<Record<SettingName, Value>>;
 
 /** The AWS variables that stand in for a setting of ours. The SDK for JavaScript ignores AWS_DEFAULT_REGION. */
 const awsVariables: Partial<Record<SettingName, readonly string[]>> = {
@@ -73,7 +92,7 @@ const awsVariables: Partial<Record<SettingName, readonly string[]>> = {
 
 /** Values of one origin. */
 interface Layer {
-  readonly values: Partial<Record<SettingName, string | number>>;
+  readonly values: Partial<Record<SettingName, Value>>;
   readonly originOf: (name: SettingName) => string;
 }
 
@@ -152,14 +171,15 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
       throw new DocprocError("INVALID_CONFIG", message, { hint: `Correct ${originOf(name)}, or leave it out.` });
     }
   }
-  if (values.directory !== undefined) values.directory = resolve(base, String(values.directory));
+  for (const name of ["directory", "stateDirectory"] as const) {
+    if (values[name] !== undefined) values[name] = resolve(base, String(values[name]));
+  }
   return { values, originOf };
 }
 
 function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Config, "projectFile"> {
   const origins = new Map<SettingName, SettingOrigin>();
-  const put = (name: SettingName, value: string | number | null, origin: string) =>
-    origins.set(name, { name, value, origin });
+  const put = (name: SettingName, value: Value | null, origin: string) => origins.set(name, { name, value, origin });
 
   for (const name of settingNames) {
     const layer = layers.find(({ values }) => values[name] !== undefined);
@@ -174,15 +194,17 @@ function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Con
     const apart = textOf("storage") === "s3" && textOf("metadata") === "local" ? (textOf("bucket") ?? "") : "";
     put("directory", apart === "" ? input.paths.data : join(input.paths.data, "buckets", apart), "default");
   }
-  if (value("prefix") === undefined) put("prefix", "", "default");
-  if (value("concurrency") === undefined) put("concurrency", defaultConcurrency, "default");
-  if (value("onDuplicate") === undefined) put("onDuplicate", "reuse", "default");
+  if (value("stateDirectory") === undefined) put("stateDirectory", input.paths.state, "default");
+  for (const [name, fallback] of Object.entries(defaults) as [SettingName, Value][]) {
+    if (value(name) === undefined) put(name, fallback, "default");
+  }
 
   const settings: Settings = {
     storage: textOf("storage") ?? "local",
     metadata: textOf("metadata") ?? "local",
     directory: textOf("directory") ?? input.paths.data,
     bucket: textOf("bucket"),
+    bucketOwner: textOf("bucketOwner"),
     prefix: textOf("prefix") ?? "",
     table: textOf("table"),
     region: textOf("region"),
@@ -191,8 +213,15 @@ function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Con
     partSize: value("partSize") as number | undefined,
     concurrency: value("concurrency") as number,
     onDuplicate: value("onDuplicate") as Settings["onDuplicate"],
+    retries: value("retries") as number,
+    timeout: value("timeout") as number,
+    resume: value("resume") as boolean,
+    stateDirectory: textOf("stateDirectory") ?? input.paths.state,
+    allowHttp: value("allowHttp") as boolean,
     customEndpoint: textOf("endpointUrl") ?? awsEndpoint(input.env),
   };
+  const onAws = settings.storage === "s3" || settings.metadata === "dynamodb";
+  if (onAws && input.env["NODE_TLS_REJECT_UNAUTHORIZED"] === "0") throw withoutCertificates();
   return { settings, origins: settingNames.map((name) => origins.get(name) as SettingOrigin) };
 }
 
@@ -230,6 +259,12 @@ function chooseServices(layers: readonly Layer[]): SettingOrigin[] {
   if (metadata.value !== "dynamodb") return [storage, metadata];
   const table = choose("table", null, ({ bucket }) => (bucket === undefined ? undefined : ["bucket", String(bucket)]));
   return [storage, metadata, table];
+}
+
+function withoutCertificates(): DocprocError {
+  return new DocprocError("INVALID_CONFIG", "NODE_TLS_REJECT_UNAUTHORIZED=0 lets anybody pose as the service.", {
+    hint: "Unset it, and name the authority that signed the certificate in NODE_EXTRA_CA_CERTS.",
+  });
 }
 
 function oneOf(names: readonly string[]): Parser {
@@ -276,9 +311,38 @@ function partSize(value: unknown): number {
 }
 
 function concurrency(value: unknown): number {
-  const files = typeof value === "string" || typeof value === "number" ? Number(value) : Number.NaN;
-  if (Number.isInteger(files) && files >= 1 && files <= 256) return files;
-  throw new Error("it must be a whole number from 1 to 256");
+  return wholeNumber(value, 1, 256);
+}
+
+function retries(value: unknown): number {
+  return wholeNumber(value, 0, 100);
+}
+
+function wholeNumber(value: unknown, least: number, most: number): number {
+  const number = typeof value === "string" || typeof value === "number" ? Number(value || Number.NaN) : Number.NaN;
+  if (Number.isInteger(number) && number >= least && number <= most) return number;
+  throw new Error(`it must be a whole number from ${least} to ${most}`);
+}
+
+/** Milliseconds; a number alone is seconds, as in curl. */
+function timeout(value: unknown): number {
+  const given = String(value).trim();
+  const seconds = /^\d+(\.\d+)?$/.test(given) ? Number(given) : undefined;
+  const duration = seconds === undefined ? ms(given as ms.StringValue) : seconds * 1000;
+  if (duration >= 1000 && duration <= 86_400_000) return duration;
+  throw new Error("it must be a time like 30s or 2m, from one second to one day");
+}
+
+function yesOrNo(value: unknown): boolean {
+  if (value === true || value === "true") return true;
+  if (value === false || value === "false") return false;
+  throw new Error("it can be true or false");
+}
+
+/** https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-identifiers.html */
+function account(value: unknown): string {
+  if (/^\d{12}$/.test(text(value))) return text(value);
+  throw new Error("it must be an AWS account, 12 digits in quotes");
 }
 
 function unknownKey(path: string, key: string): DocprocError {

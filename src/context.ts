@@ -1,7 +1,9 @@
 /** What a command is given: the outside world, the configuration, the services. Nothing opens until asked. */
+import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { type Config, type ConfigInput, loadConfig } from "./config.ts";
 import { DocumentService } from "./documents.ts";
+import { UploadJournals } from "./journal.ts";
 import { type MetadataName, metadataDrivers } from "./metadata/registry.ts";
 import type { MetadataDriver, MetadataService } from "./metadata/service.ts";
 import type { OutputStream, Reporter } from "./output/reporter.ts";
@@ -17,8 +19,8 @@ export interface Host {
   readonly home: string;
   /** Of this user; undefined on Windows. */
   readonly uid?: number | undefined;
-  /** Absolute; where the platform keeps data and config of this program. */
-  readonly paths: { readonly data: string; readonly config: string };
+  /** Absolute; where the platform keeps data, config and state of this program. */
+  readonly paths: { readonly data: string; readonly config: string; readonly state: string };
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
@@ -74,8 +76,11 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
     config,
     drivers,
     documents: once(async () => {
-      const { prefix } = (await config()).settings;
-      return new DocumentService({ storage, metadata, prefix, inMemoryLimit });
+      const { prefix, retries, resume, stateDirectory } = (await config()).settings;
+      const journals = resume
+        ? new UploadJournals(join(stateDirectory, "uploads"), (message) => reporter.debug(message))
+        : undefined;
+      return new DocumentService({ storage, metadata, prefix, journals, inMemoryLimit, retries, now: host.now });
     }),
     async close() {
       await Promise.all(opened.map((service) => service.close()));

@@ -29,6 +29,8 @@ export interface DocumentRecord {
   readonly metadata: TextMap;
   readonly source: DocumentSource;
   readonly provenance: Provenance | null;
+  /** CRC-32 of the whole document as the storage keeps it, 8 lower-case hex digits; null where it keeps none. */
+  readonly crc32: string | null;
 }
 
 export interface DocumentSource {

@@ -44,6 +44,11 @@ export class DocprocError extends Error {
     this.requestId = details.requestId;
   }
 
+  /** The same failure with another next step. */
+  withHint(hint: string): DocprocError {
+    return new DocprocError(this.code, this.message, { hint, requestId: this.requestId, cause: this.cause });
+  }
+
   /** True when running the same command again may succeed without changing anything. */
   get retryable(): boolean {
     return this.code === "UNAVAILABLE" || this.code === "CANCELLED";
@@ -60,6 +65,14 @@ export class DocprocError extends Error {
       requestId: this.requestId ?? null,
     } as const;
   }
+}
+
+/**
+ * True for a failure after which the same work can be taken up where it stopped: the network or the service was
+ * down, somebody interrupted it, credentials ran out. After any other what was done so far is worth nothing.
+ */
+export function mayGoOn(error: DocprocError): boolean {
+  return error.code === "UNAVAILABLE" || error.code === "CANCELLED" || error.code === "ACCESS_DENIED";
 }
 
 /** Gives any thrown value the one shape. What nobody classified is a bug of ours: `INTERNAL`. */

@@ -100,11 +100,15 @@ function globalOptions(): Option[] {
     new Option("--metadata <kind>", `where records go: ${Object.keys(metadataDrivers).join(" or ")}`),
     new Option("--directory <path>", "the embedded library (default: the platform's data directory)"),
     new Option("--bucket <name>", "S3 bucket; alone it means S3 and a DynamoDB table of the same name"),
+    new Option("--bucket-owner <account>", "AWS account that the bucket has to belong to"),
     new Option("--prefix <prefix>", "put before every key in the storage"),
     new Option("--table <name>", "DynamoDB table"),
     new Option("--region <region>", "AWS region"),
     new Option("--profile <name>", "AWS profile"),
     new Option("--endpoint-url <url>", "an S3 and DynamoDB endpoint that is not Amazon's"),
+    new Option("--retries <count>", "how often a request that failed for a passing reason is repeated (default: 5)"),
+    new Option("--timeout <time>", "give up a request that made no progress for so long, like 30s (default: 2m)"),
+    new Option("--state-directory <path>", "what is remembered of interrupted uploads"),
     new Option("--config <file>", "read this file in place of .docprocrc.json"),
     new Option("--json", "print one JSON document").conflicts(["ndjson", "quiet"]),
     new Option("--ndjson", "print a JSON record a line, as they come").conflicts("quiet"),
@@ -135,6 +139,8 @@ function configFlags(flags: Flags): ConfigFlags {
   for (const name of settingNames) {
     if (typeof flags[name] === "string") settings[name] = flags[name];
   }
+  // --no-resume: commander says true where it is not given.
+  if (flags["resume"] === false) settings.resume = "false";
   return { flags: settings, file: typeof flags["config"] === "string" ? flags["config"] : undefined };
 }
 

@@ -10,6 +10,8 @@ export interface Settings {
   /** Absolute path of the embedded library: stored bytes and catalog. */
   readonly directory: string;
   readonly bucket: string | undefined;
+  /** The AWS account that the bucket has to belong to; S3 refuses every request to another one's. */
+  readonly bucketOwner: string | undefined;
   /** Put before every storage key; empty, or ends in a slash. */
   readonly prefix: string;
   readonly table: string | undefined;
@@ -24,6 +26,16 @@ export interface Settings {
   readonly onDuplicate: "reuse" | "store";
   /** Where S3 requests go when not to Amazon: {@link endpointUrl}, or what AWS's own variables say. */
   readonly customEndpoint: string | undefined;
+  /** True allows requests without TLS to other machines. */
+  readonly allowHttp: boolean;
+  /** How often a request that failed for a passing reason is sent again. */
+  readonly retries: number;
+  /** Milliseconds without any progress after which a request is given up, its retries included. */
+  readonly timeout: number;
+  /** Keep a journal of large uploads, to go on from where one was interrupted. */
+  readonly resume: boolean;
+  /** Absolute path of what docproc remembers between two runs. */
+  readonly stateDirectory: string;
 }
 
 /** What became of one resource when a driver provisioned it. */

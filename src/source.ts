@@ -1,7 +1,7 @@
 /** An input to upload: a file, which can be read again, or stdin, which cannot. */
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
-import { basename } from "node:path";
+import { basename, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import type { DocumentSource } from "./document.ts";
 import { cancelled, DocprocError, fromSystemError, throwIfCancelled } from "./errors.ts";
@@ -9,6 +9,8 @@ import { cancelled, DocprocError, fromSystemError, throwIfCancelled } from "./er
 export interface Source extends DocumentSource {
   /** What the user typed, for messages. */
   readonly label: string;
+  /** Where the file is, absolute, and what tells one content of it from another; null for stdin. */
+  readonly place: { readonly path: string; readonly stamp: string } | null;
   /** Base name as the system gives it; empty for stdin. */
   readonly name: string;
   /** Bytes, or null when nobody knows before the end. */
@@ -51,6 +53,7 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
     kind: "file",
     path: label,
     modifiedAt: new Date(Number(opened.mtimeMs)).toISOString(),
+    place: { path: resolve(path), stamp: `${opened.size}:${opened.mtimeNs}` },
     label,
     name: basename(path),
     size,
@@ -98,6 +101,7 @@ export function openStdin(stream: Readable): Source {
     kind: "stdin",
     path: null,
     modifiedAt: null,
+    place: null,
     label: "-",
     name: "",
     size: null,

@@ -1,23 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { errorNameOf, fromAwsError, httpStatusOf } from "../src/aws.ts";
 import { DocprocError, type ErrorCode } from "../src/errors.ts";
-import type { Settings } from "../src/settings.ts";
+import { awsSettings } from "./support/aws.ts";
 
-const settings: Settings = {
-  storage: "s3",
-  metadata: "dynamodb",
-  directory: "/library",
-  bucket: "invoices",
-  prefix: "",
-  table: "invoices",
-  region: "us-east-1",
-  profile: undefined,
-  endpointUrl: undefined,
-  partSize: undefined,
-  concurrency: 4,
-  onDuplicate: "reuse",
-  customEndpoint: undefined,
-};
+const settings = awsSettings("", { bucket: "invoices", endpointUrl: undefined, customEndpoint: undefined });
 const operation = { action: "s3:PutObject", resource: "bucket invoices", settings };
 const withProfile = { ...operation, settings: { ...settings, profile: "work" } };
 
@@ -78,7 +64,8 @@ describe("what a failure of AWS means", () => {
     ["a name that no bucket can have", "INVALID_CONFIG", answer(400, "InvalidBucketName")],
     ["an object that exists", "CONFLICT", answer(412, "PreconditionFailed")],
     ["a HEAD whose condition fails", "CONFLICT", head(412)],
-    ["another writer of the same key", "CONFLICT", answer(409, "ConditionalRequestConflict")],
+    ["another writer of the same key", "UNAVAILABLE", answer(409, "ConditionalRequestConflict")],
+    ["an upload that is gone", "UNAVAILABLE", answer(404, "NoSuchUpload")],
     ["a bucket name that is taken", "CONFLICT", answer(409, "BucketAlreadyExists")],
     ["other bytes than announced", "INTEGRITY", answer(400, "BadDigest")],
     ["another SHA-256 than announced", "INTEGRITY", answer(400, "XAmzContentSHA256Mismatch")],

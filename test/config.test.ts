@@ -19,6 +19,7 @@ const samples: Record<SettingName, readonly [flag: string, variable: string, pro
   metadata: ["dynamodb", "local", "dynamodb", "local"],
   directory: ["/flag", "/variable", "/project", "/user"],
   bucket: ["flag", "variable", "project", "user"],
+  bucketOwner: ["111111111111", "222222222222", "333333333333", "444444444444"],
   prefix: ["flag/", "variable/", "project/", "user/"],
   table: ["flag", "variable", "project", "user"],
   region: ["eu-west-1", "eu-west-2", "eu-west-3", "eu-north-1"],
@@ -27,6 +28,16 @@ const samples: Record<SettingName, readonly [flag: string, variable: string, pro
   partSize: ["8388608", "16MiB", "32MiB", "64MiB"],
   concurrency: ["1", "2", "3", "256"],
   onDuplicate: ["store", "reuse", "store", "reuse"],
+  retries: ["0", "1", "2", "100"],
+  timeout: ["30", "45s", "2m", "1h"],
+  resume: ["false", "true", "false", "true"],
+  stateDirectory: ["/flag", "/variable", "/project", "/user"],
+  allowHttp: ["true", "false", "true", "false"],
+};
+const parsed: Partial<Record<SettingName, Record<string, string | number | boolean>>> = {
+  timeout: { 30: 30_000, "45s": 45_000, "2m": 120_000, "1h": 3_600_000 },
+  resume: { true: true, false: false },
+  allowHttp: { true: true, false: false },
 };
 const numbers: Partial<Record<string, number>> = {
   "16MiB": 16 * 2 ** 20,
@@ -34,19 +45,24 @@ const numbers: Partial<Record<string, number>> = {
   "64MiB": 64 * 2 ** 20,
 };
 const awsVariables: Partial<Record<SettingName, string>> = { region: "AWS_REGION", profile: "AWS_PROFILE" };
-const defaults: Partial<Record<SettingName, string | number>> = {
+const defaults: Partial<Record<SettingName, string | number | boolean>> = {
   storage: "local",
   metadata: "local",
   prefix: "",
   concurrency: 4,
   onDuplicate: "reuse",
+  retries: 5,
+  timeout: 120_000,
+  resume: true,
+  allowHttp: false,
 };
 
 describe("precedence", () => {
   test.each(settingNames)("%s: flag, variable, project file, user file, AWS's own, default", async (name) => {
     const sandbox = await makeSandbox();
     const expected = (text: string) =>
-      name === "partSize" || name === "concurrency" ? (numbers[text] ?? Number(text)) : text;
+      parsed[name]?.[text] ??
+      (["partSize", "concurrency", "retries"].includes(name) ? (numbers[text] ?? Number(text)) : text);
     const [flag, variable, inProject, inUser] = samples[name];
     const project = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { [name]: inProject });
     const user = await writeConfig(join(sandbox.config, "config.json"), { [name]: inUser });
@@ -61,7 +77,8 @@ describe("precedence", () => {
     await writeFile(project, "{}");
     expect(await found({ env: less })).toEqual({ value: expected(inUser), origin: user });
     await writeFile(user, "{}");
-    const value = defaults[name] ?? (name === "directory" ? sandbox.data : null);
+    const places: Partial<Record<SettingName, string>> = { directory: sandbox.data, stateDirectory: sandbox.state };
+    const value = defaults[name] ?? places[name] ?? null;
     if (aws) expect(await found({ env: less })).toEqual({ value: "from-aws", origin: aws });
     expect(await found({})).toEqual({ value, origin: "default" });
   });

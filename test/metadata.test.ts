@@ -61,6 +61,7 @@ function recordWith(fields: Partial<DocumentRecord> = {}): DocumentRecord {
     metadata: {},
     source: { kind: "file", path: "./a", modifiedAt: "2026-01-01T00:00:00.000Z" },
     provenance: null,
+    crc32: null,
     ...fields,
   };
 }
@@ -94,9 +95,9 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     for await (const { id } of metadata.list({ ascending: false, ...query }, never)) found.push(id);
     return found;
   };
-  const claimsOf = async (name: string) => {
-    const found: { id: string; size: number }[] = [];
-    for await (const claim of metadata.claims(name, never)) found.push(claim);
+  const claimsOf = async (name: string | undefined) => {
+    const found: { id: string; name: string; size: number }[] = [];
+    for await (const { id, name: of, size } of metadata.claims(name, never)) found.push({ id, name: of, size });
     return found.sort((a, b) => (a.id < b.id ? -1 : 1));
   };
 
@@ -109,6 +110,7 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
       metadata: { long: "x".repeat(16_000) },
       source: { kind: "stdin", path: null, modifiedAt: null },
       provenance: { git: { commit: "abc" }, ci: null },
+      crc32: "00c0ffee",
     });
     expect(await commit(record)).toEqual({ committed: true });
     const found = await metadata.get(record.id, never);
@@ -127,7 +129,7 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     await commit(record);
     expect((await metadata.get(record.id, never))?.id).toBe(record.id);
     expect(await metadata.holder(record.name, identityOf(record), never)).toBe(record.id);
-    expect(await claimsOf(record.name)).toEqual([{ id: record.id, size: record.size }]);
+    expect(await claimsOf(record.name)).toEqual([{ id: record.id, name: record.name, size: record.size }]);
     expect(await ids({ idPrefix: record.id })).toEqual([record.id]);
   });
 
@@ -253,6 +255,27 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     expect(await claimsOf(record.name)).toEqual([]);
     expect(await metadata.remove(record.id, never)).toBeUndefined();
     expect(await commit({ ...recordWith(), name: record.name, sha256: record.sha256 })).toEqual({ committed: true });
+  });
+
+  test("knows every claim there is, and releases none whose document is there", async () => {
+    const records = Array.from({ length: 3 }, () => recordWith());
+    for (const record of records) await commit(record);
+    const all = await claimsOf(undefined);
+    for (const { id, name, size } of records) expect(all).toContainEqual({ id, name, size });
+    for await (const claim of metadata.claims(records[0]?.name, never)) await claim.release(never);
+    expect(await claimsOf(records[0]?.name ?? "")).toHaveLength(1);
+  });
+
+  test("has an id that is the same for everybody, and for ever", async () => {
+    const other = await metadataDrivers[driver].open(target.settings);
+    const ids = await Promise.all([metadata, other, metadata].map((one) => one.catalog(never)));
+    expect(ids[0]).toMatch(/^[0-9a-f-]{32,36}$/);
+    expect(new Set(ids).size).toBe(1);
+    await other.close();
+  });
+
+  test("says how far its clock is from ours", async () => {
+    expect(Math.abs(await metadataDrivers[driver].clockSkew(target.settings, never))).toBeLessThan(5_000);
   });
 
   test("does nothing under a signal that has fired", async () => {

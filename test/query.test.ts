@@ -19,6 +19,7 @@ const record: DocumentRecord = {
   metadata: {},
   source: { kind: "stdin", path: null, modifiedAt: null },
   provenance: null,
+  crc32: null,
 };
 
 /** An id at a time: the digits behind the clock are free. */

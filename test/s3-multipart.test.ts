@@ -3,15 +3,17 @@ import { randomBytes } from "node:crypto";
 import { S3Client } from "@aws-sdk/client-s3";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { storageDrivers } from "../src/storage/registry.ts";
-import { type PartPlan, planParts, sendObject } from "../src/storage/s3-multipart.ts";
+import { sendObject } from "../src/storage/s3-multipart.ts";
+import { type PartPlan, planParts } from "../src/storage/s3-parts.ts";
 import type { StorageService } from "../src/storage/service.ts";
 import { awsSettings } from "./support/aws.ts";
+import { bodyOf } from "./support/body.ts";
 import { type FaultProxy, startFaultProxy } from "./support/fault-proxy.ts";
 import { type S3Server, startS3Server } from "./support/s3-server.ts";
 
 const never = new AbortController().signal;
 const mebibyte = 1024 * 1024;
-const options = { contentType: "text/plain", signal: never };
+const options = { contentType: "text/plain", catalog: "test", signal: never };
 
 describe("planning parts", () => {
   const gibibyte = 1024 * mebibyte;
@@ -79,11 +81,12 @@ describe("sending an object", () => {
   const objects = () => server.buckets.get(bucket)?.objects ?? new Map();
   const uploads = () => server.buckets.get(bucket)?.uploads ?? new Map();
   const sent = (operation: string) => proxy.log.filter((request) => request.operation === operation);
-  const put = (key: string, bytes: Buffer) => storage.put(key, bytes, { ...options, size: bytes.length });
+  const put = (key: string, bytes: Buffer) => storage.put(key, bodyOf(bytes), { ...options, size: bytes.length });
 
-  async function* stream(bytes: Buffer) {
-    for (let at = 0; at < bytes.length; at += 1_000_003) yield bytes.subarray(at, at + 1_000_003);
-  }
+  const stream = (bytes: Buffer) =>
+    bodyOf(async function* () {
+      for (let at = 0; at < bytes.length; at += 1_000_003) yield bytes.subarray(at, at + 1_000_003);
+    });
 
   test("takes one request for a small object, and the answer proves it", async () => {
     await put("small", randomBytes(1000));
@@ -109,7 +112,8 @@ describe("sending an object", () => {
   ])("doubles the parts of a stream that %s", async (_what, mebibytes, parts) => {
     const bytes = randomBytes(mebibytes * mebibyte);
     const target = { client, bucket, key: "streamed" };
-    await sendObject(target, stream(bytes), growing, { ...options, size: null });
+    const settings = awsSettings(proxy.endpoint);
+    await sendObject(target, stream(bytes), growing, { ...options, size: null, settings });
     const lengths = server.requests
       .filter(({ operation }) => operation === "UploadPart")
       .map(({ bodyBytes }) => bodyBytes);
@@ -213,7 +217,8 @@ describe("an endpoint that returns no checksums", () => {
     const settings = awsSettings(server.endpoint);
     for await (const _ of storageDrivers.s3.provision(settings, { plan: false, signal: never }));
     const storage = await storageDrivers.s3.open(settings);
-    expect(await storage.put("k", Buffer.from("12345"), { ...options, size: 5 })).toEqual({ size: 5, crc32: null });
+    const stored = await storage.put("k", bodyOf(Buffer.from("12345")), { ...options, size: 5 });
+    expect(stored).toEqual({ size: 5, crc32: null, bytesSent: 5 });
     expect(server.requests.map(({ operation }) => operation).slice(-2)).toEqual(["PutObject", "HeadObject"]);
     await storage.close();
     await server.close();

@@ -1,10 +1,11 @@
-import { batchEnvelope, batchFailure, batchSummary, uploadAll } from "../batch.ts";
+import { batchFailure, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
 import { contentType, documentMetadata, documentName, documentTags, type TextMap } from "../document.ts";
-import type { DocumentService, UploadedDocument } from "../documents.ts";
+import type { DocumentService } from "../documents.ts";
 import { DocprocError } from "../errors.ts";
 import { findInputs, type Input, totalSize } from "../inputs.ts";
-import type { Painter } from "../output/reporter.ts";
+import type { UploadedDocument } from "../upload.ts";
+import { uploadEnvelope, uploadLine, uploadSummary } from "../upload-report.ts";
 import { collect, defineCommand } from "./command.ts";
 
 interface UploadFlags {
@@ -54,6 +55,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       .option("--files-from <file>", "read paths from a file, one a line; - is standard input")
       .option("--on-duplicate <reuse|store>", "what to do with the same name, bytes and tags (default: reuse)")
       .option("--dry-run", "say what would be uploaded, send nothing")
+      .option("--no-resume", "start from nothing where an upload was interrupted")
       .option("--fail-fast", "start no other file after one failed")
       .option("--part-size <size>", "of multipart uploads, for example 16MiB (default: from the file's size)")
       .option("--concurrency <files>", "files in flight (default: 4)");
@@ -92,22 +94,24 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     const { inputs, skipped } = await findInputs({ ...input, cwd, stdin, withSizes: reporter.progress.drawn, signal });
     reporter.progress.expect(inputs.length, totalSize(inputs));
     const service = await context.documents();
-    const batch = await uploadAll(inputs, {
+    const batch = await runBatch(inputs, {
       concurrency,
       failFast: input.failFast,
       signal,
-      upload: async (one) => await uploadOne(context, service, one, input, onDuplicate),
-      onDocument: async (document) =>
-        await reporter.item({ value: document, id: document.id, line: (painter) => line(document, painter) }),
+      labelOf: ({ label }) => label,
+      run: async (one) => await uploadOne(context, service, one, input, onDuplicate),
+      onDone: async (document) =>
+        await reporter.item({ value: document, id: document.id, line: (painter) => uploadLine(document, painter) }),
       // The only failure of a command is its error; it is not said twice.
-      onFailure: ({ path, error }) => inputs.length > 1 && reporter.problem(path, error),
+      onFailure: ({ label, error }) => inputs.length > 1 && reporter.problem(label, error),
     });
-    const envelope = batchEnvelope(batch, skipped, host.now() - started);
+    const envelope = uploadEnvelope(batch, skipped, host.now() - started);
+    const hint = "Run the same command again: what is done is not sent again.";
     return {
       envelope,
       text: () => "",
-      note: batchSummary(envelope.summary),
-      failure: batchFailure(batch, signal),
+      note: uploadSummary(envelope.summary),
+      failure: batchFailure(batch, "files", hint, signal),
     };
   },
 });
@@ -136,14 +140,10 @@ async function uploadOne(
       dryRun: input.dryRun,
       signal,
       onProgress: progress.advance,
+      onSkipped: progress.skip,
     });
   } finally {
     progress.done();
     await source.close();
   }
-}
-
-function line({ action, id, size, name }: UploadedDocument, painter: Painter): string {
-  const mark = action === "uploaded" ? painter.good(action.padEnd(9)) : painter.faint(action.padEnd(9));
-  return `${mark} ${id ?? "-"}  ${painter.text(name ?? "")}  ${painter.faint(painter.size(size))}`;
 }

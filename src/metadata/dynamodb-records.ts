@@ -3,35 +3,41 @@
  *
  *   document   pk doc#<shard>   sk <id>        everything of the record; <shard> from the id's last digit
  *   claim      pk name#<name>   sk <identity>  id, size
+ *   catalog    pk catalog       sk catalog     id and format of the catalog itself
  *
  * Every read is strongly consistent and there is no index, so a command sees what the one before it wrote.
  * Eight shards: one partition takes 1,000 writes a second, and ids that grow with time would all go to one.
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   type AttributeValue,
-  DynamoDBClient,
+  type CancellationReason,
+  ConditionalCheckFailedException,
+  type DynamoDBClient,
   GetItemCommand,
+  PutItemCommand,
   paginateQuery,
+  paginateScan,
   type QueryCommandInput,
   TransactionCanceledException,
   type TransactWriteItem,
   TransactWriteItemsCommand,
 } from "@aws-sdk/client-dynamodb";
+import { v4 as randomId } from "uuid";
 import { fromAwsError } from "../aws.ts";
-import { canonicalJson, type DocumentRecord, uploadTimeOfId } from "../document.ts";
+import type { DocumentRecord } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import { idRange, type ListQuery, matcher } from "../query.ts";
+import { pause } from "../retry.ts";
 import type { Settings } from "../settings.ts";
+import { fromStored, toStored } from "../stored-record.ts";
 import type { Claim, CommitResult, MetadataService } from "./service.ts";
 
-export { DynamoDBClient };
-
+/** Raised when an older docproc would misread what a newer one writes. */
+const format = 1;
 const shards = 8;
-/** A transaction that met another one is tried again after a random pause that doubles; about 10 s in all. */
-const transactionAttempts = 8;
-const firstPause = 50;
+/** Meetings with other transactions are no failures, so more of them are borne than there are retries. */
+const conflictsExpected = 5;
 
 type Item = Record<string, AttributeValue>;
 
@@ -48,7 +54,7 @@ export class DynamoDbMetadata implements MetadataService {
 
   async commit(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<CommitResult> {
     const claim = { ...claimKey(record.name, identity), id: { S: record.id }, size: { N: String(record.size) } };
-    const reasons = await this.#transact(
+    const outcome = await this.#transact(
       [
         { Put: { TableName: this.#table, Item: toItem(record, identity), ConditionExpression: absent } },
         {
@@ -62,8 +68,8 @@ export class DynamoDbMetadata implements MetadataService {
       ],
       signal,
     );
-    if (reasons === undefined) return { committed: true };
-    const holder = reasons[1]?.Item?.["id"]?.S ?? (await this.holder(record.name, identity, signal));
+    if (outcome.done) return { committed: true };
+    const holder = outcome.reasons[1]?.Item?.["id"]?.S ?? (await this.holder(record.name, identity, signal));
     // The SDK repeats a transaction whose answer was lost, and then meets its own success.
     return { committed: false, holder: holder ?? record.id };
   }
@@ -77,14 +83,46 @@ export class DynamoDbMetadata implements MetadataService {
     return (await this.#getItem(claimKey(name, identity), signal))?.["id"]?.S;
   }
 
-  async *claims(name: string, signal: AbortSignal): AsyncIterable<Claim> {
-    const query = {
-      KeyConditionExpression: "pk = :pk",
-      ExpressionAttributeValues: { ":pk": { S: `name#${name}` } },
-    };
-    for await (const item of this.#query(query, signal)) {
-      yield { id: item["id"]?.S ?? "", size: Number(item["size"]?.N) };
+  async *claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim> {
+    for await (const item of name === undefined ? this.#scanClaims(signal) : this.#queryClaims(name, signal)) {
+      const claim = { id: item["id"]?.S ?? "", name: (item["pk"]?.S ?? "").slice("name#".length) };
+      const release = async (late: AbortSignal) => await this.#release(item, late);
+      yield { ...claim, size: Number(item["size"]?.N), release };
     }
+  }
+
+  #queryClaims(name: string, signal: AbortSignal): AsyncIterable<Item> {
+    const values = { ":pk": { S: `name#${name}` } };
+    return this.#query({ KeyConditionExpression: "pk = :pk", ExpressionAttributeValues: values }, signal);
+  }
+
+  /** Reads the whole table: there is no index of names. */
+  async *#scanClaims(signal: AbortSignal): AsyncIterable<Item> {
+    const input = {
+      TableName: this.#table,
+      ConsistentRead: true,
+      FilterExpression: "begins_with(pk, :name)",
+      ExpressionAttributeValues: { ":name": { S: "name#" } },
+    };
+    try {
+      for await (const page of paginateScan({ client: this.#client }, input, { abortSignal: signal })) {
+        yield* page.Items ?? [];
+      }
+    } catch (error) {
+      throw this.#failure(error, "dynamodb:Scan");
+    }
+  }
+
+  async #release(claim: Item, signal: AbortSignal): Promise<void> {
+    const id = claim["id"] ?? { S: "" };
+    const TableName = this.#table;
+    await this.#transact(
+      [
+        { ConditionCheck: { TableName, Key: documentKey(id.S ?? ""), ConditionExpression: absent } },
+        { Delete: { TableName, Key: keyOf(claim), ...heldBy(id) } },
+      ],
+      signal,
+    );
   }
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
@@ -112,25 +150,46 @@ export class DynamoDbMetadata implements MetadataService {
   async remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
     const item = await this.#getItem(documentKey(id), signal);
     if (item === undefined) return undefined;
-    const record = toRecord(item);
-    const present = "attribute_exists(pk)";
-    const claim = claimKey(record.name, item["identity"]?.S ?? "");
-    const reasons = await this.#transact(
-      [
-        { Delete: { TableName: this.#table, Key: documentKey(id), ConditionExpression: present } },
-        {
-          Delete: {
-            TableName: this.#table,
-            Key: claim,
-            ConditionExpression: "id = :id",
-            ExpressionAttributeValues: { ":id": { S: id } },
-          },
-        },
-      ],
+    const TableName = this.#table;
+    const document = { Delete: { TableName, Key: documentKey(id), ConditionExpression: "attribute_exists(pk)" } };
+    const claim = claimKey(item["name"]?.S ?? "", item["identity"]?.S ?? "");
+    const outcome = await this.#transact(
+      [document, { Delete: { TableName, Key: claim, ...heldBy({ S: id }) } }],
       signal,
     );
-    // Somebody else removed it between the two requests.
-    return reasons === undefined ? record : undefined;
+    if (outcome.done) return toRecord(item);
+    // The claim is another document's or gone: nothing that docproc does, but the record has to go all the same.
+    const [ofDocument, ofClaim] = outcome.reasons;
+    if (ofDocument?.Code !== "ConditionalCheckFailed" && ofClaim?.Code === "ConditionalCheckFailed") {
+      return (await this.#transact([document], signal)).done ? toRecord(item) : undefined;
+    }
+    // Repeated after its answer was lost, the removal meets its own success. Else somebody else was faster.
+    return outcome.attempts > 1 ? toRecord(item) : undefined;
+  }
+
+  async catalog(signal: AbortSignal): Promise<string> {
+    const found = (await this.#getItem(catalogKey, signal)) ?? (await this.#makeCatalog(signal));
+    if (Number(found["format"]?.N) > format) {
+      throw new DocprocError("INVALID_CONFIG", `The table ${this.#table} was written by a newer version of docproc.`, {
+        hint: "Upgrade docproc. Nothing was changed.",
+      });
+    }
+    return found["id"]?.S ?? "";
+  }
+
+  async #makeCatalog(signal: AbortSignal): Promise<Item> {
+    const Item = { ...catalogKey, id: { S: randomId() }, format: { N: String(format) } };
+    const command = new PutItemCommand({ TableName: this.#table, Item, ConditionExpression: absent });
+    try {
+      await this.#client.send(command, { abortSignal: signal });
+      return Item;
+    } catch (error) {
+      // Another process was faster, or an answer was lost: what is there counts.
+      const made =
+        error instanceof ConditionalCheckFailedException ? await this.#getItem(catalogKey, signal) : undefined;
+      if (made) return made;
+      throw this.#failure(error, "dynamodb:PutItem");
+    }
   }
 
   async close(): Promise<void> {
@@ -158,25 +217,27 @@ export class DynamoDbMetadata implements MetadataService {
   }
 
   /**
-   * All of it or nothing. Undefined when it was done, the reasons when a condition did not hold.
+   * All of it or nothing. When a condition does not hold, the answer says which, and how often it was asked.
    * The SDK does not repeat a cancelled transaction, whatever cancelled it.
    */
-  async #transact(items: TransactWriteItem[], signal: AbortSignal) {
+  async #transact(items: TransactWriteItem[], signal: AbortSignal): Promise<TransactionOutcome> {
     // The signal is looked at between attempts only: a transaction on the wire is awaited, since its outcome counts.
     for (let attempt = 1; ; attempt++) {
       throwIfCancelled(signal);
       try {
         await this.#client.send(new TransactWriteItemsCommand({ TransactItems: items }));
-        return undefined;
+        return { done: true };
       } catch (error) {
         if (!(error instanceof TransactionCanceledException)) throw this.#failure(error, "dynamodb:TransactWriteItems");
         const reasons = error.CancellationReasons ?? [];
-        if (reasons.some(({ Code }) => Code === "ConditionalCheckFailed")) return reasons;
+        if (reasons.some(({ Code }) => Code === "ConditionalCheckFailed")) {
+          return { done: false, reasons, attempts: error.$metadata.attempts ?? 1 };
+        }
         const temporary = reasons.some(({ Code }) => Code !== undefined && temporaryReasons.has(Code));
         if (!temporary) throw this.#failure(error, "dynamodb:TransactWriteItems");
-        if (attempt === transactionAttempts) throw tooBusy(this.#table, error);
+        if (attempt > this.#settings.retries + conflictsExpected) throw tooBusy(this.#table, error);
       }
-      await sleep(Math.random() * firstPause * 2 ** attempt);
+      await pause(attempt, signal);
     }
   }
 
@@ -186,6 +247,10 @@ export class DynamoDbMetadata implements MetadataService {
 }
 
 const absent = "attribute_not_exists(pk)";
+
+type TransactionOutcome =
+  | { readonly done: true }
+  | { readonly done: false; readonly reasons: readonly CancellationReason[]; readonly attempts: number };
 
 /** https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
 const temporaryReasons = new Set(["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"]);
@@ -205,38 +270,42 @@ function claimKey(name: string, identity: string): Item {
   return { pk: { S: `name#${name}` }, sk: { S: identity } };
 }
 
-/** Maps are JSON text: as a DynamoDB map, the SDK would drop a key named `__proto__`. */
+const catalogKey: Item = { pk: { S: "catalog" }, sk: { S: "catalog" } };
+
+function keyOf({ pk, sk }: Item): Item {
+  return { ...(pk && { pk }), ...(sk && { sk }) };
+}
+
+function heldBy(id: AttributeValue) {
+  return { ConditionExpression: "id = :id", ExpressionAttributeValues: { ":id": id } };
+}
+
 function toItem(record: DocumentRecord, identity: string): Item {
+  const { id: _, size, ...texts } = toStored(record);
+  const attributes = Object.entries(texts).flatMap(([name, text]) => (text === null ? [] : [[name, { S: text }]]));
   return {
     ...documentKey(record.id),
     identity: { S: identity },
-    name: { S: record.name },
-    size: { N: String(record.size) },
-    contentType: { S: record.contentType },
-    sha256: { S: record.sha256 },
-    uri: { S: record.uri },
-    tags: { S: canonicalJson(record.tags) },
-    metadata: { S: canonicalJson(record.metadata) },
-    source: { S: JSON.stringify(record.source) },
-    ...(record.provenance === null ? {} : { provenance: { S: JSON.stringify(record.provenance) } }),
+    size: { N: String(size) },
+    ...Object.fromEntries(attributes),
   };
 }
 
 function toRecord(item: Item): DocumentRecord {
-  const text = (name: string) => item[name]?.S ?? "";
-  return {
+  const text = (name: string) => item[name]?.S;
+  return fromStored({
     id: text("sk"),
     name: text("name"),
     size: Number(item["size"]?.N),
     contentType: text("contentType"),
     sha256: text("sha256"),
-    uploadedAt: uploadTimeOfId(text("sk")),
     uri: text("uri"),
-    tags: JSON.parse(text("tags")),
-    metadata: JSON.parse(text("metadata")),
-    source: JSON.parse(text("source")),
-    provenance: item["provenance"]?.S === undefined ? null : JSON.parse(item["provenance"].S),
-  };
+    tags: text("tags"),
+    metadata: text("metadata"),
+    source: text("source"),
+    provenance: text("provenance"),
+    crc32: text("crc32"),
+  });
 }
 
 /** Merges listings that are each in order. The first page of each is asked for at once. */

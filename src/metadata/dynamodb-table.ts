@@ -3,17 +3,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   CreateTableCommand,
   DescribeTableCommand,
-  DynamoDBClient,
+  type DynamoDBClient,
   ResourceInUseException,
   ResourceNotFoundException,
   type TableDescription,
   UpdateTableCommand,
 } from "@aws-sdk/client-dynamodb";
 import { errorNameOf, fromAwsError } from "../aws.ts";
+import { skewOf } from "../aws-client.ts";
 import { DocprocError } from "../errors.ts";
 import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
-
-export { DynamoDBClient };
 
 /** Milliseconds. A table takes a few seconds; the SDK's waiter would look again after 20 s only. */
 const pollInterval = 500;
@@ -34,6 +33,24 @@ export async function* provisionTable(
   const made = await provisioning.table();
   yield { kind: "table", name: table, action: made };
   yield { kind: "deletion-protection", name: table, action: await provisioning.deletionProtection(made) };
+}
+
+/**
+ * Milliseconds that the clock of DynamoDB is ahead of ours, as its answer about the table says.
+ * @throws NOT_INITIALISED, ACCESS_DENIED and whatever else is wrong with the table or the way to it
+ */
+export async function clockSkew(
+  client: DynamoDBClient,
+  table: string,
+  settings: Settings,
+  abortSignal: AbortSignal,
+): Promise<number> {
+  try {
+    await client.send(new DescribeTableCommand({ TableName: table }), { abortSignal });
+  } catch (error) {
+    throw fromAwsError(error, { action: "dynamodb:DescribeTable", resource: `table ${table}`, settings });
+  }
+  return skewOf(client) ?? 0;
 }
 
 class TableProvisioning {

@@ -4,7 +4,6 @@
  * This file is loaded by every command, the SDK only by those that use it: dynamodb-records.ts reads and
  * writes records, dynamodb-table.ts makes the table.
  */
-import { openClient } from "../aws.ts";
 import { DocprocError } from "../errors.ts";
 import type { Settings } from "../settings.ts";
 import type { MetadataDriver } from "./service.ts";
@@ -13,16 +12,34 @@ export const dynamodbMetadata: MetadataDriver = {
   summary: "an Amazon DynamoDB table",
   async open(settings) {
     const table = tableName(settings);
-    const { DynamoDBClient, DynamoDbMetadata } = await import("./dynamodb-records.ts");
-    const client = await openClient(settings, (options) => new DynamoDBClient(options));
-    return new DynamoDbMetadata(client, table, settings);
+    const [{ connect }, { DynamoDbMetadata }] = await Promise.all([
+      import("./dynamodb-client.ts"),
+      import("./dynamodb-records.ts"),
+    ]);
+    return new DynamoDbMetadata(await connect(settings), table, settings);
   },
   async *provision(settings, options) {
     const table = tableName(settings);
-    const { DynamoDBClient, provisionTable } = await import("./dynamodb-table.ts");
-    const client = await openClient(settings, (config) => new DynamoDBClient(config));
+    const [{ connect }, { provisionTable }] = await Promise.all([
+      import("./dynamodb-client.ts"),
+      import("./dynamodb-table.ts"),
+    ]);
+    const client = await connect(settings);
     try {
       yield* provisionTable(client, table, settings, options);
+    } finally {
+      client.destroy();
+    }
+  },
+  async clockSkew(settings, signal) {
+    const table = tableName(settings);
+    const [{ connect }, { clockSkew }] = await Promise.all([
+      import("./dynamodb-client.ts"),
+      import("./dynamodb-table.ts"),
+    ]);
+    const client = await connect(settings);
+    try {
+      return await clockSkew(client, table, settings, signal);
     } finally {
       client.destroy();
     }

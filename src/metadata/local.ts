@@ -1,13 +1,13 @@
 /** The catalog in one SQLite file: `<directory>/catalog.db`. */
-import { constants } from "node:fs";
-import { access, mkdir, open } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { join } from "node:path";
-// Only the types: which engine is loaded is decided at run time.
-import type { DatabaseSyncInstance as Database } from "@photostructure/sqlite";
-import { canonicalJson, type DocumentRecord, uploadTimeOfId } from "../document.ts";
-import { DocprocError, type ErrorCode, fromSystemError, throwIfCancelled } from "../errors.ts";
+import type { DocumentRecord } from "../document.ts";
+import { DocprocError, throwIfCancelled } from "../errors.ts";
+import { assertOwnLibrary } from "../ownership.ts";
 import { idRange, type ListQuery, matcher } from "../query.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+import { asRow, type Database, fromSqliteError, makeDatabaseFile, openDatabase, type Row } from "../sqlite.ts";
+import { fromStored, toStored } from "../stored-record.ts";
 import type { Claim, CommitResult, MetadataDriver, MetadataService } from "./service.ts";
 
 export const localMetadata: MetadataDriver = {
@@ -16,6 +16,7 @@ export const localMetadata: MetadataDriver = {
     return new LocalMetadata(settings.directory);
   },
   provision,
+  clockSkew: async () => 0,
 };
 
 async function* provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
@@ -51,6 +52,9 @@ const migrations: readonly string[] = [
      provenance TEXT CHECK (json_valid(provenance)),
      UNIQUE (name, identity)
    ) STRICT, WITHOUT ROWID`,
+  `ALTER TABLE documents ADD COLUMN crc32 TEXT;
+   CREATE TABLE catalog (id TEXT NOT NULL) STRICT;
+   INSERT INTO catalog VALUES (lower(hex(randomblob(16))))`,
 ];
 
 /** Milliseconds that a writer waits for another process. */
@@ -72,20 +76,22 @@ class LocalMetadata implements MetadataService {
     throwIfCancelled(signal);
     const database = await this.create();
     return this.#attempt(() => {
+      const stored = toStored(record);
       const { changes } = database
-        .prepare("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+        .prepare("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
         .run(
-          record.id,
-          record.name,
+          stored.id,
+          stored.name,
           identity,
-          record.size,
-          record.contentType,
-          record.sha256,
-          record.uri,
-          canonicalJson(record.tags),
-          canonicalJson(record.metadata),
-          JSON.stringify(record.source),
-          record.provenance === null ? null : JSON.stringify(record.provenance),
+          stored.size,
+          stored.contentType,
+          stored.sha256,
+          stored.uri,
+          stored.tags,
+          stored.metadata,
+          stored.source,
+          stored.provenance,
+          stored.crc32,
         );
       if (Number(changes) === 1) return { committed: true };
       const row = database
@@ -110,9 +116,14 @@ class LocalMetadata implements MetadataService {
     return row && String(row["id"]);
   }
 
-  async *claims(name: string, signal: AbortSignal): AsyncIterable<Claim> {
-    for (const row of await this.#select(signal, "SELECT id, size FROM documents WHERE name = ?", name)) {
-      yield { id: String(row["id"]), size: Number(row["size"]) };
+  /** A claim is the unique pair (name, identity) of a record's own row, so none is ever without its document. */
+  async *claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim> {
+    const rows =
+      name === undefined
+        ? this.list({ ascending: true }, signal)
+        : await this.#select(signal, "SELECT id, name, size FROM documents WHERE name = ?", name);
+    for await (const { id, name: of, size } of rows) {
+      yield { id: String(id), name: String(of), size: Number(size), release: async () => {} };
     }
   }
 
@@ -144,6 +155,12 @@ class LocalMetadata implements MetadataService {
     return row && toRecord(row);
   }
 
+  async catalog(signal: AbortSignal): Promise<string> {
+    throwIfCancelled(signal);
+    const database = await this.create();
+    return this.#attempt(() => String(asRow(database.prepare("SELECT id FROM catalog").get())["id"]));
+  }
+
   async close(): Promise<void> {
     this.#database?.close();
     this.#database = undefined;
@@ -152,13 +169,8 @@ class LocalMetadata implements MetadataService {
   /** Opens the catalog, and makes it where there is none yet. */
   async create(): Promise<Database> {
     if (this.#database === undefined && !(await exists(this.#path))) {
-      try {
-        await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-        // SQLite would make the file readable to everybody.
-        await (await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600)).close();
-      } catch (error) {
-        throw fromSystemError(error, this.#directory);
-      }
+      await assertOwnLibrary(this.#directory);
+      await makeDatabaseFile(this.#path);
     }
     return await this.#open();
   }
@@ -178,20 +190,16 @@ class LocalMetadata implements MetadataService {
 
   async #open(): Promise<Database> {
     if (this.#database) return this.#database;
-    const { DatabaseSync } = await loadSqlite();
-    return this.#attempt(() => {
-      const database = new DatabaseSync(this.#path, { timeout: busyTimeout });
-      try {
+    try {
+      this.#database = await openDatabase(this.#path, busyTimeout, (database) => {
         // TRUNCATE, not WAL: WAL needs shared memory, which network and bind-mounted disks do not have.
         database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; PRAGMA trusted_schema = OFF");
         migrate(database, this.#path);
-      } catch (error) {
-        database.close();
-        throw error;
-      }
-      this.#database = database;
-      return database;
-    });
+      });
+      return this.#database;
+    } catch (error) {
+      throw fromSqliteError(error, this.#path);
+    }
   }
 
   #attempt<T>(action: () => T): T {
@@ -230,27 +238,20 @@ function migrate(database: Database, path: string): void {
   }
 }
 
-type Row = Record<string, unknown>;
-
-function asRow(value: unknown): Row {
-  return value as Row;
-}
-
 function toRecord(row: Row): DocumentRecord {
-  const id = String(row["id"]);
-  return {
-    id,
-    name: String(row["name"]),
-    size: Number(row["size"]),
-    contentType: String(row["content_type"]),
-    sha256: String(row["sha256"]),
-    uploadedAt: uploadTimeOfId(id),
-    uri: String(row["uri"]),
-    tags: JSON.parse(String(row["tags"])),
-    metadata: JSON.parse(String(row["metadata"])),
-    source: JSON.parse(String(row["source"])),
-    provenance: row["provenance"] === null ? null : JSON.parse(String(row["provenance"])),
-  };
+  return fromStored({
+    id: row["id"],
+    name: row["name"],
+    size: row["size"],
+    contentType: row["content_type"],
+    sha256: row["sha256"],
+    uri: row["uri"],
+    tags: row["tags"],
+    metadata: row["metadata"],
+    source: row["source"],
+    provenance: row["provenance"],
+    crc32: row["crc32"],
+  });
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -258,41 +259,4 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-/** Node's own engine where it has one (22.13 and later), else the same API as a package. */
-async function loadSqlite(): Promise<typeof import("@photostructure/sqlite")> {
-  // Not a literal: bundlers and type checkers for Node 20 do not know the name.
-  const builtIn = "node:sqlite";
-  try {
-    return await import(builtIn);
-  } catch {
-    try {
-      return await import("@photostructure/sqlite");
-    } catch (error) {
-      throw new DocprocError("INVALID_CONFIG", "The embedded catalog needs SQLite, which this Node does not have.", {
-        hint: "Use Node 22.13 or later, or install docproc again.",
-        cause: error,
-      });
-    }
-  }
-}
-
-/** https://www.sqlite.org/rescode.html */
-const sqliteErrors: Record<number, [ErrorCode, string, string]> = {
-  5: ["UNAVAILABLE", "is locked by another process", "Run the same command again."],
-  6: ["UNAVAILABLE", "is locked by another process", "Run the same command again."],
-  8: ["ACCESS_DENIED", "may not be written by this user", "Check the permissions with ls -l."],
-  10: ["UNAVAILABLE", "could not be read or written: the disk reported an error", "Check the disk."],
-  11: ["INTEGRITY", "is damaged", "Restore it from a backup; the stored documents are not touched by this."],
-  13: ["UNAVAILABLE", "could not be written: the disk is full", "Free some space and run the command again."],
-  14: ["ACCESS_DENIED", "could not be opened", "Check the permissions with ls -l."],
-  26: ["INTEGRITY", "is not a catalog", "Restore it from a backup, or choose another place with --directory."],
-};
-
-function fromSqliteError(error: unknown, path: string): DocprocError {
-  if (error instanceof DocprocError) return error;
-  const resultCode = Number((error as { errcode?: unknown }).errcode ?? 0) & 0xff;
-  const [code, sentence, hint] = sqliteErrors[resultCode] ?? ["INTERNAL", `failed: ${String(error)}`, undefined];
-  return new DocprocError(code, `The catalog ${path} ${sentence}.`, { hint, cause: error });
 }

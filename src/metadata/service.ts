@@ -25,8 +25,8 @@ export interface MetadataService {
   /** The id of the document that holds this claim, or undefined. */
   holder(name: string, identity: string, signal: AbortSignal): Promise<string | undefined>;
 
-  /** Every claim of a name, in no particular order, lazily. */
-  claims(name: string, signal: AbortSignal): AsyncIterable<Claim>;
+  /** Every claim of a name, or with undefined of all names, in no particular order, lazily. */
+  claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim>;
 
   /**
    * The records that match, newest first or oldest first, ordered by id, lazily. Every record that was
@@ -34,8 +34,17 @@ export interface MetadataService {
    */
   list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord>;
 
-  /** Removes a record and its claim, both or neither. Returns the record, or undefined when there was none. */
+  /**
+   * Removes a record and its claim, both or neither. Returns the record, or undefined when there was none.
+   * After `UNAVAILABLE` nobody knows whether it was done; after any other failure nothing was removed.
+   */
   remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined>;
+
+  /**
+   * The id of this catalog, made once, the same for every process and for ever. Objects are marked with it.
+   * @throws INVALID_CONFIG when a newer version of docproc wrote the catalog
+   */
+  catalog(signal: AbortSignal): Promise<string>;
 
   /** Frees connections. May be called twice; nothing works afterwards. */
   close(): Promise<void>;
@@ -45,8 +54,11 @@ export type CommitResult = { readonly committed: true } | { readonly committed: 
 
 export interface Claim {
   readonly id: string;
+  readonly name: string;
   /** Bytes of the document that holds the claim. */
   readonly size: number;
+  /** Gives the claim up if its document is not there, and changes nothing if it is. */
+  release(signal: AbortSignal): Promise<void>;
 }
 
 /** What the registry holds for each kind of catalog. */
@@ -57,4 +69,6 @@ export interface MetadataDriver {
   open(settings: Settings): Promise<MetadataService>;
   /** Makes what the driver needs, and says what became of each resource. Idempotent. */
   provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource>;
+  /** Milliseconds that the service's clock is ahead of this machine's; 0 where they are the same clock. */
+  clockSkew(settings: Settings, signal: AbortSignal): Promise<number>;
 }

@@ -11,6 +11,8 @@ interface FileState {
   readonly size: number | null;
   readonly since: number;
   bytes: number;
+  /** Of them, those that travelled. */
+  sent: number;
 }
 
 /** What progress is about, whichever way it is shown. */
@@ -36,15 +38,20 @@ class Tally {
   }
 
   start(label: string, size: number | null): FileState {
-    const state = { label, size, since: this.#now(), bytes: 0 };
+    const state = { label, size, since: this.#now(), bytes: 0, sent: 0 };
     this.active.add(state);
     return state;
   }
 
   advance(state: FileState, bytes: number): void {
+    this.skip(state, bytes);
+    state.sent += bytes;
+    this.#sent += bytes;
+  }
+
+  skip(state: FileState, bytes: number): void {
     state.bytes += bytes;
     this.#bytes += bytes;
-    this.#sent += bytes;
   }
 
   done(state: FileState): void {
@@ -64,8 +71,8 @@ class Tally {
     return [files, ...measures(this.#bytes, this.#expectedBytes, this.#sent, elapsed)].join(" · ");
   }
 
-  file({ bytes, size, since }: FileState): string {
-    return measures(bytes, size, bytes, this.#now() - since).join(" · ");
+  file({ bytes, sent, size, since }: FileState): string {
+    return measures(bytes, size, sent, this.#now() - since).join(" · ");
   }
 }
 
@@ -101,6 +108,7 @@ export abstract class CountedProgress implements Progress {
     this.show();
     return {
       advance: (bytes) => this.tally.advance(state, bytes),
+      skip: (bytes) => this.tally.skip(state, bytes),
       done: () => this.tally.done(state),
     };
   }
@@ -138,7 +146,7 @@ export class NoProgress implements Progress {
   expect(): void {}
 
   start(): FileProgress {
-    return { advance() {}, done() {} };
+    return { advance() {}, skip() {}, done() {} };
   }
 
   interrupt(print: () => void): void {

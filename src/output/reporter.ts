@@ -81,7 +81,10 @@ export interface Progress {
 }
 
 export interface FileProgress {
+  /** Bytes newly on their way. */
   advance(bytes: number): void;
+  /** Bytes that need not travel: they count as done, and for no speed. */
+  skip(bytes: number): void;
   done(): void;
 }
 

@@ -5,25 +5,26 @@
  * then linked to its name, and link(2) refuses a name that is taken.
  */
 import { constants, createReadStream } from "node:fs";
-import { type FileHandle, link, mkdir, open, opendir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
-import { dirname, join, relative, resolve, sep } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { type FileHandle, mkdir, open, opendir, readFile, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { dirname, join, relative, sep } from "node:path";
+import { pathToFileURL } from "node:url";
 import { v4 as randomId } from "uuid";
+import { createNew, flushDirectories, privateDirectory, publish, writeWhole } from "../atomic-file.ts";
 import { DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "../errors.ts";
+import type { Leftover } from "../leftover.ts";
+import { assertOwnLibrary } from "../ownership.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+import { reached } from "../steps.ts";
 import type {
   Body,
   ListedObject,
   OpenOptions,
   PutOptions,
+  PutResult,
   StorageDriver,
   StorageService,
   StoredObject,
 } from "./service.ts";
-
-/** Only the owner may read the library. */
-const privateDirectory = 0o700;
-const privateFile = 0o600;
 
 export const localStorage: StorageDriver = {
   summary: "a directory on this machine",
@@ -31,6 +32,7 @@ export const localStorage: StorageDriver = {
     return new LocalStorage(settings.directory);
   },
   provision,
+  clockSkew: async () => 0,
 };
 
 async function* provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
@@ -50,30 +52,44 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
   }
 }
 
+/** Bytes taken from a body, and written, at a time. */
+const writeSize = 1024 * 1024;
+
 class LocalStorage implements StorageService {
+  readonly traits = { resumes: false, rangesInFlight: 1 };
+  readonly #directory: string;
   readonly #objects: string;
   readonly #incoming: string;
+  /** Holds the id of the catalog that the first object was stored for. */
+  readonly #catalogMark: string;
 
   constructor(directory: string) {
+    this.#directory = directory;
     this.#objects = join(directory, "objects");
     this.#incoming = join(directory, "incoming");
+    this.#catalogMark = join(directory, "catalog-id");
   }
 
-  async put(key: string, body: Body, options: PutOptions): Promise<StoredObject> {
+  async put(key: string, body: Body, options: PutOptions): Promise<PutResult> {
     const target = this.#path(key);
     throwIfCancelled(options.signal);
+    await assertOwnLibrary(this.#directory);
     await makeDirectory(this.#incoming);
     const temporary = join(this.#incoming, randomId());
     try {
+      await this.#mark(options.catalog);
       const size = await writeDurably(temporary, body, options);
+      reached("local-file-flushed");
       await makeDirectory(dirname(target));
-      await publish(temporary, target, key);
-      await flushDirectories(dirname(target), dirname(this.#objects));
-      return { size, crc32: null };
+      if (!(await publish(temporary, target))) throw alreadyStored(key);
+      reached("local-file-published");
+      await flushDirectories(dirname(target), this.#directory);
+      return { size, crc32: null, bytesSent: size };
     } catch (error) {
       throw fromSystemError(error, this.#objects);
     } finally {
-      await rm(temporary, { force: true });
+      // What cannot be removed now is a leftover.
+      await rm(temporary, { force: true }).catch(() => {});
     }
   }
 
@@ -89,24 +105,34 @@ class LocalStorage implements StorageService {
       }
       throw fromSystemError(error, path);
     }
-    return createReadStream(path, { fd: handle, signal: options.signal, ...options.range });
+    return readFrom(handle, path, options);
   }
 
   async stat(key: string, signal: AbortSignal): Promise<StoredObject | undefined> {
     throwIfCancelled(signal);
     const seen = await statOrUndefined(this.#path(key));
-    return seen?.isFile() ? { size: seen.size, crc32: null } : undefined;
+    return seen?.isFile() ? { size: seen.size, crc32: null, catalog: await this.#markedCatalog() } : undefined;
   }
 
   async *list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject> {
-    // The walk starts at the deepest directory that the prefix names in full.
-    const start = join(this.#objects, prefix.slice(0, prefix.lastIndexOf("/") + 1));
-    for await (const path of filesBelow(start)) {
+    for await (const path of filesBelow(this.#deepest(prefix))) {
       throwIfCancelled(signal);
-      const key = relative(this.#objects, path).split(sep).join("/");
+      const key = this.#keyOf(path);
       if (!key.startsWith(prefix)) continue;
       const seen = await statOrUndefined(path);
-      if (seen) yield { key, size: seen.size, modifiedAt: seen.mtime };
+      if (seen) yield { key, size: seen.size, age: ageOf(seen) };
+    }
+  }
+
+  async *leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover> {
+    // Temporary names say nothing of the key, so they belong to every prefix that holds all keys.
+    if (prefix === "") yield* this.#temporaryFiles(signal);
+    for await (const path of emptyDirectoriesBelow(this.#deepest(prefix))) {
+      throwIfCancelled(signal);
+      if (!`${this.#keyOf(path)}/`.startsWith(prefix)) continue;
+      const seen = await statOrUndefined(path);
+      const discard = async () => await rmdir(path).catch(() => {});
+      if (seen) yield { kind: "empty-directory", name: path, age: ageOf(seen), discard };
     }
   }
 
@@ -115,6 +141,7 @@ class LocalStorage implements StorageService {
     const path = this.#path(key);
     try {
       await unlink(path);
+      await flushDirectories(dirname(path), dirname(path));
     } catch (error) {
       if (!(isSystemError(error) && isAbsence(error.code))) throw fromSystemError(error, path);
     }
@@ -123,13 +150,7 @@ class LocalStorage implements StorageService {
   }
 
   uri(key: string): string {
-    return pathToFileURL(this.#path(key)).href;
-  }
-
-  keyOf(uri: string): string | undefined {
-    if (!uri.startsWith("file:")) return undefined;
-    const inside = relative(this.#objects, fileURLToPath(uri));
-    return inside.startsWith("..") || resolve(inside) === inside ? undefined : inside.split(sep).join("/");
+    return `${pathToFileURL(this.#objects).href}/${key}`;
   }
 
   async close(): Promise<void> {}
@@ -137,20 +158,64 @@ class LocalStorage implements StorageService {
   /** Keys come from storageKey(), which cannot leave the directory; this holds even if one ever did. */
   #path(key: string): string {
     const path = join(this.#objects, ...key.split("/"));
-    if (!path.startsWith(this.#objects + sep)) {
+    if (!path.startsWith(this.#objects + sep) || key.includes("\0")) {
       throw new DocprocError("USAGE", `The key ${JSON.stringify(key)} leaves the library.`);
     }
     return path;
+  }
+
+  #keyOf(path: string): string {
+    return relative(this.#objects, path).split(sep).join("/");
+  }
+
+  /** The deepest directory that a prefix names in full. */
+  #deepest(prefix: string): string {
+    return join(this.#objects, prefix.slice(0, prefix.lastIndexOf("/") + 1));
+  }
+
+  async *#temporaryFiles(signal: AbortSignal): AsyncIterable<Leftover> {
+    for await (const path of filesBelow(this.#incoming)) {
+      throwIfCancelled(signal);
+      const seen = await statOrUndefined(path);
+      const discard = async () => await rm(path, { force: true });
+      if (seen) yield { kind: "temporary-file", name: path, age: ageOf(seen), discard };
+    }
+  }
+
+  /** Says once whose documents are kept here, so that a doctor of another catalog leaves them alone. */
+  async #mark(catalog: string): Promise<void> {
+    if ((await this.#markedCatalog()) !== null) return;
+    const temporary = join(this.#incoming, randomId());
+    const handle = await createNew(temporary);
+    try {
+      await writeWhole(handle, Buffer.from(`${catalog}\n`));
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    // Another process may have been faster; the first one counts.
+    await publish(temporary, this.#catalogMark);
+    await rm(temporary, { force: true });
+  }
+
+  async #markedCatalog(): Promise<string | null> {
+    try {
+      return (await readFile(this.#catalogMark, "utf8")).trim();
+    } catch (error) {
+      if (isSystemError(error) && isAbsence(error.code)) return null;
+      throw fromSystemError(error, this.#catalogMark);
+    }
   }
 }
 
 /** Writes and flushes a new file; returns its size in bytes. */
 async function writeDurably(path: string, body: Body, options: PutOptions): Promise<number> {
-  const handle = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, privateFile);
+  const handle = await createNew(path);
   try {
     let size = 0;
-    for await (const chunk of body instanceof Uint8Array ? [body] : body) {
+    for (let chunk = await body.take(writeSize); chunk; chunk = await body.take(writeSize)) {
       throwIfCancelled(options.signal);
+      if (size === 0) reached("local-file-begun");
       await writeWhole(handle, chunk);
       size += chunk.byteLength;
       options.onProgress?.(chunk.byteLength);
@@ -163,60 +228,21 @@ async function writeDurably(path: string, body: Body, options: PutOptions): Prom
   }
 }
 
-/** write(2) may take fewer bytes than it was given. */
-async function writeWhole(handle: FileHandle, chunk: Uint8Array): Promise<void> {
-  let offset = 0;
-  while (offset < chunk.byteLength) {
-    const { bytesWritten } = await handle.write(chunk, offset, chunk.byteLength - offset);
-    offset += bytesWritten;
-  }
-}
-
-/** Gives a finished file its name, which must be free. */
-async function publish(temporary: string, target: string, key: string): Promise<void> {
+async function* readFrom(handle: FileHandle, path: string, options: OpenOptions): AsyncIterable<Uint8Array> {
+  const stream = createReadStream(path, { fd: handle, signal: options.signal, ...options.range });
   try {
-    await link(temporary, target);
+    for await (const chunk of stream) yield chunk;
   } catch (error) {
-    if (!isSystemError(error)) throw error;
-    if (error.code === "EEXIST") throw alreadyStored(key, error);
-    if (!withoutHardLinks.has(error.code)) throw error;
-    // FAT, exFAT and some network disks have no hard links: claim the name, then move the file over the claim.
-    try {
-      const claim = await open(target, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, privateFile);
-      await claim.close();
-    } catch (taken) {
-      throw isSystemError(taken) && taken.code === "EEXIST" ? alreadyStored(key, taken) : taken;
-    }
-    await rename(temporary, target);
+    throwIfCancelled(options.signal);
+    throw fromSystemError(error, path);
   }
 }
 
-const withoutHardLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK", "EXDEV"]);
-
-function alreadyStored(key: string, cause: Error): DocprocError {
+function alreadyStored(key: string): DocprocError {
   return new DocprocError("CONFLICT", `An object is already stored under ${key}.`, {
     hint: "Nothing was overwritten.",
-    cause,
   });
 }
-
-/** A new name is durable once its directory is, and so on up to one that was there before. */
-async function flushDirectories(from: string, upTo: string): Promise<void> {
-  for (let directory = from; directory.startsWith(upTo); directory = dirname(directory)) {
-    let handle: FileHandle | undefined;
-    try {
-      handle = await open(directory, constants.O_RDONLY);
-      await handle.sync();
-    } catch (error) {
-      // Windows cannot open a directory, and some file systems refuse to flush one.
-      if (!(isSystemError(error) && cannotFlushDirectory.has(error.code))) throw error;
-    } finally {
-      await handle?.close();
-    }
-  }
-}
-
-const cannotFlushDirectory = new Set(["EISDIR", "EPERM", "EINVAL", "ENOTSUP", "EBADF"]);
 
 async function makeDirectory(path: string): Promise<void> {
   try {
@@ -241,11 +267,37 @@ async function statOrUndefined(path: string) {
   }
 }
 
+function ageOf({ mtimeMs }: { mtimeMs: number }): number {
+  return Date.now() - mtimeMs;
+}
+
 function isAbsence(code: string): boolean {
   return code === "ENOENT" || code === "ENOTDIR";
 }
 
 async function* filesBelow(directory: string): AsyncIterable<string> {
+  for await (const entry of entriesOf(directory)) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(path);
+    else if (entry.isFile()) yield path;
+  }
+}
+
+async function* emptyDirectoriesBelow(directory: string): AsyncIterable<string> {
+  for await (const entry of entriesOf(directory)) {
+    if (!entry.isDirectory()) continue;
+    const path = join(directory, entry.name);
+    let empty = true;
+    for await (const _ of entriesOf(path)) {
+      empty = false;
+      break;
+    }
+    if (empty) yield path;
+    else yield* emptyDirectoriesBelow(path);
+  }
+}
+
+async function* entriesOf(directory: string) {
   let entries: Awaited<ReturnType<typeof opendir>>;
   try {
     entries = await opendir(directory);
@@ -253,9 +305,5 @@ async function* filesBelow(directory: string): AsyncIterable<string> {
     if (isSystemError(error) && isAbsence(error.code)) return;
     throw fromSystemError(error, directory);
   }
-  for await (const entry of entries) {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) yield* filesBelow(path);
-    else if (entry.isFile()) yield path;
-  }
+  yield* entries;
 }

@@ -19,13 +19,12 @@ import {
   PutBucketOwnershipControlsCommand,
   PutBucketPolicyCommand,
   PutPublicAccessBlockCommand,
-  S3Client,
+  type S3Client,
 } from "@aws-sdk/client-s3";
 import { errorNameOf, fromAwsError, httpStatusOf } from "../aws.ts";
+import { skewOf } from "../aws-client.ts";
 import { DocprocError } from "../errors.ts";
 import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
-
-export { S3Client };
 
 /** Days after which S3 drops the parts of an upload that nobody finished. */
 const abortIncompleteAfterDays = 7;
@@ -48,6 +47,32 @@ export async function* provisionBucket(
     else if (made === "would-create") yield { ...resource, action: "would-create" };
     else yield { ...resource, action: await applySetting(setting, options, settings, failure) };
   }
+}
+
+/**
+ * Milliseconds that the clock of S3 is ahead of ours, as its answer about the bucket says.
+ * @throws NOT_INITIALISED, ACCESS_DENIED and whatever else is wrong with the bucket or the way to it
+ */
+export async function clockSkew(
+  client: S3Client,
+  bucket: string,
+  settings: Settings,
+  abortSignal: AbortSignal,
+): Promise<number> {
+  try {
+    await client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal });
+  } catch (error) {
+    if (httpStatusOf(error) === 404) throw missing(bucket, error);
+    throw fromAwsError(error, { action: "s3:ListBucket", resource: `bucket ${bucket}`, settings });
+  }
+  return skewOf(client) ?? 0;
+}
+
+function missing(bucket: string, cause: unknown): DocprocError {
+  return new DocprocError("NOT_INITIALISED", `The bucket ${bucket} does not exist.`, {
+    hint: "Run docproc init to create it.",
+    cause,
+  });
 }
 
 type Failure = (error: unknown, action: string) => DocprocError;

@@ -1,14 +1,24 @@
 /** The storage contract on S3. Loaded only when a command really talks to S3: it brings the SDK with it. */
-import { DeleteObjectCommand, GetObjectCommand, paginateListObjectsV2, S3Client } from "@aws-sdk/client-s3";
+import { DeleteObjectCommand, GetObjectCommand, paginateListObjectsV2, type S3Client } from "@aws-sdk/client-s3";
 import { fromAwsError, httpStatusOf } from "../aws.ts";
+import { skewOf } from "../aws-client.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
+import type { Leftover } from "../leftover.ts";
 import type { Settings } from "../settings.ts";
-import { headObject, type ObjectTarget, planParts, sendObject } from "./s3-multipart.ts";
-import type { Body, ListedObject, OpenOptions, PutOptions, StorageService, StoredObject } from "./service.ts";
-
-export { S3Client };
+import { sendObject } from "./s3-multipart.ts";
+import { abortUpload, headObject, type ObjectTarget, planParts, unfinishedUploads } from "./s3-parts.ts";
+import type {
+  Body,
+  ListedObject,
+  OpenOptions,
+  PutOptions,
+  PutResult,
+  StorageService,
+  StoredObject,
+} from "./service.ts";
 
 export class S3Storage implements StorageService {
+  readonly traits = { resumes: true, rangesInFlight: 4 };
   readonly #client: S3Client;
   readonly #bucket: string;
   readonly #settings: Settings;
@@ -19,12 +29,9 @@ export class S3Storage implements StorageService {
     this.#settings = settings;
   }
 
-  async put(key: string, body: Body, options: PutOptions): Promise<StoredObject> {
-    try {
-      return await sendObject(this.#target(key), body, planParts(options.size, this.#settings.partSize), options);
-    } catch (error) {
-      throw this.#failure(error, "s3:PutObject");
-    }
+  async put(key: string, body: Body, options: PutOptions): Promise<PutResult> {
+    const plan = planParts(options.size, this.#settings.partSize);
+    return await sendObject(this.#target(key), body, plan, { ...options, settings: this.#settings });
   }
 
   async open(key: string, options: OpenOptions): Promise<AsyncIterable<Uint8Array>> {
@@ -34,9 +41,24 @@ export class S3Storage implements StorageService {
         abortSignal: options.signal,
       });
       if (!reply.Body) throw new DocprocError("UNAVAILABLE", `S3 sent no bytes for ${key}.`);
-      return reply.Body as unknown as AsyncIterable<Uint8Array>;
+      return this.#content(reply.Body as unknown as AsyncIterable<Uint8Array>, options.signal);
     } catch (error) {
       throw this.#failure(error, "s3:GetObject");
+    }
+  }
+
+  /** The content of an answer. What breaks it off on the way is the network's doing. */
+  async *#content(body: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    try {
+      yield* body;
+    } catch (error) {
+      throwIfCancelled(signal);
+      const failure = this.#failure(error, "s3:GetObject");
+      if (failure.code !== "INTERNAL") throw failure;
+      throw new DocprocError("UNAVAILABLE", `The connection to the bucket ${this.#bucket} broke off.`, {
+        hint: "Run the same command again.",
+        cause: error,
+      });
     }
   }
 
@@ -55,11 +77,23 @@ export class S3Storage implements StorageService {
       for await (const page of paginateListObjectsV2({ client: this.#client }, input, { abortSignal: signal })) {
         for (const { Key, Size, LastModified } of page.Contents ?? []) {
           throwIfCancelled(signal);
-          if (Key !== undefined) yield { key: Key, size: Size ?? 0, modifiedAt: LastModified ?? new Date(0) };
+          if (Key !== undefined) yield { key: Key, size: Size ?? 0, age: this.#ageOf(LastModified) };
         }
       }
     } catch (error) {
       throw this.#failure(error, "s3:ListBucket");
+    }
+  }
+
+  async *leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover> {
+    try {
+      for await (const { Key, UploadId, Initiated } of unfinishedUploads(this.#client, this.#bucket, prefix, signal)) {
+        if (Key === undefined || UploadId === undefined) continue;
+        const discard = async (late: AbortSignal) => await this.#abort(Key, UploadId, late);
+        yield { kind: "multipart-upload", name: Key, age: this.#ageOf(Initiated), discard };
+      }
+    } catch (error) {
+      throw this.#failure(error, "s3:ListBucketMultipartUploads");
     }
   }
 
@@ -75,17 +109,25 @@ export class S3Storage implements StorageService {
     return `s3://${this.#bucket}/${key}`;
   }
 
-  keyOf(uri: string): string | undefined {
-    const start = `s3://${this.#bucket}/`;
-    return uri.startsWith(start) ? uri.slice(start.length) : undefined;
-  }
-
   async close(): Promise<void> {
     this.#client.destroy();
   }
 
   #target(key: string): ObjectTarget {
     return { client: this.#client, bucket: this.#bucket, key };
+  }
+
+  async #abort(key: string, uploadId: string, signal: AbortSignal): Promise<void> {
+    try {
+      await abortUpload(this.#target(key), uploadId, signal);
+    } catch (error) {
+      throw this.#failure(error, "s3:AbortMultipartUpload");
+    }
+  }
+
+  /** Milliseconds, by the clock of S3. What has no date is as young as can be: nobody will remove it. */
+  #ageOf(time: Date | undefined): number {
+    return time === undefined ? 0 : Date.now() + (skewOf(this.#client) ?? 0) - time.getTime();
   }
 
   #failure(error: unknown, action: string): DocprocError {

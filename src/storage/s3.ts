@@ -4,8 +4,6 @@
  * This file is loaded by every command, the SDK only by those that use it: s3-objects.ts stores and reads,
  * s3-multipart.ts drives lib-storage, s3-bucket.ts makes and hardens the bucket.
  */
-import type { S3Client } from "@aws-sdk/client-s3";
-import { openClient } from "../aws.ts";
 import { DocprocError } from "../errors.ts";
 import type { Settings } from "../settings.ts";
 import type { StorageDriver } from "./service.ts";
@@ -14,26 +12,30 @@ export const s3Storage: StorageDriver = {
   summary: "an Amazon S3 bucket, or one that speaks its protocol",
   async open(settings) {
     const bucket = bucketName(settings);
-    const { S3Client, S3Storage } = await import("./s3-objects.ts");
-    return new S3Storage(await connect(S3Client, settings), bucket, settings);
+    const [{ connect }, { S3Storage }] = await Promise.all([import("./s3-client.ts"), import("./s3-objects.ts")]);
+    return new S3Storage(await connect(settings), bucket, settings);
   },
   async *provision(settings, options) {
     const bucket = bucketName(settings);
-    const { S3Client, provisionBucket } = await import("./s3-bucket.ts");
-    const client = await connect(S3Client, settings);
+    const [{ connect }, { provisionBucket }] = await Promise.all([import("./s3-client.ts"), import("./s3-bucket.ts")]);
+    const client = await connect(settings);
     try {
       yield* provisionBucket(client, bucket, settings, options);
     } finally {
       client.destroy();
     }
   },
+  async clockSkew(settings, signal) {
+    const bucket = bucketName(settings);
+    const [{ connect }, { clockSkew }] = await Promise.all([import("./s3-client.ts"), import("./s3-bucket.ts")]);
+    const client = await connect(settings);
+    try {
+      return await clockSkew(client, bucket, settings, signal);
+    } finally {
+      client.destroy();
+    }
+  },
 };
-
-function connect(Client: typeof S3Client, settings: Settings): Promise<S3Client> {
-  // Emulators have no wildcard DNS for `bucket.host`.
-  const forcePathStyle = settings.customEndpoint !== undefined;
-  return openClient(settings, (options) => new Client({ ...options, forcePathStyle }));
-}
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html */
 function bucketName(settings: Settings): string {

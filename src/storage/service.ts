@@ -4,21 +4,26 @@
  * Everything thrown is a DocprocError; a vendor's error is only ever its cause.
  * The promises below are what test/storage.test.ts asks of every driver.
  */
+import type { Leftover } from "../leftover.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 
 export interface StorageService {
+  /** Where kinds of storage differ; nothing else of them is ever asked. */
+  readonly traits: StorageTraits;
+
   /**
    * Stores an object under a key that has never been used.
    *
    * On success the whole object is durable and visible. On any failure or abort nothing is visible under the
-   * key and, where the service can be reached, nothing is left behind. An existing object is never
+   * key and, where the service can be reached, nothing is left behind; except with a checkpoint, when what is
+   * stored after a failure of {@link mayGoOn} waits for a later put of the same key. An existing object is never
    * overwritten: `CONFLICT`. An error thrown by `body` is thrown on as it is.
    */
-  put(key: string, body: Body, options: PutOptions): Promise<StoredObject>;
+  put(key: string, body: Body, options: PutOptions): Promise<PutResult>;
 
   /**
    * Opens an object for reading, `range` in bytes with both ends included.
-   * Rejects with `NOT_FOUND` before a stream exists, never inside it.
+   * Rejects with `NOT_FOUND` before a stream exists. The stream ends after the last byte or throws `UNAVAILABLE`.
    */
   open(key: string, options: OpenOptions): Promise<AsyncIterable<Uint8Array>>;
 
@@ -31,29 +36,75 @@ export interface StorageService {
    */
   list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject>;
 
+  /** What puts that were cut short left under keys that start with `prefix`, lazily, puts under way included. */
+  leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover>;
+
   /** Removes an object. Removing what is not there succeeds. */
   remove(key: string, signal: AbortSignal): Promise<void>;
 
-  /** The address of a key: `s3://bucket/key` or `file:///…`. */
+  /** The address of a key, `s3://bucket/key` or `file:///…`: that of the empty key and the key behind it. */
   uri(key: string): string;
-
-  /** The key of an address made by {@link uri}; undefined for an address in another place. */
-  keyOf(uri: string): string | undefined;
 
   /** Frees connections. May be called twice; nothing works afterwards. */
   close(): Promise<void>;
 }
 
-/** Whole in memory, or in pieces that can be read once. */
-export type Body = Uint8Array | AsyncIterable<Uint8Array>;
+export interface StorageTraits {
+  /** True where a put with a checkpoint can go on from where an earlier one stopped. */
+  readonly resumes: boolean;
+  /** Ranges of one object worth reading at a time; 1 where a single stream is as fast. */
+  readonly rangesInFlight: number;
+}
+
+/** The bytes of a put, read once from the beginning to the end. */
+export interface Body {
+  /** The next bytes, at most `length` of them; undefined at the end. Throws what is wrong with the source. */
+  take(length: number): Promise<Uint8Array | undefined>;
+  /** SHA-256 of everything taken so far, 64 hex digits. */
+  sha256(): string;
+  /** Starts from the beginning again; false where that cannot be done. */
+  rewind(): Promise<boolean>;
+}
 
 export interface PutOptions {
   /** Bytes of the body, or null when nobody knows before its end. */
   readonly size: number | null;
   readonly contentType: string;
+  /** The catalog that the object will belong to, see `MetadataService.catalog`. */
+  readonly catalog: string;
   readonly signal: AbortSignal;
   /** Called with the number of bytes newly on their way; the sum may end below the size, never above. */
   readonly onProgress?: (bytes: number) => void;
+  /** Called with the number of bytes that are stored since an earlier put, and not sent again. */
+  readonly onSkipped?: (bytes: number) => void;
+  /** Where a put remembers how far it has come. Without one it starts from nothing. */
+  readonly checkpoint?: Checkpoint;
+}
+
+/** The memory of a put that is sent in parts. What is written is durable against the death of the process. */
+export interface Checkpoint {
+  /** What an earlier put began, or undefined. */
+  readonly begun: BegunUpload | undefined;
+  /** The part of this number that an earlier put stored, or undefined. */
+  part(number: number): SavedPart | undefined;
+  /** Forgets what was begun and all its parts, and remembers this. */
+  begin(upload: BegunUpload): void;
+  save(number: number, part: SavedPart): void;
+}
+
+export interface BegunUpload {
+  /** The service's name for it. */
+  readonly uploadId: string;
+  /** Bytes of every part but the last. */
+  readonly partSize: number;
+}
+
+export interface SavedPart {
+  /** Bytes. */
+  readonly size: number;
+  /** SHA-256 of the body from its beginning to the end of this part, hex. */
+  readonly sha256: string;
+  readonly etag: string;
 }
 
 export interface OpenOptions {
@@ -66,13 +117,21 @@ export interface StoredObject {
   readonly size: number;
   /** CRC-32 of the whole object as the service computed it; null where it computes none. */
   readonly crc32: number | null;
+  /** The catalog that the object was stored for; null where nobody can tell. */
+  readonly catalog: string | null;
+}
+
+export interface PutResult extends Omit<StoredObject, "catalog"> {
+  /** Bytes that travelled; fewer than `size` when parts of an earlier put were there. */
+  readonly bytesSent: number;
 }
 
 export interface ListedObject {
   readonly key: string;
   /** Bytes. */
   readonly size: number;
-  readonly modifiedAt: Date;
+  /** Milliseconds since it was stored, by the service's own clock. */
+  readonly age: number;
 }
 
 /** What the registry holds for each kind of storage. */
@@ -83,4 +142,6 @@ export interface StorageDriver {
   open(settings: Settings): Promise<StorageService>;
   /** Makes and hardens what the driver needs, and says what became of each resource. Idempotent. */
   provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource>;
+  /** Milliseconds that the service's clock is ahead of this machine's; 0 where they are the same clock. */
+  clockSkew(settings: Settings, signal: AbortSignal): Promise<number>;
 }

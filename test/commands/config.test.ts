@@ -5,8 +5,9 @@ import { expect, test } from "vitest";
 import { makeSandbox, runDocproc } from "../support/run.ts";
 
 const settingNames = [
-  ...["storage", "metadata", "directory", "bucket", "prefix", "table", "region", "profile", "endpointUrl"],
-  ...["partSize", "concurrency", "onDuplicate"],
+  ...["storage", "metadata", "directory", "bucket", "bucketOwner", "prefix", "table", "region", "profile"],
+  ...["endpointUrl", "partSize", "concurrency", "onDuplicate", "retries", "timeout", "resume"],
+  ...["stateDirectory", "allowHttp"],
 ];
 
 interface Setting {

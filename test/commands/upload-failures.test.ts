@@ -29,7 +29,8 @@ async function openBehindProxy() {
     proxy,
     cwd: sandbox.cwd,
     write: async (name: string, content: string | Buffer) => await writeFile(join(sandbox.cwd, name), content),
-    upload: (file: string) => run(proxy.endpoint, "upload", file, "--part-size", "5MiB"),
+    upload: (file: string, ...flags: string[]) =>
+      run(proxy.endpoint, "upload", file, "--part-size", "5MiB", "--retries", "2", ...flags),
     uploadDirectly: (file: string) => run(aws.endpoint, "upload", file),
     async left() {
       const { objects, uploads } = aws.s3.buckets.get(bucket) ?? {};
@@ -62,7 +63,7 @@ test.each<[string, number, FaultRule, number]>([
   const { proxy, upload, write, left } = await openBehindProxy();
   await write("a.bin", randomBytes(size * mebibyte));
   proxy.inject(rule);
-  const failed = await upload("a.bin");
+  const failed = await upload("a.bin", "--no-resume");
   expect(failed).toMatchObject({ status });
   expect(failed.json()).toMatchObject({ documents: [], failures: [{ path: "a.bin" }], summary: { failed: 1 } });
   expect(await left()).toEqual(nothing);
@@ -75,8 +76,8 @@ test("keeps the bytes of a record that was made although no answer said so", asy
   const { proxy, upload, write, left } = await openBehindProxy();
   await write("a.bin", "a");
   proxy.inject({ operation: "TransactWriteItems", action: { kind: "lose-reply" } });
-  // The first one looks for a document that is there already.
-  proxy.inject({ ...always("GetItem", 500), nth: 2, times: Number.POSITIVE_INFINITY });
+  // The first ones look for a document that is there already, and for the catalog's id.
+  proxy.inject({ ...always("GetItem", 500), nth: 3, times: Number.POSITIVE_INFINITY });
   expect(await upload("a.bin")).toMatchObject({ status: 8 });
   expect(await left()).toMatchObject({ documents: [{ name: "a.bin" }], digests: [sha256(Buffer.from("a"))] });
   proxy.clear();

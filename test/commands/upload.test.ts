@@ -14,7 +14,7 @@ import { makeSandbox, type RunOptions, runDocproc } from "../support/run.ts";
 
 const mebibyte = 1024 * 1024;
 const cli = fileURLToPath(new URL("../../dist/docproc.js", import.meta.url));
-const recordFields = "id name size contentType sha256 uploadedAt uri tags metadata source provenance".split(" ");
+const recordFields = "id name size contentType sha256 uploadedAt uri tags metadata source provenance crc32".split(" ");
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
 /** An empty library: the embedded one, or a bucket and a table at an endpoint. */
@@ -132,6 +132,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
       summary: {
         total: 1,
         uploaded: 1,
+        resumed: 0,
         unchanged: 0,
         failed: 0,
         bytes: 9,

@@ -67,6 +67,7 @@ export function awsSettings(endpoint: string, overrides: Partial<Settings> = {})
     metadata: "dynamodb",
     directory: "unused",
     bucket: name,
+    bucketOwner: undefined,
     prefix: "",
     table: name,
     region: "us-east-1",
@@ -76,6 +77,11 @@ export function awsSettings(endpoint: string, overrides: Partial<Settings> = {})
     concurrency: 4,
     onDuplicate: "reuse",
     customEndpoint: endpoint,
+    allowHttp: false,
+    retries: 2,
+    timeout: 60_000,
+    resume: true,
+    stateDirectory: "unused",
     ...overrides,
   };
 }

@@ -11,6 +11,6 @@ export async function writeConfig(path: string, content: string | object): Promi
   return path;
 }
 
-export async function loadIn({ cwd, home, data, config }: Sandbox, input: Partial<ConfigInput> = {}) {
-  return await loadConfig({ flags: {}, file: undefined, env: {}, cwd, home, paths: { data, config }, ...input });
+export async function loadIn({ cwd, home, data, config, state }: Sandbox, input: Partial<ConfigInput> = {}) {
+  return await loadConfig({ flags: {}, file: undefined, env: {}, cwd, home, paths: { data, config, state }, ...input });
 }

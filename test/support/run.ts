@@ -17,6 +17,8 @@ export interface Sandbox {
   readonly data: string;
   /** Where the user's own config file is looked for. */
   readonly config: string;
+  /** Where the journals of uploads are. */
+  readonly state: string;
 }
 
 export interface RunOptions {
@@ -47,6 +49,7 @@ export async function makeSandbox(): Promise<Sandbox> {
     cwd: join(root, "cwd"),
     data: join(root, "data"),
     config: join(root, "config"),
+    state: join(root, "state"),
   };
   await Promise.all([mkdir(sandbox.home), mkdir(sandbox.cwd)]);
   return sandbox;
@@ -67,7 +70,7 @@ export async function runDocproc(
     env: options.env ?? {},
     cwd: options.cwd ?? sandbox.cwd,
     home: sandbox.home,
-    paths: { data: sandbox.data, config: sandbox.config },
+    paths: { data: sandbox.data, config: sandbox.config, state: sandbox.state },
     stdin: () => stdin,
     stdout: stdout.stream,
     stderr: stderr.stream,

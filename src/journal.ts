@@ -1,0 +1,220 @@
+/**
+ * What is remembered of a large upload while it is on its way, so that the same command can go on with it after a
+ * crash: its id, its key, and every part that the storage has acknowledged. One small database for each upload, in
+ * the state directory.
+ *
+ * Whoever has the database open owns the upload: SQLite's lock on it ends with the process, however it ends. Nothing
+ * in it is secret, and nothing in it is believed: all bytes are read and hashed again before a part is left out.
+ */
+import { createHash } from "node:crypto";
+import { access, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { canonicalJson, type TextMap } from "./document.ts";
+import {
+  asRow,
+  type Database,
+  makeDatabaseFile,
+  openDatabase,
+  sqliteCodeOf,
+  sqliteCorrupt,
+  sqliteNotADatabase,
+} from "./sqlite.ts";
+import type { BegunUpload, Checkpoint, SavedPart } from "./storage/service.ts";
+
+/** What makes two runs the same upload. */
+export interface UploadIdentity {
+  /** The storage's address and the catalog's id. */
+  readonly target: string;
+  /** Absolute path of the file. */
+  readonly path: string;
+  readonly name: string;
+  readonly tags: TextMap;
+}
+
+export interface UploadPlan {
+  readonly id: string;
+  readonly key: string;
+  /** Size and modification time of the file. */
+  readonly stamp: string;
+  readonly contentType: string;
+}
+
+/** Bucket lifecycle rules drop the parts of an upload after this; there is nothing to go on with then. */
+const journalDays = 7;
+
+/** `PRAGMA user_version`; a journal of another format is started anew. */
+const format = 1;
+
+const schema = `
+  CREATE TABLE upload (
+    id TEXT NOT NULL, key TEXT NOT NULL, stamp TEXT NOT NULL, content_type TEXT NOT NULL,
+    upload_id TEXT, part_size INTEGER
+  ) STRICT;
+  CREATE TABLE part (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, sha256 TEXT NOT NULL, etag TEXT NOT NULL) STRICT;
+  PRAGMA user_version = ${format};`;
+
+export class UploadJournals {
+  readonly #directory: string;
+  readonly #onTrouble: (message: string) => void;
+
+  /** @param onTrouble told why an upload cannot be journaled: it can still be done, only not gone on with */
+  constructor(directory: string, onTrouble: (message: string) => void) {
+    this.#directory = directory;
+    this.#onTrouble = onTrouble;
+  }
+
+  /** Whether an earlier run left a journal of this upload. */
+  async has(upload: UploadIdentity): Promise<boolean> {
+    return await access(this.#path(upload)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /**
+   * Opens the journal of an upload, and keeps every other process out of it. When an earlier run planned the same
+   * (same file, size and time), its plan goes on; otherwise this one begins.
+   * @returns undefined when another process is uploading just this, or no journal can be kept here
+   */
+  async open(upload: UploadIdentity, plan: UploadPlan): Promise<UploadJournal | undefined> {
+    const path = this.#path(upload);
+    try {
+      await makeDatabaseFile(path);
+      await this.#prune();
+      const database = await openOrReplace(path);
+      try {
+        return new UploadJournal(path, database, plan);
+      } catch (error) {
+        database.close();
+        throw error;
+      }
+    } catch (error) {
+      this.#onTrouble(`No journal of ${upload.path}: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    }
+  }
+
+  #path({ target, path, name, tags }: UploadIdentity): string {
+    const identity = JSON.stringify([target, path, name, canonicalJson(tags)]);
+    return join(this.#directory, `${createHash("sha256").update(identity).digest("hex").slice(0, 40)}.db`);
+  }
+
+  /** Removes journals that nobody touched for so long that they are of no use. */
+  async #prune(): Promise<void> {
+    const oldest = Date.now() - journalDays * 86_400_000;
+    for (const name of await readdir(this.#directory)) {
+      const path = join(this.#directory, name);
+      const seen = await stat(path).catch(() => undefined);
+      if (seen?.isFile() && seen.mtimeMs < oldest) await rm(path, { force: true });
+    }
+  }
+}
+
+async function openOrReplace(path: string): Promise<Database> {
+  try {
+    return await openJournal(path);
+  } catch (error) {
+    const code = sqliteCodeOf(error);
+    if (code !== sqliteCorrupt && code !== sqliteNotADatabase) throw error;
+    // Unreadable, so there is nothing to go on with.
+    for (const suffix of ["", "-wal", "-shm", "-journal"]) await rm(`${path}${suffix}`, { force: true });
+    await makeDatabaseFile(path);
+    return await openJournal(path);
+  }
+}
+
+async function openJournal(path: string): Promise<Database> {
+  return await openDatabase(path, 0, (database) => {
+    // EXCLUSIVE holds the lock until the database is closed; with it, the write-ahead log needs no shared memory.
+    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA trusted_schema = OFF");
+    database.exec("BEGIN IMMEDIATE");
+    const found = Number(asRow(database.prepare("PRAGMA user_version").get())["user_version"]);
+    if (found !== format) database.exec(`DROP TABLE IF EXISTS upload; DROP TABLE IF EXISTS part; ${schema}`);
+    database.exec("COMMIT");
+  });
+}
+
+export class UploadJournal implements Checkpoint {
+  /** The upload that is under way: of an earlier run where it can be gone on with. */
+  readonly plan: UploadPlan;
+  /** The upload of an earlier run that is not gone on with, for the caller to clear away. */
+  readonly abandoned: Pick<UploadPlan, "id" | "key"> | undefined;
+  readonly #path: string;
+  readonly #database: Database;
+  #begun: BegunUpload | undefined;
+  /** A journal that could not be written is worth nothing, but the upload goes on without it. */
+  #broken = false;
+
+  constructor(path: string, database: Database, plan: UploadPlan) {
+    this.#path = path;
+    this.#database = database;
+    const row = database.prepare("SELECT * FROM upload").get();
+    const earlier = row === undefined ? undefined : asRow(row);
+    const goesOn = earlier?.["stamp"] === plan.stamp && earlier["content_type"] === plan.contentType;
+    if (earlier && goesOn) {
+      this.plan = { ...plan, id: String(earlier["id"]), key: String(earlier["key"]) };
+      const uploadId = earlier["upload_id"];
+      if (typeof uploadId === "string") this.#begun = { uploadId, partSize: Number(earlier["part_size"]) };
+    } else {
+      this.plan = plan;
+      this.abandoned = earlier && { id: String(earlier["id"]), key: String(earlier["key"]) };
+      this.#rewrite(undefined);
+    }
+  }
+
+  get begun(): BegunUpload | undefined {
+    return this.#begun;
+  }
+
+  part(number: number): SavedPart | undefined {
+    const found = this.#database.prepare("SELECT size, sha256, etag FROM part WHERE number = ?").get(number);
+    if (found === undefined) return undefined;
+    const row = asRow(found);
+    return { size: Number(row["size"]), sha256: String(row["sha256"]), etag: String(row["etag"]) };
+  }
+
+  begin(upload: BegunUpload): void {
+    this.#begun = upload;
+    this.#attempt(() => this.#rewrite(upload));
+  }
+
+  save(number: number, { size, sha256, etag }: SavedPart): void {
+    this.#attempt(() =>
+      this.#database.prepare("INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?)").run(number, size, sha256, etag),
+    );
+  }
+
+  /** Keeps what is there for a later run. */
+  close(): void {
+    this.#database.close();
+  }
+
+  /** The upload is over, one way or the other. */
+  async remove(): Promise<void> {
+    this.#attempt(() => {
+      this.#database.exec("DELETE FROM upload; DELETE FROM part");
+      // Without a log beside it: one that another process makes under the same name must not be taken for ours.
+      this.#database.exec("PRAGMA journal_mode = DELETE");
+    });
+    this.#database.close();
+    await rm(this.#path, { force: true }).catch(() => {});
+  }
+
+  #rewrite(begun: BegunUpload | undefined): void {
+    const { id, key, stamp, contentType } = this.plan;
+    this.#database.exec("BEGIN IMMEDIATE; DELETE FROM upload; DELETE FROM part");
+    this.#database
+      .prepare("INSERT INTO upload VALUES (?, ?, ?, ?, ?, ?)")
+      .run(id, key, stamp, contentType, begun?.uploadId ?? null, begun?.partSize ?? null);
+    this.#database.exec("COMMIT");
+  }
+
+  #attempt(write: () => void): void {
+    if (this.#broken) return;
+    try {
+      write();
+    } catch {
+      this.#broken = true;
+    }
+  }
+}

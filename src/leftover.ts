@@ -1,0 +1,10 @@
+/** What an operation that was cut short can leave in a service: nothing lists it, and it is only in the way. */
+export interface Leftover {
+  readonly kind: "multipart-upload" | "temporary-file" | "empty-directory";
+  /** For a person who looks for it: a key, or a path. */
+  readonly name: string;
+  /** Milliseconds since somebody last worked on it, as far as the service knows, by the service's own clock. */
+  readonly age: number;
+  /** Removes it. Removing what is gone already succeeds. */
+  discard(signal: AbortSignal): Promise<void>;
+}

@@ -1,0 +1,95 @@
+/**
+ * Reads a document whole and in order, wherever its bytes are: several ranges at a time where that is faster, and
+ * from where it stopped when a connection breaks off. The record is the authority: what does not have its size and
+ * its SHA-256 is not the document.
+ */
+import { createHash } from "node:crypto";
+import { pMapIterable } from "p-map";
+import type { DocumentRecord } from "./document.ts";
+import { DocprocError, throwIfCancelled, toDocprocError } from "./errors.ts";
+import { pause } from "./retry.ts";
+import type { StorageService } from "./storage/service.ts";
+
+export interface Reading {
+  readonly storage: StorageService;
+  readonly key: string;
+  readonly record: Pick<DocumentRecord, "id" | "size" | "sha256">;
+  /** How often reading is taken up again without a byte in between. */
+  readonly retries: number;
+  readonly signal: AbortSignal;
+}
+
+/** Bytes of one range. With those in flight, this bounds the memory of a reading. */
+const rangeSize = 8 * 1024 * 1024;
+
+/**
+ * The bytes of a document. Ends only when all of them were read and are the right ones.
+ * @throws INTEGRITY, as the last thing, when they are not; NOT_FOUND before the first when there are none
+ */
+export async function* readDocument(reading: Reading): AsyncIterable<Uint8Array> {
+  const { storage, record } = reading;
+  const digest = createHash("sha256");
+  let size = 0;
+  const inRanges = storage.traits.rangesInFlight > 1 && record.size > rangeSize;
+  for await (const chunk of inRanges ? readInRanges(reading) : readFrom(reading, 0, record.size - 1)) {
+    digest.update(chunk);
+    size += chunk.byteLength;
+    // More than was recorded is wrong already, and might never end.
+    if (size > record.size) break;
+    yield chunk;
+  }
+  if (size !== record.size) throw damaged(record.id, `it has ${size > record.size ? "more" : "fewer"} bytes`);
+  if (digest.digest("hex") !== record.sha256) throw damaged(record.id, "its bytes are not those that were uploaded");
+}
+
+function damaged(id: string, why: string): DocprocError {
+  return new DocprocError("INTEGRITY", `The document ${id} is damaged: ${why}.`, {
+    hint: "Upload it again. docproc verify --deep names every damaged document.",
+  });
+}
+
+async function* readInRanges(reading: Reading): AsyncIterable<Uint8Array> {
+  const { size } = reading.record;
+  const starts = Array.from({ length: Math.ceil(size / rangeSize) }, (_, index) => index * rangeSize);
+  // When one range fails, or the reader goes away, the others need not go on.
+  const stop = new AbortController();
+  const signal = AbortSignal.any([reading.signal, stop.signal]);
+  const readRange = async (start: number) => {
+    const end = Math.min(start + rangeSize, size) - 1;
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of readFrom({ ...reading, signal }, start, end)) chunks.push(chunk);
+    return chunks;
+  };
+  const inFlight = reading.storage.traits.rangesInFlight;
+  try {
+    for await (const chunks of pMapIterable(starts, readRange, { concurrency: inFlight, backpressure: inFlight })) {
+      yield* chunks;
+    }
+  } finally {
+    stop.abort();
+  }
+}
+
+/** Reads the bytes from `start` to `end`, both included, and goes on where a connection broke off. */
+async function* readFrom(reading: Reading, start: number, end: number): AsyncIterable<Uint8Array> {
+  const { storage, key, retries, signal } = reading;
+  let position = start;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      // Whole, it is read to its end, so that more bytes than were recorded are noticed.
+      const whole = position === 0 && end === reading.record.size - 1;
+      const bytes = await storage.open(key, whole ? { signal } : { signal, range: { start: position, end } });
+      for await (const chunk of bytes) {
+        throwIfCancelled(signal);
+        position += chunk.byteLength;
+        attempt = 1;
+        yield chunk;
+      }
+      return;
+    } catch (error) {
+      throwIfCancelled(signal);
+      if (toDocprocError(error).code !== "UNAVAILABLE" || attempt > retries || position > end) throw error;
+    }
+    await pause(attempt, signal);
+  }
+}

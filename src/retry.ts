@@ -1,0 +1,19 @@
+/** The pause before something is tried again. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { throwIfCancelled } from "./errors.ts";
+
+/** Milliseconds; doubles with every attempt. */
+const firstPause = 100;
+const longestPause = 20_000;
+
+/**
+ * Waits before the next attempt: a random time up to a bound that doubles ("full jitter"), so that many who failed
+ * together do not come back together. https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+ * @param attempt that just failed, counted from 1
+ * @throws CANCELLED when the signal fires
+ */
+export async function pause(attempt: number, signal: AbortSignal): Promise<void> {
+  const bound = Math.min(longestPause, firstPause * 2 ** (attempt - 1));
+  await sleep(Math.random() * bound, undefined, { signal }).catch(() => {});
+  throwIfCancelled(signal);
+}

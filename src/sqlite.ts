@@ -1,0 +1,110 @@
+/** The embedded database engine: which one it is, how a file of ours is opened, and what its failures mean. */
+import { constants } from "node:fs";
+import { mkdir, open } from "node:fs/promises";
+import { dirname } from "node:path";
+// Only the types: which engine is loaded is decided at run time.
+import type { DatabaseSyncInstance as Database } from "@photostructure/sqlite";
+import { DocprocError, type ErrorCode, fromSystemError } from "./errors.ts";
+
+export type { Database };
+
+export type Row = Record<string, unknown>;
+
+/** The engines' own type for a row is wider than what a statement of ours returns. */
+export function asRow(value: unknown): Row {
+  return value as Row;
+}
+
+/**
+ * Makes an empty file that only its owner may read, where there is none. SQLite would make it readable to everybody;
+ * the files it puts beside a database inherit that one's mode.
+ */
+export async function makeDatabaseFile(path: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await (await open(path, constants.O_RDWR | constants.O_CREAT, 0o600)).close();
+  } catch (error) {
+    throw fromSystemError(error, dirname(path));
+  }
+}
+
+/**
+ * Opens a database and prepares it. An empty path is a private temporary database on disk, gone when it is closed.
+ * @param busyTimeout milliseconds that a statement waits for another process
+ * @param prepare pragmas and migrations; when it throws, the database is closed again
+ * @throws what `prepare` threw, or the engine's own error: see {@link fromSqliteError}
+ */
+export async function openDatabase(
+  path: string,
+  busyTimeout: number,
+  prepare: (database: Database) => void,
+): Promise<Database> {
+  const { DatabaseSync } = await loadEngine();
+  const database = new DatabaseSync(path, { timeout: busyTimeout });
+  try {
+    prepare(database);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** Node's own engine where it has one (22.13 and later), else the same API as a package. */
+async function loadEngine(): Promise<typeof import("@photostructure/sqlite")> {
+  // Not a literal: bundlers and type checkers for Node 20 do not know the name.
+  const builtIn = "node:sqlite";
+  try {
+    return await import(builtIn);
+  } catch {
+    try {
+      return await import("@photostructure/sqlite");
+    } catch (error) {
+      throw new DocprocError("INVALID_CONFIG", "The embedded catalog needs SQLite, which this Node does not have.", {
+        hint: "Use Node 22.13 or later, or install docproc again.",
+        cause: error,
+      });
+    }
+  }
+}
+
+/** Primary result codes that callers act on: https://www.sqlite.org/rescode.html */
+export const sqliteBusy = 5;
+export const sqliteCorrupt = 11;
+export const sqliteNotADatabase = 26;
+
+/** https://www.sqlite.org/rescode.html */
+const sqliteErrors: Record<number, [ErrorCode, string, string]> = {
+  [sqliteBusy]: ["UNAVAILABLE", "is locked by another process", "Run the same command again."],
+  6: ["UNAVAILABLE", "is locked by another process", "Run the same command again."],
+  8: ["ACCESS_DENIED", "may not be written by this user", "Check the permissions with ls -l."],
+  10: ["UNAVAILABLE", "could not be read or written: the disk reported an error", "Check the disk."],
+  [sqliteCorrupt]: [
+    "INTEGRITY",
+    "is damaged",
+    "Restore it from a backup; the stored documents are not touched by this.",
+  ],
+  13: ["UNAVAILABLE", "could not be written: the disk is full", "Free some space and run the command again."],
+  14: ["ACCESS_DENIED", "could not be opened", "Check the permissions with ls -l."],
+  [sqliteNotADatabase]: [
+    "INTEGRITY",
+    "is not a catalog",
+    "Restore it from a backup, or choose another place with --directory.",
+  ],
+};
+
+/** The primary result code of a failure of the engine; 0 for any other error. */
+export function sqliteCodeOf(error: unknown): number {
+  return Number((error as { errcode?: unknown } | undefined)?.errcode ?? 0) & 0xff;
+}
+
+/** Classifies a failure of the engine by its result code. */
+export function fromSqliteError(error: unknown, path: string): DocprocError {
+  if (error instanceof DocprocError) return error;
+  const [code, sentence, hint] = sqliteErrors[sqliteCodeOf(error)] ?? [
+    "INTERNAL",
+    `failed: ${String(error)}`,
+    undefined,
+  ];
+  return new DocprocError(code, `The catalog ${path} ${sentence}.`, { hint, cause: error });
+}

@@ -1,0 +1,39 @@
+/**
+ * The steps of every protocol that a crash can fall between, for whoever wants to watch them.
+ *
+ * A step is published on Node's own diagnostics channel `docproc:step`, which costs nothing while nobody listens.
+ * The crash tests listen: they end the process at each step in turn and then look at what is left.
+ * https://nodejs.org/api/diagnostics_channel.html
+ */
+import { channel } from "node:diagnostics_channel";
+
+/** In the order in which an upload, then a download, then a removal passes them. */
+export const steps = [
+  "source-read",
+  "journal-opened",
+  "local-file-begun",
+  "local-file-flushed",
+  "local-file-published",
+  "s3-object-sent",
+  "s3-upload-begun",
+  "s3-part-stored",
+  "s3-parts-stored",
+  "s3-upload-completed",
+  "bytes-proved",
+  "record-committed",
+  "journal-removed",
+  "download-begun",
+  "download-checked",
+  "download-published",
+  "record-removed",
+  "bytes-removed",
+] as const;
+
+export type Step = (typeof steps)[number];
+
+const channelOfSteps = channel("docproc:step");
+
+/** Says that a step is done. */
+export function reached(step: Step): void {
+  if (channelOfSteps.hasSubscribers) channelOfSteps.publish(step);
+}

@@ -1,0 +1,26 @@
+/** The client for S3: where it is, and whose buckets it may talk to. Loaded late, it brings the SDK with it. */
+import { S3Client } from "@aws-sdk/client-s3";
+import { openClient } from "../aws-client.ts";
+import type { Settings } from "../settings.ts";
+
+export async function connect(settings: Settings): Promise<S3Client> {
+  // Emulators have no wildcard DNS for `bucket.host`.
+  const forcePathStyle = settings.customEndpoint !== undefined;
+  const client = await openClient(settings, (options) => new S3Client({ ...options, forcePathStyle }));
+  if (settings.bucketOwner !== undefined) expectOwner(client, settings.bucketOwner);
+  return client;
+}
+
+/**
+ * Puts the expected owner into every request that names a bucket, so that a name which was given up and taken by
+ * somebody else is refused by S3. https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+ */
+function expectOwner(client: S3Client, account: string): void {
+  client.middlewareStack.add(
+    (next) => (args) => {
+      const names = "Bucket" in args.input;
+      return next(names ? { ...args, input: { ...args.input, ExpectedBucketOwner: account } } : args);
+    },
+    { step: "initialize", name: "docprocExpectedBucketOwner" },
+  );
+}

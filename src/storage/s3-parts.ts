@@ -1,0 +1,150 @@
+/** The parts of a multipart upload: how a body is cut into them, which of them S3 has, and how they are dropped. */
+import {
+  AbortMultipartUploadCommand,
+  type CompletedPart,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListPartsCommand,
+  type MultipartUpload,
+  paginateListParts,
+  type S3Client,
+} from "@aws-sdk/client-s3";
+import { httpStatusOf } from "../aws.ts";
+import { DocprocError } from "../errors.ts";
+import type { StoredObject } from "./service.ts";
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
+export const maxParts = 10_000;
+const mebibyte = 1024 * 1024;
+const maxPartSize = 5 * 1024 * mebibyte;
+/** Bytes. Five MiB is the least that S3 takes; fewer, larger parts cost fewer requests. */
+const defaultPartSize = 8 * mebibyte;
+
+/**
+ * How a body is cut: parts of `partSize` bytes, and where nobody knows the size, twice as large after every
+ * `partsPerSize` parts, so that a stream of any length ends below part 10,001.
+ */
+export interface PartPlan {
+  readonly partSize: number;
+  readonly partsPerSize: number;
+}
+
+/**
+ * Plans the parts of a body. A configured part size is raised where it would need over 10,000 parts.
+ * @throws USAGE when no plan would do
+ */
+export function planParts(size: number | null, configured: number | undefined): PartPlan {
+  const partSize = configured ?? defaultPartSize;
+  // From 8 MiB: 1,250 parts of each size reach 2 TiB with the eighth.
+  if (size === null) return { partSize, partsPerSize: maxParts / 8 };
+  const least = Math.ceil(size / maxParts / mebibyte) * mebibyte;
+  if (least > maxPartSize) {
+    throw new DocprocError("USAGE", `${size} bytes are more than S3 takes as one object.`, {
+      hint: "Split the file: the limit is 10,000 parts of 5 GiB.",
+    });
+  }
+  return { partSize: Math.max(partSize, least), partsPerSize: maxParts };
+}
+
+export interface ObjectTarget {
+  readonly client: S3Client;
+  readonly bucket: string;
+  readonly key: string;
+}
+
+export interface StoredPart extends CompletedPart {
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** The parts that S3 has of an upload, by their number. Rejects with what the SDK throws, 404 for no such upload. */
+export async function storedParts(
+  { client, bucket: Bucket, key: Key }: ObjectTarget,
+  UploadId: string,
+  abortSignal: AbortSignal,
+): Promise<Map<number, StoredPart>> {
+  const parts = new Map<number, StoredPart>();
+  for await (const page of paginateListParts({ client }, { Bucket, Key, UploadId }, { abortSignal })) {
+    for (const { PartNumber, ETag, Size, ChecksumCRC32 } of page.Parts ?? []) {
+      if (PartNumber === undefined) continue;
+      const checksum = ChecksumCRC32 === undefined ? {} : { ChecksumCRC32 };
+      parts.set(PartNumber, { PartNumber, ETag, size: Size ?? 0, ...checksum });
+    }
+  }
+  return parts;
+}
+
+/** Every upload that nobody completed, of keys that start with `prefix`. */
+export async function* unfinishedUploads(
+  client: S3Client,
+  Bucket: string,
+  Prefix: string,
+  abortSignal: AbortSignal,
+): AsyncIterable<MultipartUpload> {
+  let markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {};
+  while (markers) {
+    const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand({ Bucket, Prefix, ...markers });
+    const page = await client.send(command, { abortSignal });
+    yield* page.Uploads ?? [];
+    const next = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
+    markers = page.IsTruncated ? next : undefined;
+  }
+}
+
+/**
+ * Aborts until nothing is left: a part that was on its way may land after the first time. What is gone is aborted.
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
+ */
+export async function abortUpload(
+  { client, bucket: Bucket, key: Key }: ObjectTarget,
+  UploadId: string,
+  abortSignal: AbortSignal,
+): Promise<void> {
+  const upload = { Bucket, Key, UploadId };
+  try {
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      await client.send(new AbortMultipartUploadCommand(upload), { abortSignal });
+      await client.send(new ListPartsCommand({ ...upload, MaxParts: 1 }), { abortSignal });
+    }
+  } catch (error) {
+    if (httpStatusOf(error) !== 404) throw error;
+  }
+}
+
+/** Object metadata that names the catalog an object was stored for. */
+export const catalogHeader = "docproc-catalog";
+
+/** The facts about an object. Rejects with what the SDK throws, 404 for an object that is not there. */
+export async function headObject(
+  { client, bucket: Bucket, key: Key }: ObjectTarget,
+  abortSignal: AbortSignal,
+): Promise<StoredObject> {
+  const reply = await client.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: "ENABLED" }), { abortSignal });
+  return {
+    size: reply.ContentLength ?? 0,
+    crc32: fullObjectCrc32(reply),
+    catalog: reply.Metadata?.[catalogHeader] ?? null,
+  };
+}
+
+export interface Checksums {
+  readonly ChecksumCRC32?: string | undefined;
+  readonly ChecksumType?: string | undefined;
+}
+
+/**
+ * The CRC-32 of a whole object, or null. A composite checksum (`-N` at its end) is one of the parts' checksums.
+ * https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+ */
+export function fullObjectCrc32({ ChecksumCRC32, ChecksumType }: Checksums): number | null {
+  if (ChecksumCRC32 === undefined || ChecksumType === "COMPOSITE" || ChecksumCRC32.includes("-")) return null;
+  const bytes = Buffer.from(ChecksumCRC32, "base64");
+  return bytes.length === 4 ? bytes.readUInt32BE() : null;
+}
+
+/** A CRC-32 as S3 writes it. */
+export function checksumText(crc32: number): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc32);
+  return bytes.toString("base64");
+}

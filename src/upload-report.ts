@@ -1,0 +1,50 @@
+/** What an upload of many files has to say for itself, to a program and to a person. */
+import ms from "ms";
+import prettyBytes from "pretty-bytes";
+import { type Batch, failureList } from "./batch.ts";
+import { describeSkipped, type Skipped } from "./inputs.ts";
+import type { Painter } from "./output/reporter.ts";
+import type { UploadedDocument } from "./upload.ts";
+
+/** The JSON document of an upload, `docproc.upload/1`. */
+export function uploadEnvelope(batch: Batch<UploadedDocument>, skipped: Skipped, durationMs: number) {
+  const { total, done, failures } = batch;
+  const sum = (of: (document: UploadedDocument) => number) => done.reduce((bytes, one) => bytes + of(one), 0);
+  const count = (action: UploadedDocument["action"]) => done.filter((one) => one.action === action).length;
+  return {
+    schema: "docproc.upload/1",
+    documents: done,
+    failures: failureList(failures, "path"),
+    summary: {
+      total,
+      // Those among them that went on from an earlier run are counted once more.
+      uploaded: count("uploaded") + count("resumed"),
+      resumed: count("resumed"),
+      unchanged: count("unchanged"),
+      failed: failures.length,
+      bytes: sum(({ size }) => size ?? 0),
+      bytesSent: sum(({ bytesSent }) => bytesSent),
+      durationMs,
+      skipped,
+    },
+  };
+}
+
+/** A line for a person; undefined for one file and nothing left out, which speaks for itself. */
+export function uploadSummary(counts: ReturnType<typeof uploadEnvelope>["summary"]): string | undefined {
+  const { total, uploaded, resumed, unchanged, failed, bytesSent, durationMs, skipped } = counts;
+  const leftOut = describeSkipped(skipped);
+  if (total === 1 && leftOut === "" && resumed === 0) return undefined;
+  const outcomes = Object.entries({ uploaded, unchanged, failed }).filter(([, count]) => count > 0);
+  const done = outcomes.map(([what, count]) => `${count} ${what}`).join(", ") || "nothing sent";
+  const went = resumed === 0 ? "" : ` (${resumed} resumed)`;
+  const sent = `${done}${went}; ${prettyBytes(bytesSent)} sent in ${ms(durationMs)}`;
+  return leftOut === "" ? `${sent}.` : `${sent}; left out: ${leftOut}.`;
+}
+
+/** How a person sees one document, as soon as it is there. */
+export function uploadLine({ action, id, size, name }: UploadedDocument, painter: Painter): string {
+  const sent = action === "uploaded" || action === "resumed";
+  const mark = sent ? painter.good(action.padEnd(9)) : painter.faint(action.padEnd(9));
+  return `${mark} ${id ?? "-"}  ${painter.text(name ?? "")}  ${painter.faint(painter.size(size))}`;
+}

@@ -1,0 +1,317 @@
+/**
+ * The upload protocol: bytes first, then the record.
+ *
+ * A record is committed only after its bytes are stored and proved, so whatever is listed can be read. A crash in
+ * between leaves an object without a record, never the reverse.
+ */
+import { hash } from "node:crypto";
+import { type Head, hashAll, MemoryBody, readHead, streamedBody } from "./body.ts";
+import {
+  type DocumentRecord,
+  type DocumentSource,
+  identityOf,
+  newDocumentId,
+  storageKey,
+  type TextMap,
+  timeOfId,
+  uploadTimeOfId,
+} from "./document.ts";
+import { DocprocError, mayGoOn, throwIfCancelled, toDocprocError } from "./errors.ts";
+import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
+import { cleanUpDeadline, isRecorded, mayBeDone } from "./metadata/doubt.ts";
+import type { MetadataService } from "./metadata/service.ts";
+import { Resumption } from "./resumption.ts";
+import type { Source } from "./source.ts";
+import { reached } from "./steps.ts";
+import type { Body, StorageService } from "./storage/service.ts";
+
+export interface UploadRequest {
+  /** NFC base name, see `documentName`. */
+  readonly name: string;
+  /** Decides from the first bytes; not asked when the document is known already. */
+  readonly contentType: (head: Uint8Array) => Promise<string>;
+  readonly tags: TextMap;
+  readonly metadata: TextMap;
+  readonly onDuplicate: "reuse" | "store";
+  /** Look, hash, but send nothing and commit nothing. */
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+  /** Called with bytes newly on their way. */
+  readonly onProgress?: (bytes: number) => void;
+  /** Called with bytes that are stored since an earlier run. */
+  readonly onSkipped?: (bytes: number) => void;
+}
+
+export type UploadAction = "uploaded" | "resumed" | "unchanged" | "planned";
+
+/** A record, or what it would be: null where only an upload could tell. */
+export type UploadedDocument = { [Field in keyof DocumentRecord]: DocumentRecord[Field] | null } & {
+  readonly action: UploadAction;
+  /** Bytes that travelled for this document. */
+  readonly bytesSent: number;
+};
+
+export interface UploadOptions {
+  /** Called when it is first needed: a document that is there already needs no storage. */
+  readonly storage: () => Promise<StorageService>;
+  readonly metadata: () => Promise<MetadataService>;
+  /** Undefined: an upload that is cut short starts from nothing the next time. */
+  readonly journals: UploadJournals | undefined;
+  /** Put before every storage key. */
+  readonly prefix: string;
+  /** Bytes: what is at most this large is read into memory, and its hash known before anything is sent. */
+  readonly inMemoryLimit: number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** Milliseconds after which the bytes of an upload are looked for once more before their record is committed. */
+const landedLongAgo = 10 * 60_000;
+/**
+ * Milliseconds after which an upload is so old that a doctor may be about to take its object for garbage: S3 dates
+ * an object by the beginning of its multipart upload. The bytes are then looked for after the commit, too.
+ */
+const begunLongAgo = 12 * 3_600_000;
+/** How often a commit meets a claim whose holder is gone before the claim is called an orphan. */
+const claimAttempts = 5;
+
+export class UploadProtocol {
+  readonly #options: UploadOptions;
+  #catalog: Promise<string> | undefined;
+
+  constructor(options: UploadOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Uploads a document, or finds that it is there: same name, same bytes, same tags are the same document.
+   *
+   * When it returns, bytes and record are durable and visible to every process. When it throws, no record
+   * exists, and no bytes either as far as the storage can be reached; except after UNAVAILABLE, when the record
+   * may yet appear and has its bytes if it does, and where a large upload waits to be gone on with.
+   * @throws INTEGRITY when the source changed meanwhile or other bytes were stored than sent
+   */
+  async run(source: Source, request: UploadRequest): Promise<UploadedDocument> {
+    const head = await readHead(source, this.#options.inMemoryLimit, request.signal);
+    if (head.rest === undefined) return await this.#uploadWhole(source, head.bytes, request);
+    try {
+      return await this.#uploadStream(source, head, request);
+    } finally {
+      await head.rest[Symbol.asyncIterator]().return?.();
+    }
+  }
+
+  /** A document in memory: its identity is known before anything is sent. */
+  async #uploadWhole(source: Source, bytes: Buffer, request: UploadRequest): Promise<UploadedDocument> {
+    await source.assertUnchanged();
+    reached("source-read");
+    const sha256 = hash("sha256", bytes, "hex");
+    const existing = await this.#existing(sha256, request);
+    if (existing) return { ...existing, action: "unchanged", bytesSent: 0 };
+    const contentType = await request.contentType(bytes);
+    const facts = { size: bytes.length, sha256, contentType };
+    if (request.dryRun) return planned(source, request, facts);
+    const body = new MemoryBody(bytes);
+    return await this.#store(source, request, {
+      plan: this.#plan(source, request, contentType),
+      body,
+      facts: () => facts,
+    });
+  }
+
+  /** A document that is sent while it is read, and hashed on the way. */
+  async #uploadStream(source: Source, head: Head, request: UploadRequest): Promise<UploadedDocument> {
+    const { size } = source;
+    // Reading a large file twice pays only when it is probably known: same name, same size.
+    if (size !== null && (await this.#nameHasSize(request, size))) {
+      const existing = await this.#existing(await hashAll(source, request.signal), request);
+      if (existing) {
+        await (await this.#resumption()).drop(source, request, this.#plan(source, request, existing.contentType));
+        return { ...existing, action: "unchanged", bytesSent: 0 };
+      }
+    }
+    const contentType = await request.contentType(head.bytes);
+    if (request.dryRun) return planned(source, request, { size, sha256: null, contentType });
+    const fresh = this.#plan(source, request, contentType);
+    const journal = await (await this.#resumption()).open(source, request, fresh);
+    const plan = journal?.plan ?? fresh;
+    const body = streamedBody(source, head, request.signal);
+    try {
+      const facts = () => ({ size: body.taken, sha256: body.sha256(), contentType });
+      const document = await this.#store(source, request, { plan, body, facts, journal });
+      await journal?.remove();
+      reached("journal-removed");
+      return document;
+    } catch (error) {
+      if (mayGoOn(toDocprocError(error))) journal?.close();
+      else await journal?.remove();
+      throw error;
+    } finally {
+      await body.close();
+    }
+  }
+
+  /** Send, prove, commit. */
+  async #store(source: Source, request: UploadRequest, upload: Sending): Promise<UploadedDocument> {
+    const { name, tags, metadata, signal, onProgress, onSkipped } = request;
+    const { plan, body, facts, journal } = upload;
+    const storage = await this.#options.storage();
+    const stored = await storage.put(plan.key, body, {
+      size: body instanceof MemoryBody ? facts().size : source.size,
+      contentType: plan.contentType,
+      catalog: await this.#catalogId(signal),
+      signal,
+      ...(onProgress && { onProgress }),
+      ...(onSkipped && { onSkipped }),
+      ...(journal && { checkpoint: journal }),
+    });
+    const landed = this.#options.now();
+    try {
+      const { size, sha256 } = facts();
+      if (stored.size !== size) throw notWhatWasSent(source.label, size, stored.size);
+      reached("bytes-proved");
+      const record: DocumentRecord = {
+        id: plan.id,
+        name,
+        size,
+        contentType: plan.contentType,
+        sha256,
+        uploadedAt: uploadTimeOfId(plan.id),
+        uri: storage.uri(plan.key),
+        tags,
+        metadata,
+        source: { kind: source.kind, path: source.path, modifiedAt: source.modifiedAt } satisfies DocumentSource,
+        provenance: null,
+        crc32: stored.crc32 === null ? null : stored.crc32.toString(16).padStart(8, "0"),
+      };
+      const winner = await this.#commit(record, plan.key, landed, request);
+      reached("record-committed");
+      const { bytesSent } = stored;
+      if (winner.id === plan.id) return { ...winner, action: bytesSent < size ? "resumed" : "uploaded", bytesSent };
+      await removeOwn(storage, plan.key);
+      return { ...winner, action: "unchanged", bytesSent };
+    } catch (error) {
+      // With a journal, the next run finds the bytes and goes on from here.
+      if (!mayBeDone(error) && !(journal && mayGoOn(toDocprocError(error)))) await removeOwn(storage, plan.key);
+      throw error;
+    }
+  }
+
+  /** Commits the record, or returns the one that already holds its identity. */
+  async #commit(record: DocumentRecord, key: string, landed: number, request: UploadRequest): Promise<DocumentRecord> {
+    const { signal, onDuplicate } = request;
+    const metadata = await this.#options.metadata();
+    const identity = identityOf(record);
+    try {
+      for (let attempt = 1; ; attempt++) {
+        if (this.#options.now() - landed > landedLongAgo) await this.#assertStored(record, key, signal);
+        const result = await metadata.commit(record, identity, signal);
+        if (result.committed) break;
+        const winner = await metadata.get(result.holder, signal);
+        if (winner?.id === record.id) return winner;
+        if (onDuplicate === "store") {
+          // The plain claim is taken: one with the id behind it is free, and names still find the document.
+          await metadata.commit(record, `${identity}#${record.id}`, signal);
+          break;
+        }
+        if (winner) return winner;
+        // It was deleted between the two requests, and the claim is free again.
+        if (attempt === claimAttempts) throw orphanClaim(record.name, result.holder);
+        throwIfCancelled(signal);
+      }
+    } catch (error) {
+      // The answer may have been lost after the commit was done: the catalog knows.
+      if (!mayBeDone(error) || (await isRecorded(metadata, record.id)) !== true) throw error;
+    }
+    if (this.#options.now() - timeOfId(record.id) > begunLongAgo) {
+      await this.#assertStored(record, key, signal).catch(async (error) => {
+        await metadata.remove(record.id, AbortSignal.timeout(cleanUpDeadline));
+        throw error;
+      });
+    }
+    return record;
+  }
+
+  async #assertStored({ size }: DocumentRecord, key: string, signal: AbortSignal): Promise<void> {
+    const storage = await this.#options.storage();
+    if ((await storage.stat(key, signal))?.size === size) return;
+    throw new DocprocError("INTEGRITY", `The bytes stored as ${key} were removed before they were recorded.`, {
+      hint: "Nothing was recorded. Run the same command again.",
+    });
+  }
+
+  async #existing(sha256: string, request: UploadRequest): Promise<DocumentRecord | undefined> {
+    if (request.onDuplicate === "store") return undefined;
+    const metadata = await this.#options.metadata();
+    const identity = identityOf({ sha256, tags: request.tags });
+    const holder = await metadata.holder(request.name, identity, request.signal);
+    return holder === undefined ? undefined : await metadata.get(holder, request.signal);
+  }
+
+  async #nameHasSize(request: UploadRequest, size: number): Promise<boolean> {
+    if (request.onDuplicate === "store") return false;
+    const metadata = await this.#options.metadata();
+    for await (const claim of metadata.claims(request.name, request.signal)) {
+      if (claim.size === size) return true;
+    }
+    return false;
+  }
+
+  async #resumption(): Promise<Resumption> {
+    const [storage, metadata] = await Promise.all([this.#options.storage(), this.#options.metadata()]);
+    const catalog = (signal: AbortSignal) => this.#catalogId(signal);
+    return new Resumption({ storage, metadata, catalog, journals: this.#options.journals });
+  }
+
+  #plan(source: Source, { name }: UploadRequest, contentType: string): UploadPlan {
+    const id = newDocumentId();
+    return { id, key: storageKey(this.#options.prefix, id, name), stamp: source.place?.stamp ?? "", contentType };
+  }
+
+  /** Asked for once: it never changes. */
+  #catalogId(signal: AbortSignal): Promise<string> {
+    this.#catalog ??= this.#options.metadata().then((metadata) => metadata.catalog(signal));
+    // A failure is of one request, the next one may succeed.
+    this.#catalog.catch(() => {
+      this.#catalog = undefined;
+    });
+    return this.#catalog;
+  }
+}
+
+interface Sending {
+  readonly plan: UploadPlan;
+  readonly body: Body;
+  /** Known once the body was read to its end. */
+  readonly facts: () => { size: number; sha256: string };
+  readonly journal?: UploadJournal | undefined;
+}
+
+/** The object of an upload that did not become a document. If it cannot be removed now, it is only garbage. */
+async function removeOwn(storage: StorageService, key: string): Promise<void> {
+  await storage.remove(key, AbortSignal.timeout(cleanUpDeadline)).catch(() => {});
+}
+
+function planned(
+  source: Source,
+  { name, tags, metadata }: UploadRequest,
+  facts: { size: number | null; sha256: string | null; contentType: string },
+): UploadedDocument {
+  const { size, sha256, contentType } = facts;
+  const { kind, path, modifiedAt } = source;
+  const known = { name, size, contentType, sha256, tags, metadata, source: { kind, path, modifiedAt } };
+  const unknown = { id: null, uploadedAt: null, uri: null, provenance: null, crc32: null };
+  return { ...unknown, ...known, action: "planned", bytesSent: 0 };
+}
+
+function notWhatWasSent(label: string, sent: number, stored: number): DocprocError {
+  return new DocprocError("INTEGRITY", `${sent} bytes of ${label} were sent and ${stored} were stored.`, {
+    hint: "The stored object was removed. Run the same command again.",
+  });
+}
+
+function orphanClaim(name: string, holder: string): DocprocError {
+  return new DocprocError("CONFLICT", `The name ${name} is claimed by the document ${holder}, which is not there.`, {
+    hint: "docproc doctor --repair frees such claims.",
+  });
+}
