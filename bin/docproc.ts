@@ -49,6 +49,7 @@ const host: Host = {
   cwd: process.cwd(),
   home: homedir(),
   uid: process.getuid?.(),
+  umask: process.umask(),
   paths: {
     data: platformPaths.data,
     config: platformPaths.config,

@@ -19,6 +19,8 @@ export interface Host {
   readonly home: string;
   /** Of this user; undefined on Windows. */
   readonly uid?: number | undefined;
+  /** Permissions that new files of this process do not get. */
+  readonly umask: number;
   /** Absolute; where the platform keeps data, config and state of this program. */
   readonly paths: { readonly data: string; readonly config: string; readonly state: string };
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
@@ -41,6 +43,8 @@ export interface Context {
   /** The drivers that the configuration chose. */
   drivers(): Promise<{ storage: StorageDriver; metadata: MetadataDriver }>;
   documents(): Promise<DocumentService>;
+  /** For what looks at both of them, and is no business of documents. */
+  services(): Promise<{ storage: StorageService; metadata: MetadataService }>;
   /** Closes what was opened. */
   close(): Promise<void>;
 }
@@ -82,6 +86,7 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
         : undefined;
       return new DocumentService({ storage, metadata, prefix, journals, inMemoryLimit, retries, now: host.now });
     }),
+    services: async () => ({ storage: await storage(), metadata: await metadata() }),
     async close() {
       await Promise.all(opened.map((service) => service.close()));
     },

@@ -1,11 +1,16 @@
 /** The whole program as a function: arguments in, exit status out. */
 import { Command as Commander, CommanderError, Option } from "commander";
+import { cat } from "./commands/cat.ts";
 import type { AnyCommand } from "./commands/command.ts";
 import { config } from "./commands/config.ts";
+import { remove } from "./commands/delete.ts";
+import { doctor } from "./commands/doctor.ts";
+import { download } from "./commands/download.ts";
 import { init } from "./commands/init.ts";
 import { list } from "./commands/list.ts";
 import { show } from "./commands/show.ts";
 import { upload } from "./commands/upload.ts";
+import { verify } from "./commands/verify.ts";
 import { flagOf, type SettingName, settingNames } from "./config.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "./errors.ts";
@@ -14,7 +19,7 @@ import { columnsOf, type Reporter } from "./output/reporter.ts";
 import { storageDrivers } from "./storage/registry.ts";
 
 /** In the order of the help text. */
-const commands: readonly AnyCommand[] = [init, upload, list, show, config];
+const commands: readonly AnyCommand[] = [init, upload, list, show, download, cat, verify, remove, doctor, config];
 
 type Flags = Readonly<Record<string, unknown>>;
 

@@ -44,6 +44,8 @@ export interface ProvisionedResource {
   readonly kind: string;
   readonly name: string;
   readonly action: ProvisionAction;
+  /** Settings that were found out on the way and are worth writing into the config file. */
+  readonly remember?: Pick<Settings, "bucketOwner">;
 }
 
 /** The `would-` forms are what a plan reports: nothing was changed. */

@@ -1,11 +1,12 @@
-import { link, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
 import { v4 as randomId } from "uuid";
+import { publish } from "../atomic-file.ts";
 import type { Config, SettingName } from "../config.ts";
 import type { Context } from "../context.ts";
-import { DocprocError, fromSystemError, isSystemError } from "../errors.ts";
+import { DocprocError, fromSystemError } from "../errors.ts";
 import type { Painter } from "../output/reporter.ts";
-import type { ProvisionAction, ProvisionedResource } from "../settings.ts";
+import type { ProvisionAction, ProvisionedResource, Settings } from "../settings.ts";
 import { defineCommand } from "./command.ts";
 
 export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
@@ -24,9 +25,11 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     const { reporter, signal } = context;
     const config = await context.config();
     const { storage, metadata } = await context.drivers();
-    const file = planConfigFile(context, config);
-    const resources: ProvisionedResource[] = [];
-    const add = async (resource: ProvisionedResource) => {
+    // Before anything is made: a file that cannot be changed is a reason to stop.
+    let file = planConfigFile(context, config);
+    const resources: Omit<ProvisionedResource, "remember">[] = [];
+    const add = async ({ kind, name, action }: ProvisionedResource) => {
+      const resource = { kind, name, action };
       resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
     };
@@ -35,7 +38,10 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     };
     // A table that cannot be used is found out before a bucket is made.
     if (!plan) for await (const _ of provision(true));
-    for await (const resource of provision(plan)) await add(resource);
+    for await (const resource of provision(plan)) {
+      if (resource.remember) file = planConfigFile(context, config, resource.remember);
+      await add(resource);
+    }
     await add({ kind: "config-file", name: file.path, action: plan ? file.planned : await writeConfigFile(file) });
     const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
     if (weaker.length > 0) reporter.note(`The endpoint does not support: ${weaker.join(", ")}.`);
@@ -50,7 +56,11 @@ interface PlannedFile {
 }
 
 /** What the project file should hold: the services that were chosen, and every other key as it is. */
-function planConfigFile({ host }: Context, { settings, origins, projectFile }: Config): PlannedFile {
+function planConfigFile(
+  { host }: Context,
+  { settings, origins, projectFile }: Config,
+  found: Partial<Settings> = {},
+): PlannedFile {
   const path = projectFile?.path ?? join(host.cwd, ".docprocrc.json");
   const originOf = (name: SettingName) => origins.find((setting) => setting.name === name)?.origin;
   const aws = settings.storage === "s3" || settings.metadata === "dynamodb";
@@ -60,6 +70,7 @@ function planConfigFile({ host }: Context, { settings, origins, projectFile }: C
     metadata: settings.metadata,
     directory: local && originOf("directory") !== "default" ? portable(path, settings.directory) : undefined,
     bucket: settings.storage === "s3" ? settings.bucket : undefined,
+    bucketOwner: settings.storage === "s3" ? (settings.bucketOwner ?? found.bucketOwner) : undefined,
     prefix: settings.prefix || undefined,
     table: settings.metadata === "dynamodb" ? settings.table : undefined,
     // Where a bucket is never changes, so it is worth keeping even if AWS_REGION said it.
@@ -117,19 +128,7 @@ async function writeConfigFile({ path, values, planned }: PlannedFile): Promise<
   }
 }
 
-/** Gives the file its name. False when the name is taken. */
-async function publish(temporary: string, path: string): Promise<boolean> {
-  try {
-    await link(temporary, path);
-  } catch (error) {
-    if (isSystemError(error) && error.code === "EEXIST") return false;
-    // A file system without hard links.
-    await rename(temporary, path);
-  }
-  return true;
-}
-
-function line({ kind, name, action }: ProvisionedResource, painter: Painter): string {
+function line({ kind, name, action }: Omit<ProvisionedResource, "remember">, painter: Painter): string {
   const paint = action === "created" || action === "updated" ? painter.good : painter.faint;
   return `${paint.call(painter, action.padEnd(12))} ${kind.padEnd(24)} ${painter.text(name)}`;
 }

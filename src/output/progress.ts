@@ -21,7 +21,7 @@ class Tally {
   readonly #now: () => number;
   readonly #since: number;
   #files = 0;
-  #expectedFiles = 0;
+  #expectedFiles: number | null = null;
   /** Of files that are dealt with or on their way; what was not sent counts for neither speed nor time left. */
   #bytes = 0;
   #sent = 0;
@@ -32,7 +32,7 @@ class Tally {
     this.#since = now();
   }
 
-  expect(files: number, bytes: number | null): void {
+  expect(files: number | null, bytes: number | null): void {
     this.#expectedFiles = files;
     this.#expectedBytes = bytes;
   }
@@ -66,7 +66,7 @@ class Tally {
   }
 
   total(): string {
-    const files = `${this.#files}/${this.#expectedFiles} files`;
+    const files = this.#expectedFiles === null ? `${this.#files} files` : `${this.#files}/${this.#expectedFiles} files`;
     const elapsed = this.#now() - this.#since;
     return [files, ...measures(this.#bytes, this.#expectedBytes, this.#sent, elapsed)].join(" · ");
   }
@@ -99,7 +99,7 @@ export abstract class CountedProgress implements Progress {
     this.tally = new Tally(now);
   }
 
-  expect(files: number, bytes: number | null): void {
+  expect(files: number | null, bytes: number | null): void {
     this.tally.expect(files, bytes);
   }
 

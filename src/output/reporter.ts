@@ -71,8 +71,8 @@ export interface Column {
 export interface Progress {
   /** True when it is drawn, and totals are worth finding out in advance. */
   readonly drawn: boolean;
-  /** What lies ahead; bytes are null when nobody knows. */
-  expect(files: number, bytes: number | null): void;
+  /** What lies ahead; null when nobody knows. */
+  expect(files: number | null, bytes: number | null): void;
   /** One file begins; size in bytes, or null. */
   start(label: string, size: number | null): FileProgress;
   /** Prints something while progress may be on the same terminal. */
@@ -90,7 +90,7 @@ export interface FileProgress {
 
 /** The part of a stream that output needs; Node's streams have it. */
 export interface OutputStream {
-  write(text: string): boolean;
+  write(chunk: string | Uint8Array): boolean;
   once(event: "drain" | "close", listener: () => void): unknown;
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
@@ -109,8 +109,8 @@ export function columnsOf(stream: OutputStream): number {
 }
 
 /** Writes, and waits where the reader is slower than we are. */
-export async function writeAll(stream: OutputStream, text: string): Promise<void> {
-  if (stream.writable === false || stream.write(text)) return;
+export async function writeAll(stream: OutputStream, chunk: string | Uint8Array): Promise<void> {
+  if (stream.writable === false || stream.write(chunk)) return;
   await new Promise<void>((resolve) => {
     stream.once("drain", resolve);
     stream.once("close", resolve);

@@ -5,11 +5,12 @@
  * then linked to its name, and link(2) refuses a name that is taken.
  */
 import { constants, createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, opendir, readFile, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { chmod, type FileHandle, mkdir, open, opendir, readFile, rm, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { v4 as randomId } from "uuid";
 import { createNew, flushDirectories, privateDirectory, publish, writeWhole } from "../atomic-file.ts";
+import { isDocumentId } from "../document.ts";
 import { DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "../errors.ts";
 import type { Leftover } from "../leftover.ts";
 import { assertOwnLibrary } from "../ownership.ts";
@@ -40,6 +41,11 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
   const seen = await statOrUndefined(settings.directory);
   if (seen?.isDirectory()) {
     yield { ...resource, action: "exists" };
+    // Windows has no such bits.
+    if (sep === "/" && (seen.mode & 0o077) !== 0) {
+      if (!options.plan) await chmod(settings.directory, privateDirectory);
+      yield { kind: "private-directory", name: settings.directory, action: options.plan ? "would-update" : "updated" };
+    }
   } else if (seen) {
     throw new DocprocError("CONFLICT", `${settings.directory} exists and is not a directory.`, {
       hint: "Choose another place with --directory.",
@@ -56,7 +62,7 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
 const writeSize = 1024 * 1024;
 
 class LocalStorage implements StorageService {
-  readonly traits = { resumes: false, rangesInFlight: 1 };
+  readonly traits = { resumes: false, rangesInFlight: 1, checksums: false };
   readonly #directory: string;
   readonly #objects: string;
   readonly #incoming: string;
@@ -292,8 +298,9 @@ async function* emptyDirectoriesBelow(directory: string): AsyncIterable<string> 
       empty = false;
       break;
     }
-    if (empty) yield path;
-    else yield* emptyDirectoriesBelow(path);
+    if (!empty) yield* emptyDirectoriesBelow(path);
+    // That of a document; those above it, which share two digits, are used again.
+    else if (isDocumentId(entry.name)) yield path;
   }
 }
 

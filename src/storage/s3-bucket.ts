@@ -25,6 +25,7 @@ import { errorNameOf, fromAwsError, httpStatusOf } from "../aws.ts";
 import { skewOf } from "../aws-client.ts";
 import { DocprocError } from "../errors.ts";
 import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+import { bucketOwner, probeEndpoint } from "./s3-endpoint.ts";
 
 /** Days after which S3 drops the parts of an upload that nobody finished. */
 const abortIncompleteAfterDays = 7;
@@ -38,7 +39,8 @@ export async function* provisionBucket(
   const failure = (error: unknown, action: string) =>
     fromAwsError(error, { action, resource: `bucket ${bucket}`, settings });
   const made = await createBucket(client, bucket, options, failure);
-  yield { kind: "bucket", name: bucket, action: made };
+  const owner = options.plan || settings.bucketOwner ? undefined : await bucketOwner(client, bucket, settings);
+  yield { kind: "bucket", name: bucket, action: made, ...(owner && { remember: { bucketOwner: owner } }) };
   // Over plain HTTP, as to an emulator, a bucket that insists on TLS would lock out its owner too.
   const plainHttp = settings.customEndpoint?.startsWith("http://") ?? false;
   for (const setting of bucketSettings(client, bucket, options.signal)) {
@@ -46,6 +48,12 @@ export async function* provisionBucket(
     if (plainHttp && setting.kind === tlsOnly) yield { ...resource, action: "unsupported" };
     else if (made === "would-create") yield { ...resource, action: "would-create" };
     else yield { ...resource, action: await applySetting(setting, options, settings, failure) };
+  }
+  if (options.plan) return;
+  try {
+    yield* probeEndpoint(client, bucket, settings, options.signal);
+  } catch (error) {
+    throw failure(error, "s3:PutObject");
   }
 }
 

@@ -54,6 +54,8 @@ export interface StorageTraits {
   readonly resumes: boolean;
   /** Ranges of one object worth reading at a time; 1 where a single stream is as fast. */
   readonly rangesInFlight: number;
+  /** True where a checksum of each object is kept, if the endpoint is a good one. */
+  readonly checksums: boolean;
 }
 
 /** The bytes of a put, read once from the beginning to the end. */
@@ -133,6 +135,9 @@ export interface ListedObject {
   /** Milliseconds since it was stored, by the service's own clock. */
   readonly age: number;
 }
+
+/** The catalog of an object that was only put to see what an endpoint does with it: nobody's, garbage at any time. */
+export const probeCatalog = "docproc-probe";
 
 /** What the registry holds for each kind of storage. */
 export interface StorageDriver {

@@ -22,10 +22,21 @@ export interface InRepoAws extends AwsEndpoint {
   readonly s3: S3Server;
 }
 
-/** S3 and DynamoDB of this repository behind one address, as an emulator has it. */
+/** STS as far as it is asked: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html */
+function callerIdentity(account: string): string {
+  return `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
+    <Arn>arn:aws:iam::${account}:user/test</Arn><UserId>AIDA</UserId><Account>${account}</Account>
+    </GetCallerIdentityResult><ResponseMetadata><RequestId>test</RequestId></ResponseMetadata></GetCallerIdentityResponse>`;
+}
+
+/** S3, DynamoDB and as much of STS as is asked, of this repository behind one address, as an emulator has it. */
 export async function startInRepoAws(options: S3ServerOptions = {}): Promise<InRepoAws> {
   const [s3, dynamodb] = await Promise.all([startS3Server(options), startDynamoDbServer()]);
   const router = createServer((incoming, outgoing) => {
+    if (incoming.headers["content-type"]?.startsWith("application/x-www-form-urlencoded")) {
+      incoming.on("end", () => outgoing.end(callerIdentity(options.ownerAccount ?? "123456789012"))).resume();
+      return;
+    }
     const isDynamoDb = incoming.headers["x-amz-target"] !== undefined;
     const target = new URL(incoming.url ?? "/", isDynamoDb ? dynamodb.endpoint : s3.endpoint);
     const forwarded = request(target, { method: incoming.method, headers: incoming.headers }, (reply) => {

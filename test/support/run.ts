@@ -70,6 +70,7 @@ export async function runDocproc(
     env: options.env ?? {},
     cwd: options.cwd ?? sandbox.cwd,
     home: sandbox.home,
+    umask: 0o022,
     paths: { data: sandbox.data, config: sandbox.config, state: sandbox.state },
     stdin: () => stdin,
     stdout: stdout.stream,

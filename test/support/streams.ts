@@ -12,7 +12,7 @@ export function capture(columns?: number): Capture {
   // The methods are those that a spinner calls on a terminal.
   const terminal = { isTTY: true, columns, cursorTo: () => true, clearLine: () => true, moveCursor: () => true };
   const stream: OutputStream = {
-    write: (text) => written.push(text) > 0,
+    write: (chunk) => written.push(typeof chunk === "string" ? chunk : Buffer.from(chunk).toString("latin1")) > 0,
     once: () => undefined,
     ...(columns === undefined ? {} : terminal),
   };

@@ -1,0 +1,87 @@
+import { batchFailure, failureList, runBatch } from "../batch.ts";
+import { confirm } from "../confirm.ts";
+import type { DocumentRecord } from "../document.ts";
+import { display } from "../output/display.ts";
+import { defineCommand } from "./command.ts";
+
+interface DeleteInput {
+  readonly references: readonly string[];
+  readonly yes: boolean;
+}
+
+/** Names in the question before documents are deleted; more would not be read. */
+const namesAsked = 5;
+
+export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
+  name: "delete",
+  aliases: ["rm"],
+  summary: "Delete documents: their records, then their bytes",
+  examples: [
+    ["The newest of a name", "delete invoice.pdf"],
+    ["Without a question, in a script", "delete 019aae5c-1f2e --yes"],
+    ["What one build made", "delete $(docproc list --tag build=42 --all -q) --yes"],
+  ],
+  configure(command) {
+    command
+      .argument("<ref...>", "ids, unique beginnings of ids, or names (of a name, the newest)")
+      .option("-y, --yes", "do not ask; needed where nobody can be asked");
+  },
+  parse: (references, flags) => ({ references, yes: flags.yes ?? false }),
+  async run(context, { references, yes }) {
+    const { reporter, signal, host } = context;
+    const started = host.now();
+    const service = await context.documents();
+    const { concurrency } = (await context.config()).settings;
+    const options = {
+      concurrency,
+      signal,
+      onFailure: ({ label, error }: Parameters<Parameters<typeof runBatch>[1]["onFailure"]>[0]) =>
+        references.length > 1 && reporter.problem(label, error),
+    };
+    // All are looked up before any is deleted: the question names them, and one named twice is one document.
+    const found = await runBatch(references, {
+      ...options,
+      labelOf: (reference) => reference,
+      run: async (reference) => await service.find(reference, signal),
+    });
+    const records = [...new Map(found.done.map((record) => [record.id, record])).values()];
+    if (records.length > 0) await confirm(host, question(records), yes);
+    const deleted = await runBatch(records, {
+      ...options,
+      labelOf: ({ id }) => id,
+      async run(record) {
+        await service.remove(record, signal);
+        return { ...record, action: "deleted" as const };
+      },
+      onDone: async (one) =>
+        await reporter.item({
+          value: one,
+          id: one.id,
+          line: (painter) => `${painter.good("deleted")}  ${one.id}  ${painter.text(one.name)}`,
+        }),
+    });
+    const failures = [...found.failures, ...deleted.failures];
+    const counts = { total: records.length + found.failures.length, deleted: deleted.done.length };
+    return {
+      envelope: {
+        schema: "docproc.delete/1",
+        documents: deleted.done,
+        failures: failureList(failures, "ref"),
+        summary: { ...counts, failed: failures.length, durationMs: host.now() - started },
+      },
+      text: () => "",
+      failure: batchFailure(
+        { total: counts.total, done: deleted.done, failures },
+        "documents",
+        "The others are deleted; run the command again for those that failed.",
+        signal,
+      ),
+    };
+  },
+});
+
+function question(records: readonly DocumentRecord[]): string {
+  const names = records.slice(0, namesAsked).map(({ name }) => display(name));
+  const more = records.length > namesAsked ? ` and ${records.length - namesAsked} more` : "";
+  return `Delete ${names.join(", ")}${more}?`;
+}

@@ -1,0 +1,121 @@
+/** A document on its way into a file, which appears under its name whole and checked, or not at all. */
+import { lstat, mkdir, rename, rm } from "node:fs/promises";
+import { dirname, join, resolve, sep } from "node:path";
+import { v4 as randomId } from "uuid";
+import { createNew, flushDirectories, publish, writeWhole } from "./atomic-file.ts";
+import { DocprocError, fromSystemError, throwIfCancelled } from "./errors.ts";
+import { fileNameOf } from "./file-name.ts";
+import { reached } from "./steps.ts";
+
+export interface DownloadOptions {
+  /** Replace what is there. */
+  readonly force: boolean;
+  /** Permissions that new files do not get. */
+  readonly umask: number;
+  readonly signal: AbortSignal;
+  /** Called with the number of bytes newly written. */
+  readonly onProgress: (bytes: number) => void;
+}
+
+/** Where documents are written: under a name that the user gave, or under their own in a directory. */
+export class Destination {
+  readonly #file: string | undefined;
+  readonly #directory: string;
+  /** Paths that documents of this run were given. */
+  readonly #taken = new Set<string>();
+
+  private constructor(directory: string, file: string | undefined) {
+    this.#directory = directory;
+    this.#file = file;
+  }
+
+  /**
+   * What `-o` means: an existing directory, or one that ends in a slash, or any where several documents go.
+   * @throws CONFLICT where a file is in the way of a directory
+   */
+  static async open(cwd: string, output: string | undefined, several: boolean): Promise<Destination> {
+    if (output === undefined) return new Destination(cwd, undefined);
+    const path = resolve(cwd, output);
+    const seen = await lstat(`${path}${sep}.`).catch(() => undefined);
+    if (!several && !seen?.isDirectory() && !/[/\\]$/.test(output)) return new Destination(dirname(path), path);
+    try {
+      await mkdir(path, { recursive: true });
+    } catch (error) {
+      throw fromSystemError(error, output);
+    }
+    return new Destination(path, undefined);
+  }
+
+  /**
+   * The path for a document of this name.
+   * @throws USAGE when its name cannot be that of a file; CONFLICT when another document of this run has it
+   */
+  pathFor(name: string): string {
+    const path = this.#file ?? join(this.#directory, fileNameOf(name, sep === "\\"));
+    // What fileNameOf() lets through stays inside; this holds even if it ever did not.
+    if (dirname(path) !== this.#directory) throw new DocprocError("USAGE", `${path} is in another directory.`);
+    if (this.#taken.has(path)) {
+      throw new DocprocError("CONFLICT", `Two documents would be written to ${path}.`, {
+        hint: "Download them one by one, with -o FILE.",
+      });
+    }
+    this.#taken.add(path);
+    return path;
+  }
+}
+
+/**
+ * Writes a document to a file.
+ * @param bytes end only when all of them are there and are the right ones
+ * @throws CONFLICT when something is there and may not be replaced; what reading or writing throws. The path is as
+ *   it was then.
+ */
+export async function downloadTo(
+  path: string,
+  bytes: AsyncIterable<Uint8Array>,
+  options: DownloadOptions,
+): Promise<void> {
+  await assertFree(path, options.force);
+  // In the same directory, since a file can be renamed within one file system only.
+  const temporary = join(dirname(path), `.docproc-${randomId()}.part`);
+  try {
+    const handle = await createNew(temporary).catch((error) => {
+      throw fromSystemError(error, path);
+    });
+    reached("download-begun");
+    try {
+      for await (const chunk of bytes) {
+        throwIfCancelled(options.signal);
+        await writeWhole(handle, chunk);
+        options.onProgress(chunk.byteLength);
+      }
+      reached("download-checked");
+      await handle.chmod(0o666 & ~options.umask);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    throwIfCancelled(options.signal);
+    if (options.force) await rename(temporary, path);
+    else if (!(await publish(temporary, path))) throw alreadyThere(path);
+    reached("download-published");
+    await flushDirectories(dirname(path), dirname(path));
+  } catch (error) {
+    throw fromSystemError(error, path);
+  } finally {
+    await rm(temporary, { force: true }).catch(() => {});
+  }
+}
+
+async function assertFree(path: string, force: boolean): Promise<void> {
+  const seen = await lstat(path).catch(() => undefined);
+  if (seen?.isDirectory())
+    throw new DocprocError("CONFLICT", `${path} is a directory.`, { hint: "Add a slash to it." });
+  if (seen && !force) throw alreadyThere(path);
+}
+
+function alreadyThere(path: string): DocprocError {
+  return new DocprocError("CONFLICT", `${path} exists already.`, {
+    hint: "Nothing was overwritten. Add --force to replace it, or name another file with -o.",
+  });
+}
