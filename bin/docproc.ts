@@ -65,7 +65,10 @@ const host: Host = {
   version: DOCPROC_VERSION,
 };
 
-const status = await runProgram(host);
+/** The oldest Node that has what the program is built from; see `engines` in package.json. */
+const oldestNode = [20, 19] as const;
+
+const status = isTooOld(process.versions.node) ? refuseNode() : await runProgram(host);
 process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
 
 /** Scripts ask for the version to see whether docproc is there: that need not wait for the command tree. */
@@ -76,4 +79,18 @@ async function runProgram(host: Host): Promise<number> {
   }
   const { run } = await import("../src/program.ts");
   return await run(host);
+}
+
+function isTooOld(version: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major < oldestNode[0] || (major === oldestNode[0] && minor < oldestNode[1]);
+}
+
+/** Before anything is loaded that such a Node could not even parse. */
+function refuseNode(): number {
+  const error = new DocprocError("INVALID_CONFIG", `docproc needs Node ${oldestNode.join(".")} or later.`, {
+    hint: `This is Node ${process.versions.node}. Install a newer one from https://nodejs.org.`,
+  });
+  process.stderr.write(`error: ${error.message}\nhint:  ${error.hint}\n`);
+  return exitStatuses[error.code];
 }

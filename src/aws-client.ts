@@ -2,6 +2,7 @@
 import { finished, PassThrough, type Readable } from "node:stream";
 import { StandardRetryStrategy } from "@smithy/core/retry";
 import { DocprocError } from "./errors.ts";
+import { keepSecret } from "./secrets.ts";
 import type { Settings } from "./settings.ts";
 
 /** Milliseconds to a TCP connection; a host that drops packets is noticed after this. */
@@ -111,6 +112,14 @@ interface Request {
 interface Reply {
   readonly response: { readonly headers?: Record<string, string>; body?: unknown };
 }
+/** Where the SDK keeps whose credentials a request is signed with. */
+const smithyContext = "__smithy_context";
+interface SigningContext {
+  readonly selectedHttpAuthScheme?: {
+    readonly identity?: { accessKeyId?: string; secretAccessKey?: string; sessionToken?: string };
+  };
+}
+
 type Next = (args: { request: Request; input: object }) => Promise<Reply>;
 
 /** Milliseconds that the clock of a client's service was ahead of ours when it last answered. */
@@ -123,8 +132,11 @@ export function skewOf(client: AnyClient): number | undefined {
 
 /** Looks at every request as it leaves, wherever its address came from, and at the clock in every answer. */
 function guard(client: AnyClient, { allowHttp }: Settings) {
-  return (next: Next): Next =>
+  return (next: Next, context: { readonly [smithyContext]?: SigningContext }): Next =>
     async (args) => {
+      const { accessKeyId, secretAccessKey, sessionToken } =
+        context[smithyContext]?.selectedHttpAuthScheme?.identity ?? {};
+      for (const value of [accessKeyId, secretAccessKey, sessionToken]) keepSecret(value);
       const { protocol, hostname = "" } = args.request;
       if (protocol === "http:" && !allowHttp && !isLoopback(hostname)) throw plainHttp(hostname);
       try {

@@ -65,14 +65,29 @@ async function searchDirectory(
   const present = places.filter((_, index) => readable[index]);
   // cosmiconfig is worth its loading time only where there is something to read.
   if (present.length === 0) return undefined;
+  for (const place of present) await assertReadable(join(directory, place));
   const found = await explorer(present).then((files) => attempt(directory, () => files.search(directory)));
   return found && !found.isEmpty ? configFile(found.filepath, found.config) : undefined;
 }
 
 /** A file that was named by the user. */
 export async function readConfigFile(path: string): Promise<ConfigFile> {
+  await assertReadable(path);
   const found = await explorer([]).then((files) => attempt(path, () => files.load(path)));
   return configFile(path, found?.config ?? {});
+}
+
+/**
+ * Bytes. Settings are a few lines; what is larger, or has no end, is something else.
+ * @throws INVALID_CONFIG
+ */
+const maxSize = 64 * 1024;
+
+async function assertReadable(path: string): Promise<void> {
+  const seen = await stat(path).catch(() => undefined);
+  // What is not there is for the reading to report.
+  if (seen && !seen.isFile()) throw unreadable(path, "it is not a regular file");
+  if (seen && seen.size > maxSize) throw unreadable(path, `it has ${seen.size} bytes, and at most ${maxSize} are read`);
 }
 
 async function attempt<T>(path: string, read: () => Promise<T>): Promise<T> {

@@ -5,9 +5,10 @@
 import { type DocumentRecord, storageKey } from "./document.ts";
 import { DocprocError, toDocprocError } from "./errors.ts";
 import { findDocument } from "./find.ts";
-import { cleanUpDeadline, isRecorded, mayBeDone } from "./metadata/doubt.ts";
+import { isRecorded, mayBeDone } from "./metadata/doubt.ts";
 import type { ListQuery } from "./query.ts";
 import { readDocument } from "./reader.ts";
+import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
 import { reached } from "./steps.ts";
 import type { StorageService, StoredObject } from "./storage/service.ts";
@@ -73,7 +74,7 @@ export class DocumentService {
     reached("record-removed");
     try {
       // Not under the caller's signal: half a removal is what nobody asked for.
-      await storage.remove(key, AbortSignal.timeout(cleanUpDeadline));
+      await storage.remove(key, cleanUpSignal());
     } catch (thrown) {
       const { code, message } = toDocprocError(thrown);
       throw new DocprocError(

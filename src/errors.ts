@@ -4,6 +4,8 @@
  * Codes and exit statuses are a contract with scripts (README, "Exit codes"): add, never change.
  */
 
+import { withoutSecrets } from "./secrets.ts";
+
 /** What the caller can do about a failure, not where it happened. */
 export const exitStatuses = {
   INTERNAL: 1,
@@ -38,9 +40,9 @@ export class DocprocError extends Error {
   readonly requestId: string | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message, { cause: details.cause });
+    super(withoutSecrets(message), { cause: details.cause });
     this.code = code;
-    this.hint = details.hint;
+    this.hint = details.hint === undefined ? undefined : withoutSecrets(details.hint);
     this.requestId = details.requestId;
   }
 

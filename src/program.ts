@@ -15,7 +15,8 @@ import { flagOf, type SettingName, settingNames } from "./config.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
-import { columnsOf, type Reporter } from "./output/reporter.ts";
+import { columnsOf, type OutputStream, type Reporter } from "./output/reporter.ts";
+import { keepSecret, secretVariables, withoutSecrets } from "./secrets.ts";
 import { storageDrivers } from "./storage/registry.ts";
 
 /** In the order of the help text. */
@@ -26,6 +27,7 @@ type Flags = Readonly<Record<string, unknown>>;
 /** Runs one command line. Never throws; prints its own errors. */
 export async function run(host: Host): Promise<number> {
   let reporter: Reporter | undefined;
+  for (const name of secretVariables) keepSecret(host.env[name]);
   try {
     let status = 0;
     const program = commandTree(host, async (command, args, flags) => {
@@ -160,9 +162,10 @@ function flagsBeforeParsing(argv: readonly string[]): Flags {
 async function openReporter(host: Host, flags: Flags): Promise<Reporter> {
   const verbose = Boolean(flags["verbose"]);
   const progress = await openProgress(host, flags["progress"] !== false);
+  const streams = { stdout: host.stdout, stderr: withoutSecretsOn(host.stderr) };
   if (flags["json"] || flags["ndjson"]) {
     const { JsonReporter, NdjsonReporter } = await import("./output/json.ts");
-    return new (flags["ndjson"] ? NdjsonReporter : JsonReporter)(host, progress, verbose);
+    return new (flags["ndjson"] ? NdjsonReporter : JsonReporter)(streams, progress, verbose);
   }
   const [{ HumanReporter, QuietReporter }, { painterFor }] = await Promise.all([
     import("./output/human.ts"),
@@ -170,7 +173,17 @@ async function openReporter(host: Host, flags: Flags): Promise<Reporter> {
   ]);
   const options = { colors: flags["color"] !== false, now: host.now };
   const painters = { stdout: painterFor(host.stdout, options), stderr: painterFor(host.stderr, options) };
-  return new (flags["quiet"] ? QuietReporter : HumanReporter)(host, progress, painters, verbose);
+  return new (flags["quiet"] ? QuietReporter : HumanReporter)(streams, progress, painters, verbose);
+}
+
+/** What is said of failures, causes and details included. stdout is data, and goes out as it is. */
+function withoutSecretsOn(stream: OutputStream): OutputStream {
+  return {
+    write: (chunk) => stream.write(typeof chunk === "string" ? withoutSecrets(chunk) : chunk),
+    once: (event, listener) => stream.once(event, listener),
+    isTTY: stream.isTTY,
+    columns: stream.columns,
+  };
 }
 
 async function openProgress(host: Host, wanted: boolean) {

@@ -1,4 +1,4 @@
-/** The pause before something is tried again. */
+/** How long: the pause before something is tried again, and the time for clearing up after it failed. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { throwIfCancelled } from "./errors.ts";
 
@@ -16,4 +16,13 @@ export async function pause(attempt: number, signal: AbortSignal): Promise<void>
   const bound = Math.min(longestPause, firstPause * 2 ** (attempt - 1));
   await sleep(Math.random() * bound, undefined, { signal }).catch(() => {});
   throwIfCancelled(signal);
+}
+
+/** Milliseconds for clearing up after a failure, and after an interruption, when a person waits. */
+const cleanUpDeadline = 5_000;
+const interruptedDeadline = 2_000;
+
+/** A signal for clearing up: not the caller's, which may have fired, and not for long. */
+export function cleanUpSignal(caller?: AbortSignal): AbortSignal {
+  return AbortSignal.timeout(caller?.aborted ? interruptedDeadline : cleanUpDeadline);
 }

@@ -18,9 +18,10 @@ import {
 } from "./document.ts";
 import { DocprocError, mayGoOn, throwIfCancelled, toDocprocError } from "./errors.ts";
 import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
-import { cleanUpDeadline, isRecorded, mayBeDone } from "./metadata/doubt.ts";
+import { isRecorded, mayBeDone } from "./metadata/doubt.ts";
 import type { MetadataService } from "./metadata/service.ts";
 import { Resumption } from "./resumption.ts";
+import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
 import { reached } from "./steps.ts";
 import type { Body, StorageService } from "./storage/service.ts";
@@ -188,11 +189,11 @@ export class UploadProtocol {
       reached("record-committed");
       const { bytesSent } = stored;
       if (winner.id === plan.id) return { ...winner, action: bytesSent < size ? "resumed" : "uploaded", bytesSent };
-      await removeOwn(storage, plan.key);
+      await removeOwn(storage, plan.key, signal);
       return { ...winner, action: "unchanged", bytesSent };
     } catch (error) {
       // With a journal, the next run finds the bytes and goes on from here.
-      if (!mayBeDone(error) && !(journal && mayGoOn(toDocprocError(error)))) await removeOwn(storage, plan.key);
+      if (!mayBeDone(error) && !(journal && mayGoOn(toDocprocError(error)))) await removeOwn(storage, plan.key, signal);
       throw error;
     }
   }
@@ -225,7 +226,7 @@ export class UploadProtocol {
     }
     if (this.#options.now() - timeOfId(record.id) > begunLongAgo) {
       await this.#assertStored(record, key, signal).catch(async (error) => {
-        await metadata.remove(record.id, AbortSignal.timeout(cleanUpDeadline));
+        await metadata.remove(record.id, cleanUpSignal(signal));
         throw error;
       });
     }
@@ -288,8 +289,8 @@ interface Sending {
 }
 
 /** The object of an upload that did not become a document. If it cannot be removed now, it is only garbage. */
-async function removeOwn(storage: StorageService, key: string): Promise<void> {
-  await storage.remove(key, AbortSignal.timeout(cleanUpDeadline)).catch(() => {});
+async function removeOwn(storage: StorageService, key: string, signal: AbortSignal): Promise<void> {
+  await storage.remove(key, cleanUpSignal(signal)).catch(() => {});
 }
 
 function planned(

@@ -112,6 +112,7 @@ describe("the exit status", () => {
     const flags = ["--endpoint-url", proxy.endpoint, "--bucket", bucket];
     expect(await docproc(sandbox, ["init", ...flags])).toMatchObject({ status: 0 });
     if (rule) proxy.inject(rule);
+    proxy.log.length = 0;
     return { sandbox, proxy, bucket };
   }
   const answer = (status: number, code: string): FaultRule => ({

@@ -1,9 +1,7 @@
 /** What to make of a commit or a removal that failed: after UNAVAILABLE it may be done all the same. */
 import { DocprocError } from "../errors.ts";
+import { cleanUpSignal } from "../retry.ts";
 import type { MetadataService } from "./service.ts";
-
-/** Milliseconds for finding out, and for clearing up, after something failed. */
-export const cleanUpDeadline = 5_000;
 
 /** The contract of commit() and remove(): after UNAVAILABLE it may be done, or come to be done. */
 export function mayBeDone(error: unknown): boolean {
@@ -12,7 +10,7 @@ export function mayBeDone(error: unknown): boolean {
 
 /** Asks the catalog; undefined when it cannot be asked. */
 export async function isRecorded(metadata: MetadataService, id: string): Promise<boolean | undefined> {
-  return await metadata.get(id, AbortSignal.timeout(cleanUpDeadline)).then(
+  return await metadata.get(id, cleanUpSignal()).then(
     (record) => record !== undefined,
     () => undefined,
   );

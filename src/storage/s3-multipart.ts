@@ -20,6 +20,7 @@ import { Upload } from "@aws-sdk/lib-storage";
 import prettyBytes from "pretty-bytes";
 import { errorNameOf, fromAwsError, httpStatusOf } from "../aws.ts";
 import { cancelled, DocprocError, mayGoOn, throwIfCancelled } from "../errors.ts";
+import { cleanUpSignal } from "../retry.ts";
 import type { Settings } from "../settings.ts";
 import { reached } from "../steps.ts";
 import { changedSinceStored, EarlierPut } from "./s3-earlier-put.ts";
@@ -41,9 +42,6 @@ import type { Body, PutOptions, PutResult, StoredObject } from "./service.ts";
 const partsInFlight = 4;
 /** Bytes taken from the body at a time. */
 const pieceSize = 256 * 1024;
-/** Milliseconds for cleaning up after a failure, and after an interruption, when a person waits. */
-const cleanUpDeadline = 5_000;
-const interruptedDeadline = 2_000;
 /** How often an upload that S3 has dropped is begun anew. */
 const beginnings = 3;
 
@@ -142,9 +140,8 @@ class ObjectUpload {
       const share = `${prettyBytes(stored)} of ${prettyBytes(size ?? stored)}`;
       return error.withHint(`Run the same command again: ${share} are stored and will not be sent again.`);
     }
-    const late = AbortSignal.timeout(signal.aborted ? interruptedDeadline : cleanUpDeadline);
     // The failure that led here is what the user needs to hear; doctor and the lifecycle rule sweep up after this.
-    await this.#discard(late).catch(() => {});
+    await this.#discard(cleanUpSignal(signal)).catch(() => {});
     return error;
   }
 

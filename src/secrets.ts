@@ -1,0 +1,37 @@
+/**
+ * What must never be printed: keys, tokens and signatures, in whatever message a server or a library puts them.
+ * Every DocprocError and everything written to stderr goes through here; documents and records do not, they are data.
+ */
+
+/** Shorter values are words that occur for other reasons. */
+const leastLength = 16;
+
+const known = new Set<string>();
+
+/** Remembers the value of a credential, for as long as the process lives. */
+export function keepSecret(value: string | undefined): void {
+  if (value !== undefined && value.length >= leastLength) known.add(value);
+}
+
+/** The variables that hold credentials: https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html */
+export const secretVariables = ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"] as const;
+
+const hidden = "***";
+
+const patterns: readonly (readonly [RegExp, string])[] = [
+  // Ids of access keys: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+  [/\b(AKIA|ASIA)[A-Z0-9]{12,}/g, `$1${hidden}`],
+  [/\b(X-Amz-(?:Signature|Credential|Security-Token)\s*[=:]\s*)[^&\s"'<>]+/gi, `$1${hidden}`],
+  [/\b(aws_?(?:secret_?access_?key|session_?token)["']?\s*[=:]\s*["']?)[^\s"',}]+/gi, `$1${hidden}`],
+  [/\b(AWS4-HMAC-SHA256)\b[^\n"<]*/g, `$1 ${hidden}`],
+  // A user and password in an address.
+  [/(:\/\/)[^/@\s"']+@/g, `$1${hidden}@`],
+];
+
+/** The text without anything that would let its reader in. */
+export function withoutSecrets(text: string): string {
+  let clean = text;
+  for (const secret of known) clean = clean.replaceAll(secret, hidden);
+  for (const [pattern, instead] of patterns) clean = clean.replace(pattern, instead);
+  return clean;
+}
