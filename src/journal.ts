@@ -126,7 +126,9 @@ async function openOrReplace(path: string): Promise<Database> {
 async function openJournal(path: string): Promise<Database> {
   return await openDatabase(path, 0, (database) => {
     // EXCLUSIVE holds the lock until the database is closed; with it, the write-ahead log needs no shared memory.
-    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA trusted_schema = OFF");
+    // FULL flushes every part, a third of a millisecond each: what is remembered survives a power failure.
+    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    database.exec("PRAGMA trusted_schema = OFF");
     database.exec("BEGIN IMMEDIATE");
     const found = Number(asRow(database.prepare("PRAGMA user_version").get())["user_version"]);
     if (found !== format) database.exec(`DROP TABLE IF EXISTS upload; DROP TABLE IF EXISTS part; ${schema}`);

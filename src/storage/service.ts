@@ -83,7 +83,7 @@ export interface PutOptions {
   readonly checkpoint?: Checkpoint;
 }
 
-/** The memory of a put that is sent in parts. What is written is durable against the death of the process. */
+/** The memory of a put that is sent in parts. What is written survives a crash of the process or of the machine. */
 export interface Checkpoint {
   /** What an earlier put began, or undefined. */
   readonly begun: BegunUpload | undefined;
