@@ -39,6 +39,11 @@ export class EarlierPut {
     return new EarlierPut(options, object?.size === options.size ? { begun, completed: object } : {});
   }
 
+  /** Bytes that S3 has of it. */
+  get storedBytes(): number {
+    return this.completed?.size ?? totalSize(this.#stored.values());
+  }
+
   /**
    * The part as S3 has it, if it holds exactly these bytes: what was just read again has the digest that was
    * remembered when S3 acknowledged the part, and S3 still lists it as it did then.
@@ -55,6 +60,13 @@ export class EarlierPut {
     const stored = this.#stored.get(number);
     return same && stored?.size === bytes && bare(stored.ETag) === bare(saved.etag) ? stored : undefined;
   }
+}
+
+/** Bytes of some parts. */
+export function totalSize(parts: Iterable<StoredPart>): number {
+  let bytes = 0;
+  for (const { size } of parts) bytes += size;
+  return bytes;
 }
 
 /** Servers disagree on whether an ETag has its quotes in a listing. */

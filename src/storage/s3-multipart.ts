@@ -23,7 +23,7 @@ import { cancelled, DocprocError, mayGoOn, throwIfCancelled } from "../errors.ts
 import { cleanUpSignal } from "../retry.ts";
 import type { Settings } from "../settings.ts";
 import { reached } from "../steps.ts";
-import { changedSinceStored, EarlierPut } from "./s3-earlier-put.ts";
+import { changedSinceStored, EarlierPut, totalSize } from "./s3-earlier-put.ts";
 import {
   abortUpload,
   type Checksums,
@@ -135,7 +135,8 @@ class ObjectUpload {
     this.#stop.abort();
     await Promise.allSettled(this.#inFlight);
     const { checkpoint, size, signal } = this.#options;
-    const stored = this.#parts.reduce((bytes, part) => bytes + part.size, 0);
+    // What an earlier put stored counts even if this one did not get as far as looking at it.
+    const stored = Math.max(totalSize(this.#parts), this.#earlier?.storedBytes ?? 0);
     if (checkpoint && stored > 0 && mayGoOn(error) && !spent) {
       const share = `${prettyBytes(stored)} of ${prettyBytes(size ?? stored)}`;
       return error.withHint(`Run the same command again: ${share} are stored and will not be sent again.`);
