@@ -1,0 +1,224 @@
+/**
+ * Deliberate bugs: each is a line or two of src/ that break one promise, and the tests named beside it have to turn red.
+ * A bug that survives shows a promise that nothing checks. Run with `npm run test:mutations`, or with words of the
+ * titles to try only those. Works on a copy; nothing here is changed.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+
+const root = resolve(import.meta.dirname, "..");
+
+/** title, file, what stands there, what stands there instead, the tests that have to notice */
+const mutations = [
+  [
+    "the record is committed before the upload is complete",
+    "src/storage/s3-multipart.ts",
+    "if (this.#uploadId !== undefined && !earlier.completed) await this.#complete(this.#uploadId);",
+    "if (this.#uploadId !== undefined && !earlier.completed) this.#complete(this.#uploadId).catch(() => {});",
+    ["test/s3-multipart.test.ts", "test/commands/upload-failures.test.ts"],
+  ],
+  [
+    "nobody compares how many bytes were stored",
+    "src/upload.ts",
+    "if (stored.size !== size) throw notWhatWasSent(source.label, size, stored.size);",
+    "",
+    ["test/documents.test.ts"],
+  ],
+  [
+    "S3's checksum of the object is not looked at",
+    "src/storage/s3-multipart.ts",
+    "return size === this.#size && (stored === null || stored === this.#crc32);",
+    "return size !== undefined || stored !== undefined;",
+    ["test/s3-multipart.test.ts", "test/resume.test.ts"],
+  ],
+  [
+    "a completion may overwrite",
+    "src/storage/s3-multipart.ts",
+    `      IfNoneMatch: "*",
+      MpuObjectSize: this.#size,`,
+    "      MpuObjectSize: this.#size,",
+    ["test/s3-multipart.test.ts", "test/storage.test.ts"],
+  ],
+  [
+    "a small object may overwrite",
+    "src/storage/s3-multipart.ts",
+    `        IfNoneMatch: "*",
+        ChecksumAlgorithm`,
+    "        ChecksumAlgorithm",
+    ["test/s3-multipart.test.ts", "test/storage.test.ts"],
+  ],
+  [
+    "the journal is trusted without hashing again",
+    "src/storage/s3-earlier-put.ts",
+    "const same = saved?.sha256 === sha256 && saved.size === bytes;",
+    "const same = saved !== undefined && sha256 !== undefined;",
+    ["test/resume.test.ts", "test/s3-earlier-put.test.ts"],
+  ],
+  [
+    "a part is left out although S3 does not list it as it was",
+    "src/storage/s3-earlier-put.ts",
+    "return same && stored?.size === bytes && bare(stored.ETag) === bare(saved.etag) ? stored : undefined;",
+    "return same ? (stored ?? { PartNumber: number, ETag: bare(saved.etag), size: bytes }) : undefined;",
+    ["test/resume.test.ts", "test/s3-earlier-put.test.ts"],
+  ],
+  [
+    "two processes may have the same journal",
+    "src/journal.ts",
+    "PRAGMA locking_mode = EXCLUSIVE; ",
+    "",
+    ["test/journal.test.ts", "test/resume.test.ts"],
+  ],
+  [
+    "the claim on a name is ignored in DynamoDB",
+    "src/metadata/dynamodb-records.ts",
+    `            Item: claim,
+            ConditionExpression: absent,`,
+    "            Item: claim,",
+    ["test/metadata.test.ts"],
+  ],
+  [
+    "the claim on a name is ignored in SQLite",
+    "src/metadata/local.ts",
+    "UNIQUE (name, identity)",
+    "UNIQUE (id, identity)",
+    ["test/metadata.test.ts", "test/documents.test.ts"],
+  ],
+  [
+    "bytes are removed although their record may be there",
+    "src/metadata/doubt.ts",
+    `return !(error instanceof DocprocError) || error.code === "UNAVAILABLE";`,
+    "return !(error instanceof DocprocError);",
+    ["test/documents.test.ts", "test/commands/upload-failures.test.ts"],
+  ],
+  [
+    "a source that changed is stored all the same",
+    "src/body.ts",
+    `      if (size !== null && bytesRead !== size) throw sourceChanged(source.label);
+      await source.assertUnchanged();`,
+    "",
+    ["test/documents.test.ts", "test/commands/upload-failures.test.ts"],
+  ],
+  [
+    "a local object is published before it is flushed",
+    "src/storage/local.ts",
+    "    await handle.sync();\n    return size;",
+    "    return size;",
+    ["test/durability.test.ts"],
+  ],
+  [
+    "the directory of a new object is not flushed",
+    "src/storage/local.ts",
+    "      await flushDirectories(dirname(target), this.#directory);\n",
+    "",
+    ["test/durability.test.ts"],
+  ],
+  [
+    "the bytes go before the record",
+    "src/documents.ts",
+    "    const removed = await metadata.remove(record.id, signal)",
+    "    await storage.remove(key, signal);\n    const removed = await metadata.remove(record.id, signal)",
+    ["test/commands/delete.test.ts", "test/crash.test.ts", "test/sweep-local.test.ts", "test/sweep-http.test.ts"],
+  ],
+  [
+    "what is downloaded is not hashed",
+    "src/reader.ts",
+    'if (digest.digest("hex") !== record.sha256)',
+    'if (digest.digest("hex") === "")',
+    ["test/reader.test.ts", "test/commands/verify.test.ts"],
+  ],
+  [
+    "a download overwrites",
+    "src/download.ts",
+    "if (options.force) await rename(temporary, path);",
+    'if (path !== "") await rename(temporary, path);',
+    ["test/commands/download.test.ts"],
+  ],
+  [
+    "a name from the catalog may lead out of the directory",
+    "src/file-name.ts",
+    `if (/[/\\0]/.test(name)) return "would be written elsewhere";`,
+    "",
+    ["test/file-name.test.ts"],
+  ],
+  [
+    "a doctor removes what is a minute old",
+    "src/doctor.ts",
+    "export const untouchable = 24 * 3_600_000;",
+    "export const untouchable = -1;",
+    ["test/commands/doctor.test.ts"],
+  ],
+  [
+    "a doctor removes what belongs to another catalog",
+    "src/doctor.ts",
+    'return ours ? "ours" : undefined;',
+    'return ours || stored ? "ours" : undefined;',
+    ["test/commands/doctor.test.ts"],
+  ],
+  [
+    "a cancelled transaction is final, whatever cancelled it",
+    "src/metadata/dynamodb-records.ts",
+    "if (!temporary) throw",
+    "if (!temporary || attempt > 0) throw",
+    ["test/retries.test.ts"],
+  ],
+  ["a stalled request waits for ever", "src/aws-client.ts", "socketTimeout: stall }", "}", ["test/retries.test.ts"]],
+  [
+    "the owner of the bucket is not asked for",
+    "src/storage/s3-client.ts",
+    "ExpectedBucketOwner: account",
+    "",
+    ["test/security.test.ts", "test/bucket-owner.test.ts"],
+  ],
+  [
+    "messages keep their secrets",
+    "src/secrets.ts",
+    "  for (const secret of known) clean = clean.replaceAll(secret, hidden);\n",
+    "",
+    ["test/security.test.ts", "test/secrets.test.ts"],
+  ],
+  [
+    "bytes that landed long ago are not looked for again",
+    "src/upload.ts",
+    "if (this.#options.now() - landed > landedLongAgo)",
+    "if (landed < 0)",
+    ["test/resume.test.ts", "test/documents.test.ts", "test/landed.test.ts"],
+  ],
+];
+
+const words = process.argv.slice(2);
+const chosen = mutations.filter(([title]) => words.every((word) => title.includes(word)));
+const copy = mkdtempSync(join(tmpdir(), "docproc-mutations-"));
+let survived = 0;
+try {
+  const files = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" }).split("\0").filter(Boolean);
+  for (const file of files) {
+    mkdirSync(dirname(join(copy, file)), { recursive: true });
+    cpSync(join(root, file), join(copy, file));
+  }
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  const node = (...argv) => spawnSync(process.execPath, argv, { cwd: copy, stdio: "ignore" }).status;
+  const passes = (tests) => node("node_modules/vitest/vitest.mjs", "run", "--bail=1", ...tests) === 0;
+  const all = new Set(chosen.flatMap(([, , , , tests]) => tests.filter((test) => files.includes(test))));
+  // A test that fails anyway notices nothing.
+  if (!passes([...all])) throw new Error("the tests do not pass as they are");
+  for (const [title, file, from, to, tests] of chosen) {
+    const path = join(copy, file);
+    const original = readFileSync(path, "utf8");
+    const parts = original.split(from);
+    if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} places for: ${title}`);
+    const present = tests.filter((test) => files.includes(test));
+    writeFileSync(path, parts.join(to));
+    // What does not even build is no bug that a test could catch.
+    if (node("build.mjs") !== 0) throw new Error(`does not build: ${title}`);
+    const caught = present.length > 0 && !passes(present);
+    writeFileSync(path, original);
+    if (!caught) survived += 1;
+    process.stdout.write(`${caught ? "caught  " : "SURVIVED"}  ${title}\n`);
+  }
+} finally {
+  rmSync(copy, { recursive: true, force: true });
+}
+process.stdout.write(`${chosen.length - survived} of ${chosen.length} deliberate bugs were caught\n`);
+process.exitCode = survived === 0 ? 0 : 1;
