@@ -106,6 +106,7 @@ interface AnyClient {
 }
 
 interface Request {
+  readonly method?: string;
   readonly protocol?: string;
   readonly hostname?: string;
 }
@@ -170,7 +171,8 @@ const limitReplies =
   (next: Next, context: { readonly commandName?: string }): Next =>
   async (args) => {
     const reply = await next(args);
-    if (context.commandName === "GetObjectCommand") return reply;
+    // HEAD tells the length of what it does not send.
+    if (context.commandName === "GetObjectCommand" || args.request.method === "HEAD") return reply;
     const { response } = reply;
     const length = response.headers?.["content-length"];
     if (Number(length ?? 0) > maxReplyBytes) {

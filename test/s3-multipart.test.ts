@@ -93,6 +93,12 @@ describe("sending an object", () => {
     expect(proxy.log.map(({ operation }) => operation)).toEqual(["PutObject"]);
   });
 
+  test("knows an object that is larger than any answer may be", async () => {
+    const bytes = Buffer.alloc(33 * mebibyte);
+    await put("large", bytes);
+    expect(await storage.stat("large", never)).toMatchObject({ size: bytes.length });
+  });
+
   test("never overwrites, whatever the size", async () => {
     await put("small", randomBytes(1000));
     await put("large", randomBytes(11 * mebibyte));

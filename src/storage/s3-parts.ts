@@ -6,7 +6,6 @@ import {
   ListMultipartUploadsCommand,
   ListPartsCommand,
   type MultipartUpload,
-  paginateListParts,
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { httpStatusOf } from "../aws.ts";
@@ -64,12 +63,24 @@ export async function storedParts(
   abortSignal: AbortSignal,
 ): Promise<Map<number, StoredPart>> {
   const parts = new Map<number, StoredPart>();
-  for await (const page of paginateListParts({ client }, { Bucket, Key, UploadId }, { abortSignal })) {
+  // Not the SDK's paginator: it goes on as long as there is a marker, and there is one on the last page, too.
+  let marker: string | undefined;
+  for (let more = true; more; ) {
+    const command: ListPartsCommand = new ListPartsCommand({
+      Bucket,
+      Key,
+      UploadId,
+      ...(marker === undefined ? {} : { PartNumberMarker: marker }),
+    });
+    const page = await client.send(command, { abortSignal });
     for (const { PartNumber, ETag, Size, ChecksumCRC32 } of page.Parts ?? []) {
       if (PartNumber === undefined) continue;
       const checksum = ChecksumCRC32 === undefined ? {} : { ChecksumCRC32 };
       parts.set(PartNumber, { PartNumber, ETag, size: Size ?? 0, ...checksum });
     }
+    // A page that does not get any further would be asked for again and again.
+    more = page.IsTruncated === true && page.NextPartNumberMarker !== marker;
+    marker = page.NextPartNumberMarker;
   }
   return parts;
 }
@@ -81,13 +92,15 @@ export async function* unfinishedUploads(
   Prefix: string,
   abortSignal: AbortSignal,
 ): AsyncIterable<MultipartUpload> {
-  let markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {};
+  type Markers = { readonly KeyMarker?: string | undefined; readonly UploadIdMarker?: string | undefined };
+  let markers: Markers | undefined = {};
   while (markers) {
     const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand({ Bucket, Prefix, ...markers });
     const page = await client.send(command, { abortSignal });
     yield* page.Uploads ?? [];
-    const next = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
-    markers = page.IsTruncated ? next : undefined;
+    const next: Markers = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
+    const further: boolean = next.KeyMarker !== markers.KeyMarker || next.UploadIdMarker !== markers.UploadIdMarker;
+    markers = page.IsTruncated && further ? next : undefined;
   }
 }
 
