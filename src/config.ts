@@ -62,6 +62,7 @@ const parsers = {
   resume: yesOrNo,
   stateDirectory: text,
   allowHttp: yesOrNo,
+  unsupported: kinds,
 } as const satisfies Record<string, Parser>;
 
 export type SettingName = keyof typeof parsers;
@@ -82,6 +83,7 @@ const defaults = {
   timeout: 120_000,
   resume: true,
   allowHttp: false,
+  unsupported: "",
 } as const satisfies Partial<Record<SettingName, Value>>;
 
 /** The AWS variables that stand in for a setting of ours. The SDK for JavaScript ignores AWS_DEFAULT_REGION. */
@@ -219,6 +221,7 @@ function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Con
     resume: value("resume") as boolean,
     stateDirectory: textOf("stateDirectory") ?? input.paths.state,
     allowHttp: value("allowHttp") as boolean,
+    unsupported: textOf("unsupported") ?? "",
     customEndpoint: textOf("endpointUrl") ?? awsEndpoint(input.env),
   };
   const onAws = settings.storage === "s3" || settings.metadata === "dynamodb";
@@ -338,6 +341,13 @@ function yesOrNo(value: unknown): boolean {
   if (value === true || value === "true") return true;
   if (value === false || value === "false") return false;
   throw new Error("it can be true or false");
+}
+
+/** What `docproc init` wrote; a list in a file is as good as commas. */
+function kinds(value: unknown): string {
+  const text = Array.isArray(value) ? value.join() : value;
+  if (typeof text === "string" && /^([a-z]+(-[a-z]+)*(,|$))*$/.test(text)) return text;
+  throw new Error("it must be kinds of resources, separated by commas");
 }
 
 /** https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-identifiers.html */

@@ -26,6 +26,8 @@ export interface Settings {
   readonly onDuplicate: "reuse" | "store";
   /** Where S3 requests go when not to Amazon: {@link endpointUrl}, or what AWS's own variables say. */
   readonly customEndpoint: string | undefined;
+  /** Hardenings that the endpoint does not have, by kind, separated by commas: what init found out. */
+  readonly unsupported: string;
   /** True allows requests without TLS to other machines. */
   readonly allowHttp: boolean;
   /** How often a request that failed for a passing reason is sent again. */

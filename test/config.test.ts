@@ -33,6 +33,7 @@ const samples: Record<SettingName, readonly [flag: string, variable: string, pro
   resume: ["false", "true", "false", "true"],
   stateDirectory: ["/flag", "/variable", "/project", "/user"],
   allowHttp: ["true", "false", "true", "false"],
+  unsupported: ["flag", "variable", "project", "user"],
 };
 const parsed: Partial<Record<SettingName, Record<string, string | number | boolean>>> = {
   timeout: { 30: 30_000, "45s": 45_000, "2m": 120_000, "1h": 3_600_000 },
@@ -55,6 +56,7 @@ const defaults: Partial<Record<SettingName, string | number | boolean>> = {
   timeout: 120_000,
   resume: true,
   allowHttp: false,
+  unsupported: "",
 };
 
 describe("precedence", () => {

@@ -26,7 +26,7 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     const config = await context.config();
     const { storage, metadata } = await context.drivers();
     // Before anything is made: a file that cannot be changed is a reason to stop.
-    let file = planConfigFile(context, config);
+    const planned = planConfigFile(context, config);
     const resources: Omit<ProvisionedResource, "remember">[] = [];
     const add = async ({ kind, name, action }: ProvisionedResource) => {
       const resource = { kind, name, action };
@@ -38,12 +38,14 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     };
     // A table that cannot be used is found out before a bucket is made.
     if (!plan) for await (const _ of provision(true));
+    let bucketOwner: string | undefined;
     for await (const resource of provision(plan)) {
-      if (resource.remember) file = planConfigFile(context, config, resource.remember);
+      bucketOwner ??= resource.remember?.bucketOwner;
       await add(resource);
     }
-    await add({ kind: "config-file", name: file.path, action: plan ? file.planned : await writeConfigFile(file) });
     const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
+    const file = plan ? planned : planConfigFile(context, config, { bucketOwner, unsupported: weaker.join() });
+    await add({ kind: "config-file", name: file.path, action: plan ? file.planned : await writeConfigFile(file) });
     if (weaker.length > 0) reporter.note(`The endpoint does not support: ${weaker.join(", ")}.`);
     return { envelope: { schema: "docproc.init/1", resources, configFile: file.path }, text: () => "" };
   },
@@ -78,6 +80,7 @@ function planConfigFile(
     // Whose credentials are used differs from one machine to the next.
     profile: aws && originOf("profile") !== "AWS_PROFILE" ? settings.profile : undefined,
     endpointUrl: aws ? settings.endpointUrl : undefined,
+    unsupported: (found.unsupported ?? settings.unsupported) || undefined,
   };
   const values = Object.fromEntries(
     Object.entries({ ...projectFile?.values, ...chosen }).filter(([, value]) => value !== undefined),

@@ -32,7 +32,8 @@ export async function* provisionTable(
   const provisioning = new TableProvisioning(client, table, settings, options);
   const made = await provisioning.table();
   yield { kind: "table", name: table, action: made };
-  yield { kind: "deletion-protection", name: table, action: await provisioning.deletionProtection(made) };
+  const kind = "deletion-protection";
+  yield { kind, name: table, action: await provisioning.deletionProtection(kind, made) };
 }
 
 /**
@@ -79,9 +80,11 @@ class TableProvisioning {
     return created ? "created" : "exists";
   }
 
-  async deletionProtection(made: ProvisionAction): Promise<ProvisionAction> {
+  async deletionProtection(kind: string, made: ProvisionAction): Promise<ProvisionAction> {
     if (made === "would-create") return "would-create";
     if ((await this.#describe())?.DeletionProtectionEnabled) return made === "created" ? "created" : "exists";
+    // That it cannot be had is only found out by trying, which init did.
+    if (this.#options.plan && this.#settings.unsupported.split(",").includes(kind)) return "unsupported";
     if (this.#options.plan) return "would-update";
     try {
       await this.#client.send(

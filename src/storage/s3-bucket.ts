@@ -171,12 +171,14 @@ interface BucketSetting {
 async function applySetting(
   setting: BucketSetting,
   { plan }: ProvisionOptions,
-  { customEndpoint }: Settings,
+  { customEndpoint, unsupported }: Settings,
   failure: Failure,
 ): Promise<ProvisionAction> {
   try {
     const before = await readSetting(setting);
     if (before === "as-wanted") return "exists";
+    // That it cannot be had is only found out by trying, which init did.
+    if (plan && unsupported.split(",").includes(setting.kind)) return "unsupported";
     if (plan) return before === "absent" ? "would-create" : "would-update";
     await setting.write();
     return before === "absent" ? "created" : "updated";

@@ -7,7 +7,7 @@ import { makeSandbox, runDocproc } from "../support/run.ts";
 const settingNames = [
   ...["storage", "metadata", "directory", "bucket", "bucketOwner", "prefix", "table", "region", "profile"],
   ...["endpointUrl", "partSize", "concurrency", "onDuplicate", "retries", "timeout", "resume"],
-  ...["stateDirectory", "allowHttp"],
+  ...["stateDirectory", "allowHttp", "unsupported"],
 ];
 
 interface Setting {

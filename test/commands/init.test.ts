@@ -170,6 +170,7 @@ describe.each(Object.entries(awsEndpoints()))("init of %s", (_place, start) => {
       table: name,
       region: "us-east-1",
       endpointUrl: endpoint,
+      unsupported: expect.stringMatching(/^tls-only-policy(,checksums)?$/),
     });
     const { Table } = await dynamodb.send(new DescribeTableCommand({ TableName: name }));
     expect(Table).toMatchObject({ TableStatus: "ACTIVE", BillingModeSummary: { BillingMode: "PAY_PER_REQUEST" } });

@@ -88,6 +88,7 @@ export function awsSettings(endpoint: string, overrides: Partial<Settings> = {})
     concurrency: 4,
     onDuplicate: "reuse",
     customEndpoint: endpoint,
+    unsupported: "",
     allowHttp: false,
     retries: 2,
     timeout: 60_000,
