@@ -188,18 +188,28 @@ export class UploadJournal implements Checkpoint {
 
   /** Keeps what is there for a later run. */
   close(): void {
-    this.#database.close();
+    this.#release();
   }
 
   /** The upload is over, one way or the other. */
   async remove(): Promise<void> {
-    this.#attempt(() => {
-      this.#database.exec("DELETE FROM upload; DELETE FROM part");
+    this.#attempt(() => this.#database.exec("DELETE FROM upload; DELETE FROM part"));
+    this.#release();
+    await rm(this.#path, { force: true }).catch(() => {});
+  }
+
+  /** An engine that keeps its statements until they are collected keeps the database, and its lock, when closed. */
+  #release(): void {
+    try {
       // Without a log beside it: one that another process makes under the same name must not be taken for ours.
       this.#database.exec("PRAGMA journal_mode = DELETE");
-    });
-    this.#database.close();
-    await rm(this.#path, { force: true }).catch(() => {});
+      // The lock goes with the next reading, not before.
+      this.#database.exec("PRAGMA locking_mode = NORMAL; SELECT 1 FROM upload");
+    } catch {
+      // The process ends soon, and the lock with it.
+    } finally {
+      this.#database.close();
+    }
   }
 
   #rewrite(begun: BegunUpload | undefined): void {
