@@ -69,6 +69,7 @@ async function loadEngine(): Promise<typeof import("@photostructure/sqlite")> {
 }
 
 /** Primary result codes that callers act on: https://www.sqlite.org/rescode.html */
+export const sqliteError = 1;
 export const sqliteBusy = 5;
 export const sqliteCorrupt = 11;
 export const sqliteNotADatabase = 26;
@@ -95,8 +96,22 @@ const sqliteErrors: Record<number, [ErrorCode, string, string]> = {
 
 /** The primary result code of a failure of the engine; 0 for any other error. */
 export function sqliteCodeOf(error: unknown): number {
-  return Number((error as { errcode?: unknown } | undefined)?.errcode ?? 0) & 0xff;
+  if (!(error instanceof Error)) return 0;
+  // @photostructure/sqlite gives what all() throws no code, only the text.
+  return Number("errcode" in error ? error.errcode : (sqliteTexts[error.message] ?? 0)) & 0xff;
 }
+
+/** Texts of `sqlite3_errstr` for the codes above and those of {@link sqliteErrors}. */
+const sqliteTexts: Record<string, number> = {
+  "database is locked": sqliteBusy,
+  "database table is locked": 6,
+  "attempt to write a readonly database": 8,
+  "disk I/O error": 10,
+  "database disk image is malformed": sqliteCorrupt,
+  "database or disk is full": 13,
+  "unable to open database file": 14,
+  "file is not a database": sqliteNotADatabase,
+};
 
 /** Classifies a failure of the engine by its result code. */
 export function fromSqliteError(error: unknown, path: string): DocprocError {
