@@ -17,6 +17,7 @@ import {
   openDatabase,
   sqliteCodeOf,
   sqliteCorrupt,
+  sqliteError,
   sqliteNotADatabase,
 } from "./sqlite.ts";
 import type { BegunUpload, Checkpoint, SavedPart } from "./storage/service.ts";
@@ -79,15 +80,10 @@ export class UploadJournals {
   async open(upload: UploadIdentity, plan: UploadPlan): Promise<UploadJournal | undefined> {
     const path = this.#path(upload);
     try {
-      await makeDatabaseFile(path);
+      // First, since one of this upload may be among them.
       await this.#prune();
-      const database = await openOrReplace(path);
-      try {
-        return new UploadJournal(path, database, plan);
-      } catch (error) {
-        database.close();
-        throw error;
-      }
+      await makeDatabaseFile(path);
+      return await openOrReplace(path, plan);
     } catch (error) {
       this.#onTrouble(`No journal of ${upload.path}: ${error instanceof Error ? error.message : String(error)}`);
       return undefined;
@@ -102,7 +98,8 @@ export class UploadJournals {
   /** Removes journals that nobody touched for so long that they are of no use. */
   async #prune(): Promise<void> {
     const oldest = Date.now() - journalDays * 86_400_000;
-    for (const name of await readdir(this.#directory)) {
+    // The first journal makes the directory.
+    for (const name of await readdir(this.#directory).catch(() => [])) {
       const path = join(this.#directory, name);
       const seen = await stat(path).catch(() => undefined);
       if (seen?.isFile() && seen.mtimeMs < oldest) await rm(path, { force: true });
@@ -110,30 +107,38 @@ export class UploadJournals {
   }
 }
 
-async function openOrReplace(path: string): Promise<Database> {
+async function openOrReplace(path: string, plan: UploadPlan): Promise<UploadJournal> {
   try {
-    return await openJournal(path);
+    return await openJournal(path, plan);
   } catch (error) {
-    const code = sqliteCodeOf(error);
-    if (code !== sqliteCorrupt && code !== sqliteNotADatabase) throw error;
-    // Unreadable, so there is nothing to go on with.
+    if (!unreadable.has(sqliteCodeOf(error))) throw error;
+    // There is nothing to go on with.
     for (const suffix of ["", "-wal", "-shm", "-journal"]) await rm(`${path}${suffix}`, { force: true });
     await makeDatabaseFile(path);
-    return await openJournal(path);
+    return await openJournal(path, plan);
   }
 }
 
-async function openJournal(path: string): Promise<Database> {
-  return await openDatabase(path, 0, (database) => {
+/** What SQLite says of a file that is damaged, is no database, or is one with other tables. */
+const unreadable: ReadonlySet<number> = new Set([sqliteCorrupt, sqliteNotADatabase, sqliteError]);
+
+async function openJournal(path: string, plan: UploadPlan): Promise<UploadJournal> {
+  const database = await openDatabase(path, 0, (opened) => {
     // EXCLUSIVE holds the lock until the database is closed; with it, the write-ahead log needs no shared memory.
     // FULL flushes every part, a third of a millisecond each: what is remembered survives a power failure.
-    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-    database.exec("PRAGMA trusted_schema = OFF");
-    database.exec("BEGIN IMMEDIATE");
-    const found = Number(asRow(database.prepare("PRAGMA user_version").get())["user_version"]);
-    if (found !== format) database.exec(`DROP TABLE IF EXISTS upload; DROP TABLE IF EXISTS part; ${schema}`);
-    database.exec("COMMIT");
+    opened.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    opened.exec("PRAGMA trusted_schema = OFF");
+    opened.exec("BEGIN IMMEDIATE");
+    const found = Number(asRow(opened.prepare("PRAGMA user_version").get())["user_version"]);
+    if (found !== format) opened.exec(`DROP TABLE IF EXISTS upload; DROP TABLE IF EXISTS part; ${schema}`);
+    opened.exec("COMMIT");
   });
+  try {
+    return new UploadJournal(path, database, plan);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
 }
 
 export class UploadJournal implements Checkpoint {
@@ -144,6 +149,8 @@ export class UploadJournal implements Checkpoint {
   readonly #path: string;
   readonly #database: Database;
   #begun: BegunUpload | undefined;
+  /** By their number. Read whole at the beginning: a page that turns out damaged later would cost the upload. */
+  readonly #parts = new Map<number, SavedPart>();
   /** A journal that could not be written is worth nothing, but the upload goes on without it. */
   #broken = false;
 
@@ -157,6 +164,10 @@ export class UploadJournal implements Checkpoint {
       this.plan = { ...plan, id: String(earlier["id"]), key: String(earlier["key"]) };
       const uploadId = earlier["upload_id"];
       if (typeof uploadId === "string") this.#begun = { uploadId, partSize: Number(earlier["part_size"]) };
+      for (const row of database.prepare("SELECT * FROM part").all().map(asRow)) {
+        const [size, sha256, etag] = [Number(row["size"]), String(row["sha256"]), String(row["etag"])];
+        this.#parts.set(Number(row["number"]), { size, sha256, etag });
+      }
     } else {
       this.plan = plan;
       this.abandoned = earlier && { id: String(earlier["id"]), key: String(earlier["key"]) };
@@ -169,18 +180,18 @@ export class UploadJournal implements Checkpoint {
   }
 
   part(number: number): SavedPart | undefined {
-    const found = this.#database.prepare("SELECT size, sha256, etag FROM part WHERE number = ?").get(number);
-    if (found === undefined) return undefined;
-    const row = asRow(found);
-    return { size: Number(row["size"]), sha256: String(row["sha256"]), etag: String(row["etag"]) };
+    return this.#parts.get(number);
   }
 
   begin(upload: BegunUpload): void {
     this.#begun = upload;
+    this.#parts.clear();
     this.#attempt(() => this.#rewrite(upload));
   }
 
-  save(number: number, { size, sha256, etag }: SavedPart): void {
+  save(number: number, part: SavedPart): void {
+    const { size, sha256, etag } = part;
+    this.#parts.set(number, part);
     this.#attempt(() =>
       this.#database.prepare("INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?)").run(number, size, sha256, etag),
     );
