@@ -58,8 +58,9 @@ export async function sendObject(
   options: PutOptions & { readonly settings: Settings },
 ): Promise<PutResult> {
   const operation = { action: "s3:PutObject", resource: `bucket ${target.bucket}`, settings: options.settings };
+  const tell = tellOnce(options);
   for (let attempt = 1; ; attempt++) {
-    const upload = new ObjectUpload(target, plan, options);
+    const upload = new ObjectUpload(target, plan, { ...options, ...tell() });
     try {
       return await upload.send(body);
     } catch (thrown) {
@@ -68,6 +69,20 @@ export async function sendObject(
       if (!isSpent(thrown) || attempt === beginnings || options.signal.aborted || !(await body.rewind())) throw ended;
     }
   }
+}
+
+/** Makes the callbacks of one attempt after another: what was told of in one is not told of again in the next. */
+function tellOnce({ onProgress, onSkipped }: PutOptions): () => Pick<PutOptions, "onProgress" | "onSkipped"> {
+  let told = 0;
+  return () => {
+    let counted = 0;
+    const beyond = (tell?: (bytes: number) => void) => (bytes: number) => {
+      counted += bytes;
+      if (counted > told) tell?.(Math.min(bytes, counted - told));
+      told = Math.max(told, counted);
+    };
+    return { onProgress: beyond(onProgress), onSkipped: beyond(onSkipped) };
+  };
 }
 
 /**
