@@ -154,7 +154,9 @@ class ObjectUpload {
     const stored = Math.max(totalSize(this.#parts), this.#earlier?.storedBytes ?? 0);
     if (checkpoint && stored > 0 && mayGoOn(error) && !spent) {
       const share = `${prettyBytes(stored)} of ${prettyBytes(size ?? stored)}`;
-      return error.withHint(`Run the same command again: ${share} are stored and will not be sent again.`);
+      const goOn = `un the same command again: ${share} are stored and will not be sent again.`;
+      // With the same credentials it would fail again.
+      return error.withHint(error.code === "ACCESS_DENIED" ? `${error.hint} Then r${goOn}` : `R${goOn}`);
     }
     // The failure that led here is what the user needs to hear; doctor and the lifecycle rule sweep up after this.
     await this.#discard(cleanUpSignal(signal)).catch(() => {});
