@@ -174,6 +174,23 @@ describe("in front of S3", () => {
     expect(large.equals(await get())).toBe(true);
   });
 
+  test("hold: nothing is forwarded until something has happened, and then it is, or fails as told", async () => {
+    let happen = () => {};
+    const until = new Promise<void>((resolve) => {
+      happen = resolve;
+    });
+    inject({ kind: "hold", until }, "PutObject");
+    inject({ kind: "hold", until, fault: { kind: "status", status: 418, code: "Teapot" } }, "GetObject");
+    const answers: unknown[] = [];
+    const [forwarded, failed] = [put(large), errorOf(get())].map((sent) => sent.finally(() => answers.push(sent)));
+    await expect.poll(() => proxy.log.length).toBe(2);
+    expect({ seen, answers }).toEqual({ seen: [], answers: [] });
+    happen();
+    await forwarded;
+    expect(await failed).toMatchObject({ name: "Teapot" });
+    expect(seen).toHaveLength(1);
+  });
+
   test("100 Continue is left to the target", async () => {
     upstream.once("checkContinue", (_incoming, response) => {
       response.writeHead(403, { "content-length": 0, connection: "close" }).end();

@@ -29,6 +29,8 @@ export type Fault =
   | { kind: "lose-reply" }
   /** Forwarded after a pause. */
   | { kind: "delay"; ms: number }
+  /** Held back until something has happened; then forwarded, or treated as told. */
+  | { kind: "hold"; until: Promise<unknown>; fault?: Fault }
   /** Accepted, never forwarded and never answered. */
   | { kind: "black-hole" }
   /** The reply keeps its headers, its body breaks off after so many bytes. */
@@ -244,8 +246,21 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
   function handle(incoming: IncomingMessage, response: ServerResponse): void {
     const entry = describeRequest(incoming);
     log.push(entry);
-    const fault = nextFault(entry);
-    if (fault?.kind === "status") {
+    act(entry, nextFault(entry), incoming, response);
+  }
+
+  function act(
+    entry: ProxiedRequest,
+    fault: Fault | undefined,
+    incoming: IncomingMessage,
+    response: ServerResponse,
+  ): void {
+    if (fault?.kind === "hold") {
+      const goOn = () => {
+        if (!response.destroyed) act(entry, fault.fault, incoming, response);
+      };
+      fault.until.then(goOn, goOn);
+    } else if (fault?.kind === "status") {
       answerWithStatus(entry, fault, incoming, response);
     } else if (fault?.kind === "reset") {
       incoming.socket.destroy();
