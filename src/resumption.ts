@@ -37,7 +37,8 @@ export class Resumption {
     const { journals, metadata } = this.#options;
     const identity = journals && (await this.#identity(source, request));
     let journal = identity && (await journals.open(identity, plan));
-    if (identity && journal?.begun && (await metadata.get(journal.plan.id, request.signal))) {
+    const goesOn = journal !== undefined && journal.plan.id !== plan.id;
+    if (identity && journal && goesOn && (await metadata.get(journal.plan.id, request.signal))) {
       // Interrupted between the commit and its last word: that document is done, this is another one.
       await journal.remove();
       journal = await journals.open(identity, plan);
