@@ -37,13 +37,18 @@ export class Resumption {
     const { journals, metadata } = this.#options;
     const identity = journals && (await this.#identity(source, request));
     let journal = identity && (await journals.open(identity, plan));
-    const goesOn = journal !== undefined && journal.plan.id !== plan.id;
-    if (identity && journal && goesOn && (await metadata.get(journal.plan.id, request.signal))) {
-      // Interrupted between the commit and its last word: that document is done, this is another one.
-      await journal.remove();
-      journal = await journals.open(identity, plan);
+    try {
+      const goesOn = journal !== undefined && journal.plan.id !== plan.id;
+      if (identity && journal && goesOn && (await metadata.get(journal.plan.id, request.signal))) {
+        // Interrupted between the commit and its last word: that document is done, this is another one.
+        await journal.remove();
+        journal = await journals.open(identity, plan);
+      }
+      if (journal?.abandoned) await this.#discard(journal.abandoned, request.signal);
+    } catch (error) {
+      journal?.close();
+      throw error;
     }
-    if (journal?.abandoned) await this.#discard(journal.abandoned, request.signal);
     reached("journal-opened");
     return journal;
   }
@@ -54,8 +59,14 @@ export class Resumption {
     const identity = journals && (await this.#identity(source, request));
     if (!identity || !(await journals.has(identity))) return;
     const journal = await journals.open(identity, plan);
-    if (journal) await this.#discard(journal.abandoned ?? journal.plan, request.signal);
-    await journal?.remove();
+    if (journal === undefined) return;
+    try {
+      await this.#discard(journal.abandoned ?? journal.plan, request.signal);
+    } catch (error) {
+      journal.close();
+      throw error;
+    }
+    await journal.remove();
   }
 
   async #identity(source: Source, { name, tags, signal }: Request): Promise<UploadIdentity | undefined> {

@@ -71,6 +71,18 @@ describe("what is stored of an upload is not sent again", () => {
     expect(await left()).toEqual(finished(id, bytes));
   });
 
+  test("although the catalog could not be asked in between", async () => {
+    const { upload, proxy, sentParts, left, id, bytes } = await openInterrupted(aws.endpoint);
+    // The first question is for the catalog's id, the second one for a document of this upload.
+    proxy.inject({ operation: "GetItem", nth: 2, times: Number.POSITIVE_INFINITY, action: failure });
+    expect(await upload()).toMatchObject({ status: 8 });
+    proxy.clear();
+    sentParts();
+    expect((await upload()).json().documents).toMatchObject([{ action: "resumed", id, bytesSent: 6 * mebibyte }]);
+    expect(sentParts()).toEqual([3, 4]);
+    expect(await left()).toEqual(finished(id, bytes));
+  });
+
   test.each(["8MiB", "100MiB"])("although the next run has parts of %s", async (partSize) => {
     const { upload, sentParts, left, id, bytes } = await openInterrupted(aws.endpoint);
     const { documents } = (await upload(["--part-size", partSize])).json();
