@@ -91,6 +91,16 @@ describe("what is stored of an upload is not sent again", () => {
     expect(await left()).toEqual(finished(id, bytes));
   });
 
+  test("half a day later, and its bytes are looked for once more behind the commit", async () => {
+    const { upload, proxy, left, id, bytes } = await openInterrupted(aws.endpoint);
+    proxy.log.length = 0;
+    const halfADayLater = { now: () => Date.now() + 12 * 3_600_000 + 1_000 };
+    expect((await upload([], halfADayLater)).json().documents).toMatchObject([{ action: "resumed", id }]);
+    const operations = proxy.log.map(({ operation }) => operation);
+    expect(operations.slice(-2)).toEqual(["TransactWriteItems", "HeadObject"]);
+    expect(await left()).toEqual(finished(id, bytes));
+  });
+
   test("unless somebody replaced a part of it behind our back", async () => {
     const { bucket, upload, sentParts, left, id, bytes } = await openInterrupted(aws.endpoint);
     for (const { parts } of aws.s3.buckets.get(bucket)?.uploads.values() ?? []) {
