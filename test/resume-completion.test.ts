@@ -3,7 +3,7 @@ import { crc32 } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checksumText } from "../src/storage/s3-parts.ts";
 import { type InRepoAws, startInRepoAws } from "./support/aws.ts";
-import type { Fault, FaultRule } from "./support/fault-proxy.ts";
+import type { Fault, FaultRule, ProxiedRequest } from "./support/fault-proxy.ts";
 import { failure, finished, mebibyte, nothing, openResumable, partOf, sha256 } from "./support/resumable.ts";
 import type { Checksum } from "./support/s3-server.ts";
 
@@ -156,7 +156,7 @@ describe("a beginning", () => {
   test("of which the first answer is lost leaves one upload, and in the end none", async () => {
     const { proxy, bucket, upload, left, bytes } = await openWith16MiB();
     const begun: (number | undefined)[] = [];
-    const count = (request: Parameters<typeof partOf>[0]) => {
+    const count = (request: ProxiedRequest) => {
       if (partOf(request) > 0) begun.push(aws.s3.buckets.get(bucket)?.uploads.size);
       return false;
     };

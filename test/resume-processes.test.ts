@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Step } from "../src/steps.ts";
 import { type InRepoAws, startInRepoAws } from "./support/aws.ts";
 import { docproc, finish, type SpawnOptions, start } from "./support/process.ts";
-import { finished, mebibyte, openResumable, partOf, sha256 } from "./support/resumable.ts";
+import { event, finished, mebibyte, openResumable, partOf, sha256 } from "./support/resumable.ts";
 
 let aws: InRepoAws;
 beforeAll(async () => {
@@ -162,15 +162,12 @@ test("two processes that upload the same at once end in one document, with an in
   await once(killed, "close");
   proxy.clear();
   proxy.log.length = 0;
-  let release = () => {};
-  const until = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  proxy.inject({ operation: (request) => partOf(request) > 2, action: { kind: "hold", until } });
+  const done = event();
+  proxy.inject({ operation: (request) => partOf(request) > 2, action: { kind: "hold", until: done.happened } });
   const first = finish(start());
   await vi.waitFor(() => expect(proxy.log.map(partOf)).toContain(3), 25_000);
   const second = await upload(library(aws.endpoint));
-  release();
+  done.happen();
   const [faster] = second.json().documents;
   expect(faster).toMatchObject({ action: "uploaded", bytesSent: 30 * mebibyte });
   const slower = JSON.parse((await first).stdout).documents;

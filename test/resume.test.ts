@@ -1,23 +1,18 @@
 /** An interrupted upload of a large file: the same command again goes on with it, and sends only what is missing. */
-import { existsSync } from "node:fs";
-import { copyFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { awsEndpoints, type InRepoAws, startInRepoAws } from "./support/aws.ts";
-import { type Fault, startFaultProxy } from "./support/fault-proxy.ts";
+import type { Fault } from "./support/fault-proxy.ts";
 import {
   failure,
   finished,
   mebibyte,
-  nothing,
   openInterrupted,
   openResumable,
   partOf,
   partsStored,
   sha256,
 } from "./support/resumable.ts";
-import { makeSandbox, type Outcome, runDocproc } from "./support/run.ts";
+import { runDocproc } from "./support/run.ts";
 
 let aws: InRepoAws;
 beforeAll(async () => {
@@ -135,146 +130,5 @@ describe("what is stored of an upload is not sent again", () => {
     const { run, upload, id } = await openInterrupted(aws.endpoint);
     expect((await run(["doctor", "--repair"])).json()).toMatchObject({ findings: [], summary: { young: 1 } });
     expect((await upload()).json().documents).toMatchObject([{ action: "resumed", id }]);
-  });
-});
-
-describe("an upload that is not to be gone on with", () => {
-  const ways: [string, string[], Record<string, string>][] = [
-    ["--no-resume", ["--no-resume"], {}],
-    ["DOCPROC_RESUME=false", [], { DOCPROC_RESUME: "false" }],
-  ];
-
-  test.each(ways)("leaves nothing when it is interrupted (%s)", async (_how, flags, env) => {
-    const { write, failBehindPart2, upload, left } = await openResumable(aws.endpoint);
-    await write(16);
-    failBehindPart2(failure);
-    const failed = await upload(flags, { env });
-    expect(failed.json().failures).toMatchObject([{ hint: "Wait a moment and run the same command again." }]);
-    expect(await left()).toEqual(nothing);
-  });
-
-  test.each(ways)("starts from nothing beside one that was interrupted (%s)", async (_how, flags, env) => {
-    const { upload, sentParts, left, id, bytes } = await openInterrupted(aws.endpoint);
-    const [document] = (await upload(flags, { env })).json().documents;
-    expect(document).toMatchObject({ action: "uploaded", bytesSent: 16 * mebibyte });
-    expect(sentParts()).toEqual([1, 2, 3, 4]);
-    expect(await left()).toEqual({ ...finished(document.id, bytes), uploads: [id], journals: 1 });
-    expect((await upload()).json().documents).toMatchObject([{ action: "unchanged", id: document.id }]);
-    expect(await left()).toEqual(finished(document.id, bytes));
-  });
-
-  test("of standard input is never remembered", async () => {
-    const { sandbox, uploading, proxy, failBehindPart2, left } = await openResumable(aws.endpoint);
-    const remembered: boolean[] = [];
-    const look = () => {
-      remembered.push(existsSync(sandbox.state));
-      return false;
-    };
-    proxy.inject({ operation: look, action: failure });
-    failBehindPart2(failure);
-    const stdin = Readable.from([Buffer.alloc(16 * mebibyte)]);
-    const argv = ["upload", "-", "--name", "a.bin", ...uploading];
-    expect(await runDocproc(sandbox, argv, { stdin })).toMatchObject({ status: 8 });
-    expect(new Set(remembered)).toEqual(new Set([false]));
-    expect(await left()).toEqual(nothing);
-  });
-});
-
-describe("without its journal", () => {
-  test("an upload begins anew, and what is left of it is garbage to a doctor", async () => {
-    const { journals, bucket, upload, run, left, id, bytes } = await openInterrupted(aws.endpoint);
-    for (const journal of await journals()) await writeFile(journal, "garbage ".repeat(1000));
-    const [document] = (await upload()).json().documents;
-    expect(document).toMatchObject({ action: "uploaded", bytesSent: 16 * mebibyte });
-    expect(await left()).toEqual({ ...finished(document.id, bytes), uploads: [id] });
-    const aDayAgo = new Date(Date.now() - 25 * 3_600_000);
-    for (const one of aws.s3.buckets.get(bucket)?.uploads.values() ?? []) one.initiated = aDayAgo;
-    expect((await run(["doctor", "--repair"])).json().summary).toMatchObject({ found: 1, repaired: 1 });
-    expect(await left()).toEqual(finished(document.id, bytes));
-  });
-
-  test("because it cannot be written, an upload succeeds, and leaves nothing when it is interrupted", async () => {
-    const { sandbox, write, failBehindPart2, upload, proxy, left } = await openResumable(aws.endpoint);
-    const bytes = await write(16);
-    await writeFile(sandbox.state, "a file");
-    failBehindPart2(failure);
-    expect(await upload()).toMatchObject({ status: 8 });
-    expect(await left()).toEqual(nothing);
-    proxy.clear();
-    const [document] = (await upload()).json().documents;
-    expect(document).toMatchObject({ action: "uploaded" });
-    expect(await left()).toEqual(finished(document.id, bytes));
-  });
-});
-
-describe("beside other uploads of the same document,", () => {
-  test("one that was interrupted is dropped when the document is there by another way", async () => {
-    const { path, library, upload, left, bytes } = await openInterrupted(aws.endpoint);
-    const other = await makeSandbox();
-    await copyFile(path, join(other.cwd, "a.bin"));
-    const [document] = (await runDocproc(other, ["upload", "a.bin", "--json", ...library(aws.endpoint)])).json()
-      .documents;
-    expect(await upload()).toMatchObject({ status: 0 });
-    expect(await left()).toEqual(finished(document.id, bytes));
-    expect((await upload()).json().documents).toMatchObject([{ action: "unchanged", id: document.id, bytesSent: 0 }]);
-  });
-
-  /** A promise and what keeps it. */
-  function event() {
-    let happen = () => {};
-    const happened = new Promise<void>((resolve) => {
-      happen = resolve;
-    });
-    return { happen, happened };
-  }
-
-  test("the one that goes on gives way to another that was faster", async () => {
-    const { proxy, upload, library, left, bytes } = await openInterrupted(aws.endpoint);
-    const done = event();
-    let second: Promise<Outcome> | undefined;
-    const meanwhile = (request: Parameters<typeof partOf>[0]) => {
-      if (partOf(request) < 3) return false;
-      second ??= upload(library(aws.endpoint)).finally(done.happen);
-      return true;
-    };
-    proxy.inject({ operation: meanwhile, action: { kind: "hold", until: done.happened } });
-    const first = await upload();
-    const [faster] = (await second)?.json().documents ?? [];
-    expect(faster).toMatchObject({ action: "uploaded", bytesSent: 16 * mebibyte });
-    expect(first.json().documents).toMatchObject([{ action: "unchanged", id: faster.id, bytesSent: 6 * mebibyte }]);
-    expect(await left()).toEqual(finished(faster.id, bytes));
-  });
-
-  test("another one gives way to that which goes on and was faster", async () => {
-    const { proxy, upload, library, left, id, bytes } = await openInterrupted(aws.endpoint);
-    const [sent, done] = [event(), event()];
-    const slow = await startFaultProxy(aws.endpoint);
-    onTestFinished(() => slow.close());
-    const atTheEnd = ({ operation }: { operation: string }) => {
-      if (operation !== "CompleteMultipartUpload") return false;
-      sent.happen();
-      return true;
-    };
-    slow.inject({ operation: atTheEnd, action: { kind: "hold", until: done.happened } });
-    let second: Promise<Outcome> | undefined;
-    const meanwhile = (request: Parameters<typeof partOf>[0]) => {
-      if (partOf(request) < 3) return false;
-      second ??= upload(library(slow.endpoint));
-      return true;
-    };
-    proxy.inject({ operation: meanwhile, action: { kind: "hold", until: sent.happened } });
-    const first = await upload();
-    done.happen();
-    expect(first.json().documents).toMatchObject([{ action: "resumed", id, bytesSent: 6 * mebibyte }]);
-    const slower = (await second)?.json().documents;
-    expect(slower).toMatchObject([{ action: "unchanged", id, bytesSent: 16 * mebibyte }]);
-    expect(await left()).toEqual(finished(id, bytes));
-  });
-
-  test("twice in one command, it is one document", async () => {
-    const { upload, left, bytes } = await openInterrupted(aws.endpoint);
-    const both = (await upload(["a.bin"])).json();
-    expect(both).toMatchObject({ failures: [], summary: { total: 2, uploaded: 1, unchanged: 1 } });
-    expect(await left()).toEqual(finished(both.documents[0].id, bytes));
   });
 });

@@ -35,6 +35,15 @@ export function partsStored(count: number): Promise<void> {
   });
 }
 
+/** A promise and what keeps it. */
+export function event() {
+  let happen = () => {};
+  const happened = new Promise<void>((resolve) => {
+    happen = resolve;
+  });
+  return { happen, happened };
+}
+
 /** The document that an object, or an upload of one, is of. */
 export function idOfKey(key: string | undefined): string {
   return key?.split("/").at(-2) ?? "no key";
