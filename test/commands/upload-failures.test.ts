@@ -1,6 +1,6 @@
 /** `docproc upload` to AWS when something fails on the way: nothing half done is left, and a second run succeeds. */
 import { createHash, randomBytes } from "node:crypto";
-import { appendFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
@@ -127,6 +127,7 @@ test.each([
 
 test.each([
   ["grows", (path: string) => appendFileSync(path, "more")],
+  ["is truncated", (path: string) => truncateSync(path, 1000)],
   ["is replaced", (path: string) => renameSync(`${path}.new`, path)],
   ["is written to", (path: string) => writeFileSync(path, "x", { flag: "r+" })],
 ])("stores nothing of a file that %s while it is read", async (_what, change) => {
