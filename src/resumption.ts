@@ -62,9 +62,11 @@ export class Resumption {
     if (journal === undefined) return;
     try {
       await this.#discard(journal.abandoned ?? journal.plan, request.signal);
-    } catch (error) {
+    } catch {
+      // The document is there all the same; the next run, or a doctor, clears up.
       journal.close();
-      throw error;
+      throwIfCancelled(request.signal);
+      return;
     }
     await journal.remove();
   }

@@ -1,10 +1,10 @@
 /** The embedded database engine: which one it is, how a file of ours is opened, and what its failures mean. */
-import { constants } from "node:fs";
-import { mkdir, open } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 // Only the types: which engine is loaded is decided at run time.
 import type { DatabaseSyncInstance as Database } from "@photostructure/sqlite";
-import { DocprocError, type ErrorCode, fromSystemError } from "./errors.ts";
+import { createNew, privateDirectory } from "./atomic-file.ts";
+import { DocprocError, type ErrorCode, fromSystemError, isSystemError } from "./errors.ts";
 
 export type { Database };
 
@@ -21,9 +21,11 @@ export function asRow(value: unknown): Row {
  */
 export async function makeDatabaseFile(path: string): Promise<void> {
   try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await (await open(path, constants.O_RDWR | constants.O_CREAT, 0o600)).close();
+    await mkdir(dirname(path), { recursive: true, mode: privateDirectory });
+    // Never one that is there: closing it would drop the locks that this process has on it (POSIX, fcntl).
+    await (await createNew(path)).close();
   } catch (error) {
+    if (isSystemError(error) && error.code === "EEXIST" && error.path === path) return;
     throw fromSystemError(error, dirname(path));
   }
 }

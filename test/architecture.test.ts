@@ -20,7 +20,7 @@ const ranks: Record<string, number> = {
   "src/retry.ts": 1,
   "src/ownership.ts": 1,
   "src/atomic-file.ts": 1,
-  "src/sqlite.ts": 1,
+  "src/sqlite.ts": 2,
   "src/aws-client.ts": 1,
   "src/output/reporter.ts": 1,
   "src/batch.ts": 1,

@@ -36,7 +36,8 @@ export class EarlierPut {
       if (httpStatusOf(error) === 404) return undefined;
       throw error;
     });
-    return new EarlierPut(options, object?.size === options.size ? { begun, completed: object } : {});
+    const ours = object?.size === options.size && isMarkedFor(object, options.catalog);
+    return new EarlierPut(options, ours ? { begun, completed: object } : {});
   }
 
   /** Bytes that S3 has of it. */
@@ -60,6 +61,11 @@ export class EarlierPut {
     const stored = this.#stored.get(number);
     return same && stored?.size === bytes && bare(stored.ETag) === bare(saved.etag) ? stored : undefined;
   }
+}
+
+/** Whether an object was stored for this catalog. Endpoints that keep no metadata are given the benefit of the doubt. */
+export function isMarkedFor({ catalog }: StoredObject, expected: string): boolean {
+  return catalog === null || catalog === expected;
 }
 
 /** Bytes of some parts. */

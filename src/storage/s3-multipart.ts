@@ -23,7 +23,7 @@ import { cancelled, DocprocError, mayGoOn, throwIfCancelled } from "../errors.ts
 import { cleanUpSignal } from "../retry.ts";
 import type { Settings } from "../settings.ts";
 import { reached } from "../steps.ts";
-import { changedSinceStored, EarlierPut, totalSize } from "./s3-earlier-put.ts";
+import { changedSinceStored, EarlierPut, isMarkedFor, totalSize } from "./s3-earlier-put.ts";
 import {
   abortUpload,
   type Checksums,
@@ -366,7 +366,7 @@ class ObjectUpload {
     if (status !== undefined && status >= 400 && status < 500) this.#mayBeVisible = false;
     if (status !== 412 && status !== 404) throw error;
     const stored = await this.#head().catch(() => undefined);
-    if (stored === undefined || !this.#isWhatWasRead(stored)) throw error;
+    if (!stored || !this.#isWhatWasRead(stored) || !isMarkedFor(stored, this.#options.catalog)) throw error;
     this.#mayBeVisible = true;
     return stored.crc32 === null ? {} : { ChecksumCRC32: checksumText(stored.crc32) };
   }
