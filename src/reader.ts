@@ -84,6 +84,8 @@ async function* readFrom(reading: Reading, start: number, end: number): AsyncIte
         position += chunk.byteLength;
         attempt = 1;
         yield chunk;
+        // More than was asked for is wrong already, and might never end.
+        if (position > end + 1) return;
       }
       return;
     } catch (error) {
