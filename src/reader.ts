@@ -75,10 +75,11 @@ async function* readFrom(reading: Reading, start: number, end: number): AsyncIte
   const { storage, key, retries, signal } = reading;
   let position = start;
   for (let attempt = 1; ; attempt++) {
+    // Whole, it is read to its end, so that more bytes than were recorded are noticed.
+    const whole = position === 0 && end === reading.record.size - 1;
+    // Outside of the try: a storage that cannot open it has tried often enough.
+    const bytes = await storage.open(key, whole ? { signal } : { signal, range: { start: position, end } });
     try {
-      // Whole, it is read to its end, so that more bytes than were recorded are noticed.
-      const whole = position === 0 && end === reading.record.size - 1;
-      const bytes = await storage.open(key, whole ? { signal } : { signal, range: { start: position, end } });
       for await (const chunk of bytes) {
         throwIfCancelled(signal);
         position += chunk.byteLength;
