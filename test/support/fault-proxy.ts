@@ -35,6 +35,8 @@ export type Fault =
   | { kind: "black-hole" }
   /** The reply keeps its headers, its body breaks off after so many bytes. */
   | { kind: "truncate"; bytes: number }
+  /** The reply says that it is so many milliseconds later. */
+  | { kind: "shift-date"; ms: number }
   /** One byte of the body, counted as on the wire (aws-chunked framing included), is inverted. */
   | { kind: "flip-byte"; offset: number; in: "request" | "reply" };
 
@@ -124,6 +126,11 @@ function withoutConnectionHeaders(raw: string[]): string[] {
     if (!/^(connection|keep-alive)$/i.test(name)) kept.push(name, value);
   }
   return kept;
+}
+
+function withShiftedDate(raw: string[], ms: number): string[] {
+  const isDate = (index: number) => index % 2 === 1 && /^date$/i.test(raw[index - 1] ?? "");
+  return raw.map((text, index) => (isDate(index) ? new Date(Date.parse(text) + ms).toUTCString() : text));
 }
 
 function withFlippedByte(stream: Readable, side: "request" | "reply", fault: Fault | undefined): Readable {
@@ -235,7 +242,8 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
         reply.on("end", () => response.destroy()).resume();
         return;
       }
-      const replyHeaders = withoutConnectionHeaders(reply.rawHeaders);
+      const kept = withoutConnectionHeaders(reply.rawHeaders);
+      const replyHeaders = fault?.kind === "shift-date" ? withShiftedDate(kept, fault.ms) : kept;
       if (awaitsContinue) replyHeaders.push("Connection", "close");
       response.writeHead(entry.status, reply.statusMessage, replyHeaders);
       if (fault?.kind === "truncate") passStart(reply, response, fault.bytes);

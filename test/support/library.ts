@@ -1,6 +1,10 @@
 /** The places that commands are tried on: the embedded library, and S3 with DynamoDB wherever there is one. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
-import { type AwsEndpoint, awsEndpoints, awsSettings } from "./aws.ts";
+import { type DocumentRecord, identityOf } from "../../src/document.ts";
+import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.ts";
+import { type AwsEndpoint, awsEndpoints, awsSettings, localSettings } from "./aws.ts";
 import { makeSandbox, type RunOptions, runDocproc } from "./run.ts";
 
 export const places: Record<string, (() => Promise<AwsEndpoint>) | undefined> = {
@@ -21,9 +25,35 @@ export function usePlace(start: (() => Promise<AwsEndpoint>) | undefined): () =>
 /** An empty library: the embedded one, or a bucket and a table at an endpoint. */
 export async function openEmptyLibrary(endpoint?: string) {
   const sandbox = await makeSandbox();
-  const flags =
-    endpoint === undefined ? [] : ["--endpoint-url", endpoint, "--bucket", awsSettings(endpoint).bucket ?? ""];
+  const settings = endpoint === undefined ? localSettings(sandbox.data) : awsSettings(endpoint);
+  const flags = endpoint === undefined ? [] : ["--endpoint-url", endpoint, "--bucket", settings.bucket ?? ""];
   const run = (argv: readonly string[], options?: RunOptions) => runDocproc(sandbox, [...argv, ...flags], options);
   if (endpoint !== undefined) expect(await run(["init"])).toMatchObject({ status: 0 });
-  return { sandbox, run };
+  return { sandbox, settings, run };
+}
+
+/** A library, and ways to put documents into it. */
+export async function openLibrary(endpoint?: string) {
+  const { sandbox, settings, run } = await openEmptyLibrary(endpoint);
+  return {
+    sandbox,
+    settings,
+    run,
+    async upload(name: string, content: string | Uint8Array, ...argv: string[]): Promise<DocumentRecord> {
+      await writeFile(join(sandbox.root, "upload"), content);
+      const outcome = await run(["upload", join(sandbox.root, "upload"), "--name", name, ...argv, "--json"]);
+      expect(outcome.status).toBe(0);
+      const { action: _action, bytesSent: _bytesSent, ...record } = outcome.json().documents[0];
+      return record;
+    },
+    /** Puts a record into the catalog whatever it says, as somebody else's program could. */
+    async plant(record: DocumentRecord): Promise<void> {
+      const metadata = await metadataDrivers[settings.metadata as MetadataName].open(settings);
+      try {
+        await metadata.commit(record, identityOf(record), new AbortController().signal);
+      } finally {
+        await metadata.close();
+      }
+    },
+  };
 }

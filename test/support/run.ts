@@ -27,6 +27,7 @@ export interface RunOptions {
   readonly stdin?: Readable | string;
   /** Columns of the terminal that stdout and stderr are; without it they are pipes. */
   readonly terminal?: number;
+  readonly umask?: number;
   readonly now?: () => number;
   readonly signal?: AbortSignal;
 }
@@ -70,7 +71,7 @@ export async function runDocproc(
     env: options.env ?? {},
     cwd: options.cwd ?? sandbox.cwd,
     home: sandbox.home,
-    umask: 0o022,
+    umask: options.umask ?? 0o022,
     paths: { data: sandbox.data, config: sandbox.config, state: sandbox.state },
     stdin: () => stdin,
     stdout: stdout.stream,

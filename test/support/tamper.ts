@@ -1,0 +1,39 @@
+/** Changes stored bytes behind docproc's back, as a bad disk does, or a person with other tools. */
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+
+/**
+ * @param uri of a record
+ * @param endpoint of S3, where the uri is one of S3
+ * @param change the bytes that are stored afterwards, or null for none
+ */
+export async function tamper(
+  { uri }: { readonly uri: string },
+  endpoint: string | undefined,
+  change: (bytes: Buffer) => Buffer | null,
+): Promise<void> {
+  if (uri.startsWith("file:")) {
+    const path = fileURLToPath(uri);
+    const changed = change(await readFile(path));
+    await (changed === null ? rm(path) : writeFile(path, changed));
+    return;
+  }
+  const [, Bucket, Key] = /^s3:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
+  const client = new S3Client({ ...(endpoint !== undefined && { endpoint }), forcePathStyle: true });
+  try {
+    const { Body, Metadata } = await client.send(new GetObjectCommand({ Bucket, Key }));
+    const changed = change(Buffer.from((await Body?.transformToByteArray()) ?? []));
+    if (changed === null) await client.send(new DeleteObjectCommand({ Bucket, Key }));
+    else await client.send(new PutObjectCommand({ Bucket, Key, Body: changed, Metadata }));
+  } finally {
+    client.destroy();
+  }
+}
+
+export function flipBit(bytes: Buffer): Buffer {
+  const changed = Buffer.from(bytes);
+  const middle = Math.floor(bytes.length / 2);
+  changed.writeUInt8(changed.readUInt8(middle) ^ 1, middle);
+  return changed;
+}
