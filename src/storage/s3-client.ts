@@ -6,7 +6,11 @@ import type { Settings } from "../settings.ts";
 export async function connect(settings: Settings): Promise<S3Client> {
   // Emulators have no wildcard DNS for `bucket.host`.
   const forcePathStyle = settings.customEndpoint !== undefined;
-  const client = await openClient(settings, (options) => new S3Client({ ...options, forcePathStyle }));
+  // What is read is held against the SHA-256 of its record. The SDK's own comparison would call a stored document that
+  // is damaged a broken connection.
+  const responseChecksumValidation = "WHEN_REQUIRED";
+  const fixed = { forcePathStyle, responseChecksumValidation } as const;
+  const client = await openClient(settings, (options) => new S3Client({ ...options, ...fixed }));
   if (settings.bucketOwner !== undefined) expectOwner(client, settings.bucketOwner);
   return client;
 }
