@@ -2,7 +2,7 @@ import { pMapIterable } from "p-map";
 import { type Failure, failureList } from "../batch.ts";
 import type { Context } from "../context.ts";
 import type { DocumentRecord } from "../document.ts";
-import { cancelled, DocprocError, toDocprocError } from "../errors.ts";
+import { cancelled, DocprocError, type ErrorCode, toDocprocError } from "../errors.ts";
 import { type Damage, verifyDocument } from "../verify.ts";
 import { defineCommand } from "./command.ts";
 
@@ -49,6 +49,7 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
     reporter.progress.expect(references.length || null, null);
     const findings: Damage[] = [];
     const failures: Failure[] = [];
+    const codes = new Set<ErrorCode>();
     const counts = { checked: 0, damaged: 0, failed: 0, bytes: 0 };
     const { concurrency } = (await context.config()).settings;
     const check = async (label: string | DocumentRecord) => await verifyOne(context, label, deep);
@@ -57,6 +58,7 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
     for await (const outcome of pMapIterable(documents, check, { concurrency, backpressure: 4 * concurrency })) {
       if ("error" in outcome) {
         counts.failed += 1;
+        codes.add(outcome.error.code);
         if (!reporter.streams || failures.length === 0) failures.push(outcome);
         reporter.problem(outcome.label, outcome.error);
         continue;
@@ -83,7 +85,7 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
       },
       text: () => "",
       note: `${counts.checked} checked${deep ? ", bytes and all" : ""}; ${counts.damaged} damaged.`,
-      failure: failureOf(counts, failures, signal),
+      failure: failureOf(counts, failures, codes, signal),
     };
   },
 });
@@ -115,6 +117,7 @@ async function* sampled({ documents, signal }: Context, share: number): AsyncIte
 function failureOf(
   { checked, damaged, failed }: { checked: number; damaged: number; failed: number },
   failures: readonly Failure[],
+  codes: ReadonlySet<ErrorCode>,
   signal: AbortSignal,
 ): DocprocError | undefined {
   if (signal.aborted) return cancelled(signal);
@@ -126,7 +129,9 @@ function failureOf(
   if (failed === 0) return undefined;
   const [first] = failures;
   if (failed === 1 && checked === 0 && first) return first.error;
-  return new DocprocError("PARTIAL", `${failed} of ${checked + failed} documents could not be checked.`, {
+  // None of them, and all for the same reason: that is no partial result.
+  const [code = "PARTIAL"] = checked === 0 && codes.size === 1 ? codes : [];
+  return new DocprocError(code, `${failed} of ${checked + failed} documents could not be checked.`, {
     hint: "Run the same command again.",
   });
 }
