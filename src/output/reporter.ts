@@ -108,11 +108,24 @@ export function columnsOf(stream: OutputStream): number {
   return stream.columns || 80;
 }
 
+/** Those who wait for a stream: it gets one listener for its end, not one for every chunk of a long document. */
+const waiting = new WeakMap<OutputStream, Set<() => void>>();
+
 /** Writes, and waits where the reader is slower than we are. */
 export async function writeAll(stream: OutputStream, chunk: string | Uint8Array): Promise<void> {
   if (stream.writable === false || stream.write(chunk)) return;
+  const those = waiting.get(stream) ?? new Set();
+  if (!waiting.has(stream)) {
+    waiting.set(stream, those);
+    stream.once("close", () => {
+      for (const goOn of those) goOn();
+    });
+  }
   await new Promise<void>((resolve) => {
-    stream.once("drain", resolve);
-    stream.once("close", resolve);
+    those.add(resolve);
+    stream.once("drain", () => {
+      those.delete(resolve);
+      resolve();
+    });
   });
 }
