@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { newDocumentId } from "../../src/document.ts";
 import { openLibrary, places, usePlace } from "../support/library.ts";
-import { flipBit, tamper } from "../support/tamper.ts";
+import { flipBit, tamper } from "../support/stored.ts";
 
 async function openDownloads(endpoint?: string) {
   const library = await openLibrary(endpoint);

@@ -7,7 +7,7 @@ import { startInRepoAws } from "../support/aws.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { openLibrary, places, usePlace } from "../support/library.ts";
 import { runDocproc } from "../support/run.ts";
-import { flipBit, tamper } from "../support/tamper.ts";
+import { flipBit, tamper } from "../support/stored.ts";
 
 afterEach(() => void vi.restoreAllMocks());
 

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { onTestFinished } from "vitest";
 import type { Host } from "../../src/context.ts";
+import type { OutputStream } from "../../src/output/reporter.ts";
 import { run } from "../../src/program.ts";
 import { capture } from "./streams.ts";
 
@@ -28,6 +29,8 @@ export interface RunOptions {
   /** Columns of the terminal that stdout and stderr are; without it they are pipes. */
   readonly terminal?: number;
   readonly umask?: number;
+  /** In place of one that keeps what is written. */
+  readonly stdout?: OutputStream;
   readonly now?: () => number;
   readonly signal?: AbortSignal;
 }
@@ -74,7 +77,7 @@ export async function runDocproc(
     umask: options.umask ?? 0o022,
     paths: { data: sandbox.data, config: sandbox.config, state: sandbox.state },
     stdin: () => stdin,
-    stdout: stdout.stream,
+    stdout: options.stdout ?? stdout.stream,
     stderr: stderr.stream,
     now: options.now ?? Date.now,
     signal: options.signal ?? new AbortController().signal,

@@ -1,7 +1,35 @@
-/** Changes stored bytes behind docproc's back, as a bad disk does, or a person with other tools. */
-import { readFile, rm, writeFile } from "node:fs/promises";
+/** What is stored, looked at and changed behind docproc's back, as a bad disk does, or a person with other tools. */
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  PutObjectCommand,
+  paginateListObjectsV2,
+  S3Client,
+} from "@aws-sdk/client-s3";
+import type { Settings } from "../../src/settings.ts";
+
+/** The keys of everything that is stored in a directory or a bucket. */
+export async function storedKeys({ directory, bucket: Bucket, customEndpoint: endpoint }: Settings): Promise<string[]> {
+  if (endpoint === undefined) {
+    const objects = join(directory, "objects");
+    const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
+    const files = entries.filter((entry) => entry.isFile());
+    return files.map(({ parentPath, name }) => relative(objects, join(parentPath, name))).sort();
+  }
+  const client = new S3Client({ endpoint, forcePathStyle: true });
+  const keys: string[] = [];
+  try {
+    for await (const { Contents = [] } of paginateListObjectsV2({ client }, { Bucket })) {
+      keys.push(...Contents.map(({ Key = "" }) => Key));
+    }
+  } finally {
+    client.destroy();
+  }
+  return keys.sort();
+}
 
 /**
  * @param uri of a record
