@@ -69,7 +69,7 @@ export function batchFailure(
   signal: AbortSignal,
 ): DocprocError | undefined {
   const [first] = failures;
-  if (total === 1) return first?.error;
+  if (total === 1 && first) return first.error;
   if (signal.aborted && done.length < total) {
     return new DocprocError("CANCELLED", `Interrupted: ${done.length} of ${total} ${what} are done.`, { hint });
   }

@@ -1,6 +1,7 @@
 import { batchFailure, failureList, runBatch } from "../batch.ts";
 import { confirm } from "../confirm.ts";
 import type { DocumentRecord } from "../document.ts";
+import { throwIfCancelled } from "../errors.ts";
 import { display } from "../output/display.ts";
 import { defineCommand } from "./command.ts";
 
@@ -44,6 +45,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
       labelOf: (reference) => reference,
       run: async (reference) => await service.find(reference, signal),
     });
+    throwIfCancelled(signal);
     const records = [...new Map(found.done.map((record) => [record.id, record])).values()];
     if (records.length > 0) await confirm(host, question(records), yes);
     const deleted = await runBatch(records, {
