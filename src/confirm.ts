@@ -15,16 +15,14 @@ export async function confirm(host: Host, question: string, yes: boolean): Promi
     throw new DocprocError("USAGE", "Nobody can be asked here whether that is meant.", { hint: "Add --yes." });
   }
   const terminal = createInterface({ input: stdin, output: host.stderr as NodeJS.WritableStream });
-  try {
-    // Ctrl-D ends the input, and the question would wait for ever.
-    const ended = new Promise<string>((resolve) => terminal.once("close", () => resolve("")));
-    const answer = await Promise.race([terminal.question(`${question} [y/N] `, { signal: host.signal }), ended]);
-    if (/^y(es)?$/i.test(answer.trim())) return;
-  } catch (error) {
-    throwIfCancelled(host.signal);
-    throw error;
-  } finally {
-    terminal.close();
-  }
+  // Ctrl-D ends the input, and the question would wait for ever.
+  const ended = new Promise<undefined>((resolve) => terminal.once("close", () => resolve(undefined)));
+  const answered = terminal.question(`${question} [y/N] `, { signal: host.signal });
+  const answer = await Promise.race([answered, ended]).catch(() => undefined);
+  terminal.close();
+  // Nobody pressed Enter: the cursor is still behind the question.
+  if (answer === undefined) host.stderr.write("\n");
+  throwIfCancelled(host.signal);
+  if (answer !== undefined && /^y(es)?$/i.test(answer.trim())) return;
   throw new DocprocError("CANCELLED", "Nothing was changed.", { hint: "Answer y to go on." });
 }
