@@ -132,6 +132,13 @@ describe("a download that is interrupted", () => {
     expect(await files()).toEqual([]);
   });
 
+  test("before it began is no success", async () => {
+    const { download, upload, files } = await openBehindProxy();
+    await upload("a.bin", "a");
+    expect(await download(["a.bin"], { signal: AbortSignal.abort() })).toMatchObject({ status: 130, stdout: "" });
+    expect(await files()).toEqual([]);
+  });
+
   test.each<Step>(["download-begun", "download-checked"])("at the step %s leaves nothing", async (step) => {
     const { download, upload, files } = await openBehindProxy();
     await upload("a.bin", randomBytes(10_000));
