@@ -10,7 +10,7 @@ import { timeOfId } from "./document.ts";
 import type { DocumentService } from "./documents.ts";
 import { DocprocError } from "./errors.ts";
 import type { MetadataService } from "./metadata/service.ts";
-import { type ComparedObject, Comparison } from "./reconcile.ts";
+import { type ComparedObject, Comparison, isDocumentKey } from "./reconcile.ts";
 import { probeCatalog, type StorageService } from "./storage/service.ts";
 import { verifyDocument } from "./verify.ts";
 
@@ -83,7 +83,8 @@ export async function examine(examination: Examination, found: (finding: Finding
       (await orphanObjects(examination, comparison, found)) +
       (await staleUploads(examination, found)) +
       (await orphanClaims(examination, comparison, found));
-    return { ...comparison.counts, young, checksums: await keepsChecksums(examination) };
+    const checksums = comparison.counts.objects === 0 || (await keepsChecksums(examination));
+    return { ...comparison.counts, young, checksums };
   } finally {
     comparison.close();
   }
@@ -169,6 +170,8 @@ async function staleUploads({ storage, prefix, repair, signal }: Examination, fo
   let young = 0;
   for await (const leftover of storage.leftovers(prefix, signal)) {
     const { kind, name, age } = leftover;
+    // Another program's upload into the same bucket, perhaps one that takes days.
+    if (kind === "multipart-upload" && !isDocumentKey(name, prefix)) continue;
     if (age < untouchable) {
       young += 1;
       continue;
@@ -200,10 +203,11 @@ async function orphanClaims(examination: Examination, comparison: Comparison, fo
   return young;
 }
 
-/** Looks at one object, whichever comes first. */
+/** Looks at one object of ours, whichever comes first. */
 async function keepsChecksums({ storage, prefix, signal }: Examination): Promise<boolean> {
   if (!storage.traits.checksums) return true;
   for await (const { key } of storage.list(prefix, signal)) {
+    if (!isDocumentKey(key, prefix)) continue;
     return (await storage.stat(key, signal))?.crc32 !== null;
   }
   return true;

@@ -143,6 +143,11 @@ function objectOf({ id, key, size, age }: Row): ComparedObject {
   return { id: String(id), key: String(key), size: Number(size), age: Number(age) };
 }
 
+/** Whether a key is one that `storageKey` makes; anything else was put there by somebody else. */
+export function isDocumentKey(key: string, prefix: string): boolean {
+  return idOfKey(key, prefix) !== undefined;
+}
+
 /** The id in a key of ours, see `storageKey`; undefined for what somebody else put there. */
 function idOfKey(key: string, prefix: string): string | undefined {
   const [, digits, id = ""] = /^([0-9a-f]{2})\/([0-9a-f-]{36})\/[^/]+$/.exec(key.slice(prefix.length)) ?? [];
