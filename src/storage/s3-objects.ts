@@ -6,7 +6,14 @@ import { DocprocError, throwIfCancelled } from "../errors.ts";
 import type { Leftover } from "../leftover.ts";
 import type { Settings } from "../settings.ts";
 import { sendObject } from "./s3-multipart.ts";
-import { abortUpload, headObject, type ObjectTarget, planParts, unfinishedUploads } from "./s3-parts.ts";
+import {
+  abortUpload,
+  headObject,
+  lastPartStored,
+  type ObjectTarget,
+  planParts,
+  unfinishedUploads,
+} from "./s3-parts.ts";
 import type {
   Body,
   ListedObject,
@@ -89,8 +96,10 @@ export class S3Storage implements StorageService {
     try {
       for await (const { Key, UploadId, Initiated } of unfinishedUploads(this.#client, this.#bucket, prefix, signal)) {
         if (Key === undefined || UploadId === undefined) continue;
+        // A large one may have been under way for days.
+        const lastWorkedOn = (await this.#lastPartStored(Key, UploadId, signal)) ?? Initiated;
         const discard = async (late: AbortSignal) => await this.#abort(Key, UploadId, late);
-        yield { kind: "multipart-upload", name: Key, age: this.#ageOf(Initiated), discard };
+        yield { kind: "multipart-upload", name: Key, age: this.#ageOf(lastWorkedOn), discard };
       }
     } catch (error) {
       throw this.#failure(error, "s3:ListBucketMultipartUploads");
@@ -115,6 +124,16 @@ export class S3Storage implements StorageService {
 
   #target(key: string): ObjectTarget {
     return { client: this.#client, bucket: this.#bucket, key };
+  }
+
+  async #lastPartStored(key: string, uploadId: string, signal: AbortSignal): Promise<Date | undefined> {
+    try {
+      return await lastPartStored(this.#target(key), uploadId, signal);
+    } catch (error) {
+      // It came to its end just now.
+      if (httpStatusOf(error) === 404) return undefined;
+      throw this.#failure(error, "s3:ListMultipartUploadParts");
+    }
   }
 
   async #abort(key: string, uploadId: string, signal: AbortSignal): Promise<void> {

@@ -6,6 +6,7 @@ import {
   ListMultipartUploadsCommand,
   ListPartsCommand,
   type MultipartUpload,
+  type Part,
   type S3Client,
 } from "@aws-sdk/client-s3";
 import { httpStatusOf } from "../aws.ts";
@@ -58,31 +59,48 @@ export interface StoredPart extends CompletedPart {
 
 /** The parts that S3 has of an upload, by their number. Rejects with what the SDK throws, 404 for no such upload. */
 export async function storedParts(
-  { client, bucket: Bucket, key: Key }: ObjectTarget,
-  UploadId: string,
+  target: ObjectTarget,
+  uploadId: string,
   abortSignal: AbortSignal,
 ): Promise<Map<number, StoredPart>> {
   const parts = new Map<number, StoredPart>();
+  for await (const { PartNumber, ETag, Size, ChecksumCRC32 } of listParts(target, uploadId, abortSignal)) {
+    if (PartNumber === undefined) continue;
+    const checksum = ChecksumCRC32 === undefined ? {} : { ChecksumCRC32 };
+    parts.set(PartNumber, { PartNumber, ETag, size: Size ?? 0, ...checksum });
+  }
+  return parts;
+}
+
+/** When a part of an upload was stored last; undefined for none. Rejects as {@link storedParts} does. */
+export async function lastPartStored(
+  target: ObjectTarget,
+  uploadId: string,
+  abortSignal: AbortSignal,
+): Promise<Date | undefined> {
+  let last: Date | undefined;
+  for await (const { LastModified } of listParts(target, uploadId, abortSignal)) {
+    if (last === undefined || (LastModified && LastModified > last)) last = LastModified;
+  }
+  return last;
+}
+
+async function* listParts(
+  { client, bucket: Bucket, key: Key }: ObjectTarget,
+  UploadId: string,
+  abortSignal: AbortSignal,
+): AsyncIterable<Part> {
   // Not the SDK's paginator: it goes on as long as there is a marker, and there is one on the last page, too.
   let marker: string | undefined;
   for (let more = true; more; ) {
-    const command: ListPartsCommand = new ListPartsCommand({
-      Bucket,
-      Key,
-      UploadId,
-      ...(marker === undefined ? {} : { PartNumberMarker: marker }),
-    });
+    const from = marker === undefined ? {} : { PartNumberMarker: marker };
+    const command: ListPartsCommand = new ListPartsCommand({ Bucket, Key, UploadId, ...from });
     const page = await client.send(command, { abortSignal });
-    for (const { PartNumber, ETag, Size, ChecksumCRC32 } of page.Parts ?? []) {
-      if (PartNumber === undefined) continue;
-      const checksum = ChecksumCRC32 === undefined ? {} : { ChecksumCRC32 };
-      parts.set(PartNumber, { PartNumber, ETag, size: Size ?? 0, ...checksum });
-    }
+    yield* page.Parts ?? [];
     // A page that does not get any further would be asked for again and again.
     more = page.IsTruncated === true && page.NextPartNumberMarker !== marker;
     marker = page.NextPartNumberMarker;
   }
-  return parts;
 }
 
 /** Every upload that nobody completed, of keys that start with `prefix`. */

@@ -88,7 +88,10 @@ export function awsState(aws: InRepoAws, name: string): LibraryState {
     async age() {
       const time = new Date(Date.now() - dayAndAnHour);
       for (const object of bucket()?.objects.values() ?? []) object.lastModified = time;
-      for (const upload of bucket()?.uploads.values() ?? []) upload.initiated = time;
+      for (const upload of bucket()?.uploads.values() ?? []) {
+        upload.initiated = time;
+        for (const part of upload.parts.values()) part.lastModified = time;
+      }
     },
   };
 }
