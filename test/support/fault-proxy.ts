@@ -37,6 +37,8 @@ export type Fault =
   | { kind: "truncate"; bytes: number }
   /** The reply says that it is so many milliseconds later. */
   | { kind: "shift-date"; ms: number }
+  /** What the reply lists was stored, or begun, so many milliseconds earlier. */
+  | { kind: "age"; ms: number }
   /** One byte of the body, counted as on the wire (aws-chunked framing included), is inverted. */
   | { kind: "flip-byte"; offset: number; in: "request" | "reply" };
 
@@ -131,6 +133,25 @@ function withoutConnectionHeaders(raw: string[]): string[] {
 function withShiftedDate(raw: string[], ms: number): string[] {
   const isDate = (index: number) => index % 2 === 1 && /^date$/i.test(raw[index - 1] ?? "");
   return raw.map((text, index) => (isDate(index) ? new Date(Date.parse(text) + ms).toUTCString() : text));
+}
+
+function withAge(stream: Readable, fault: Fault | undefined): Readable {
+  if (fault?.kind !== "age") return stream;
+  const chunks: Buffer[] = [];
+  const earlier = (time: string) => new Date(Date.parse(time) - fault.ms).toISOString();
+  const aged = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      chunks.push(chunk);
+      done();
+    },
+    flush(done) {
+      const text = Buffer.concat(chunks).toString("latin1");
+      // As long as before: the length was announced.
+      const times = /(?<=<(?:LastModified|Initiated)>)[^<]{23}Z/g;
+      done(null, Buffer.from(text.replace(times, earlier), "latin1"));
+    },
+  });
+  return stream.pipe(aged);
 }
 
 function withFlippedByte(stream: Readable, side: "request" | "reply", fault: Fault | undefined): Readable {
@@ -247,7 +268,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
       if (awaitsContinue) replyHeaders.push("Connection", "close");
       response.writeHead(entry.status, reply.statusMessage, replyHeaders);
       if (fault?.kind === "truncate") passStart(reply, response, fault.bytes);
-      else withFlippedByte(reply, "reply", fault).pipe(response);
+      else withAge(withFlippedByte(reply, "reply", fault), fault).pipe(response);
     });
   }
 

@@ -4,8 +4,12 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
 import { type DocumentRecord, identityOf } from "../../src/document.ts";
 import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.ts";
+import type { MetadataService } from "../../src/metadata/service.ts";
+import type { Settings } from "../../src/settings.ts";
 import { type AwsEndpoint, awsEndpoints, awsSettings, localSettings } from "./aws.ts";
 import { makeSandbox, type RunOptions, runDocproc } from "./run.ts";
+
+const never = new AbortController().signal;
 
 export const places: Record<string, (() => Promise<AwsEndpoint>) | undefined> = {
   "the embedded library": undefined,
@@ -47,13 +51,18 @@ export async function openLibrary(endpoint?: string) {
       return record;
     },
     /** Puts a record into the catalog whatever it says, as somebody else's program could. */
-    async plant(record: DocumentRecord): Promise<void> {
-      const metadata = await metadataDrivers[settings.metadata as MetadataName].open(settings);
-      try {
-        await metadata.commit(record, identityOf(record), new AbortController().signal);
-      } finally {
-        await metadata.close();
-      }
-    },
+    plant: (record: DocumentRecord) =>
+      inCatalog(settings, (metadata) => metadata.commit(record, identityOf(record), never)),
+    /** Takes a record out of the catalog and leaves its bytes, as a crash does. */
+    forget: ({ id }: DocumentRecord) => inCatalog(settings, (metadata) => metadata.remove(id, never)),
   };
+}
+
+async function inCatalog(settings: Settings, work: (metadata: MetadataService) => Promise<unknown>): Promise<void> {
+  const metadata = await metadataDrivers[settings.metadata as MetadataName].open(settings);
+  try {
+    await work(metadata);
+  } finally {
+    await metadata.close();
+  }
 }
