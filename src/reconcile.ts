@@ -70,6 +70,7 @@ export class Comparison {
       `SELECT id FROM records WHERE id > ? AND NOT EXISTS (
          SELECT 1 FROM objects WHERE objects.id = records.id AND objects.size = records.size
        ) ORDER BY id LIMIT ${batchSize}`,
+      ["id"],
     );
     for (const row of rows) yield String(row["id"]);
   }
@@ -77,9 +78,10 @@ export class Comparison {
   /** Objects whose document is not in the catalog. */
   *objectsWithoutRecord(): Iterable<ComparedObject> {
     const rows = this.#rows(
-      `SELECT id, key, size, age FROM objects WHERE id > ? AND NOT EXISTS (
+      `SELECT id, key, size, age FROM objects WHERE (id, key) > (?, ?) AND NOT EXISTS (
          SELECT 1 FROM records WHERE records.id = objects.id
-       ) ORDER BY id LIMIT ${batchSize}`,
+       ) ORDER BY id, key LIMIT ${batchSize}`,
+      ["id", "key"],
     );
     for (const row of rows) yield objectOf(row);
   }
@@ -91,16 +93,20 @@ export class Comparison {
 
   /** What {@link addOrphan} was given. */
   *orphans(): Iterable<Orphan> {
-    const rows = this.#rows(`SELECT * FROM orphans WHERE id > ? ORDER BY id LIMIT ${batchSize}`);
+    const rows = this.#rows(`SELECT * FROM orphans WHERE (id, key) > (?, ?) ORDER BY id, key LIMIT ${batchSize}`, [
+      "id",
+      "key",
+    ]);
     for (const row of rows) yield { ...objectOf(row), owner: row["owner"] === "ours" ? "ours" : "nobody" };
   }
 
   /** Claims whose document is not in the catalog. */
   *claimsWithoutRecord(): Iterable<{ readonly id: string; readonly name: string }> {
     const rows = this.#rows(
-      `SELECT id, name FROM claims WHERE id > ? AND NOT EXISTS (
+      `SELECT id, name FROM claims WHERE (id, name) > (?, ?) AND NOT EXISTS (
          SELECT 1 FROM records WHERE records.id = claims.id
-       ) ORDER BY id LIMIT ${batchSize}`,
+       ) ORDER BY id, name LIMIT ${batchSize}`,
+      ["id", "name"],
     );
     for (const { id, name } of rows) yield { id: String(id), name: String(name) };
   }
@@ -127,14 +133,15 @@ export class Comparison {
     this.#database.exec("COMMIT");
   }
 
-  /** The rows of a statement that pages by id. */
-  *#rows(sql: string) {
+  /** The rows of a statement that pages by its primary key: the columns that stand in for its parameters. */
+  *#rows(sql: string, primaryKey: readonly string[]) {
     const statement = this.#database.prepare(sql);
-    for (let after = ""; ; ) {
-      const rows = statement.all(after).map(asRow);
+    for (let after = primaryKey.map(() => ""); ; ) {
+      const rows = statement.all(...after).map(asRow);
       yield* rows;
-      if (rows.length < batchSize) return;
-      after = String(rows.at(-1)?.["id"]);
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < batchSize) return;
+      after = primaryKey.map((column) => String(last[column]));
     }
   }
 }
