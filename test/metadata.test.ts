@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DeleteItemCommand, DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type DocumentRecord, identityOf, timeOfId, uploadTimeOfId } from "../src/document.ts";
@@ -16,12 +17,41 @@ const never = new AbortController().signal;
 
 interface Target {
   readonly settings: Settings;
+  /** Makes, or takes away, a claim alone; false where a claim is nothing apart from its record. */
+  putClaim(name: string, identity: string, id: string): Promise<boolean>;
+  dropClaim(name: string, identity: string): Promise<boolean>;
   close(): Promise<void>;
 }
 
 async function localTarget(): Promise<Target> {
   const directory = await mkdtemp(join(tmpdir(), "docproc-metadata-"));
-  return { settings: localSettings(directory), close: () => rm(directory, { recursive: true }) };
+  return {
+    settings: localSettings(directory),
+    putClaim: async () => false,
+    dropClaim: async () => false,
+    close: () => rm(directory, { recursive: true }),
+  };
+}
+
+function dynamoDbTarget(settings: Settings, endpoint: string, close: () => Promise<void>): Target {
+  const client = new DynamoDBClient({ endpoint });
+  const keyOf = (name: string, identity: string) => ({ pk: { S: `name#${name}` }, sk: { S: identity } });
+  return {
+    settings,
+    async putClaim(name, identity, id) {
+      const Item = { ...keyOf(name, identity), id: { S: id }, size: { N: "5" } };
+      await client.send(new PutItemCommand({ TableName: settings.table, Item }));
+      return true;
+    },
+    async dropClaim(name, identity) {
+      await client.send(new DeleteItemCommand({ TableName: settings.table, Key: keyOf(name, identity) }));
+      return true;
+    },
+    async close() {
+      client.destroy();
+      await close();
+    },
+  };
 }
 
 /** The compiler asks for an entry for every driver of the registry, so none can be without tests. */
@@ -32,7 +62,7 @@ const targets: Record<MetadataName, Record<string, () => Promise<Target>>> = {
       name,
       async () => {
         const { endpoint, close } = await start();
-        return { settings: awsSettings(endpoint), close };
+        return dynamoDbTarget(awsSettings(endpoint), endpoint, close);
       },
     ]),
   ),
@@ -264,6 +294,39 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     for (const { id, name, size } of records) expect(all).toContainEqual({ id, name, size });
     for await (const claim of metadata.claims(records[0]?.name, never)) await claim.release(never);
     expect(await claimsOf(records[0]?.name ?? "")).toHaveLength(1);
+  });
+
+  test("releases a claim whose document is not there, also twice, and then it is free", async () => {
+    const record = recordWith();
+    const lost = v7();
+    if (!(await target.putClaim(record.name, identityOf(record), lost))) {
+      expect(await claimsOf(record.name)).toEqual([]);
+      return;
+    }
+    expect(await commit(record)).toEqual({ committed: false, holder: lost });
+    for await (const claim of metadata.claims(record.name, never)) {
+      expect(claim.id).toBe(lost);
+      for (let time = 1; time <= 2; time++) await claim.release(never);
+    }
+    expect(await claimsOf(record.name)).toEqual([]);
+    expect(await commit(record)).toEqual({ committed: true });
+  });
+
+  test("removes a record although its claim is gone, and leaves the claim of another alone", async () => {
+    const [record, other] = [recordWith(), recordWith()];
+    await commit(record);
+    if (await target.dropClaim(record.name, identityOf(record))) {
+      const successor = { ...record, id: v7() };
+      expect(await commit(successor)).toEqual({ committed: true });
+      expect((await metadata.remove(record.id, never))?.id).toBe(record.id);
+      expect(await claimsOf(record.name)).toMatchObject([{ id: successor.id }]);
+      expect((await metadata.get(successor.id, never))?.id).toBe(successor.id);
+    }
+    await commit(other);
+    await target.dropClaim(other.name, identityOf(other));
+    expect((await metadata.remove(other.id, never))?.id).toBe(other.id);
+    expect(await metadata.get(other.id, never)).toBeUndefined();
+    expect(await claimsOf(other.name)).toEqual([]);
   });
 
   test("has an id that is the same for everybody, and for ever", async () => {

@@ -1,13 +1,19 @@
 /** What every kind of storage promises. The promises are the comments of src/storage/service.ts. */
-import { randomBytes } from "node:crypto";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { crc32 } from "node:zlib";
-import { ListMultipartUploadsCommand, S3Client } from "@aws-sdk/client-s3";
+import {
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  S3Client,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DocprocError } from "../src/errors.ts";
+import type { Leftover } from "../src/leftover.ts";
 import type { Settings } from "../src/settings.ts";
 import { type StorageName, storageDrivers } from "../src/storage/registry.ts";
 import type { PutOptions, StorageService } from "../src/storage/service.ts";
@@ -21,6 +27,8 @@ interface Target {
   readonly settings: Settings;
   /** What failed or interrupted uploads left behind. */
   leftovers(): Promise<number>;
+  /** Leaves what a put leaves whose process dies. */
+  leave(key: string): Promise<void>;
   /** True where the service computes a CRC-32 of its own. */
   readonly checksums: boolean;
   close(): Promise<void>;
@@ -31,6 +39,10 @@ async function localTarget(): Promise<Target> {
   return {
     settings: localSettings(directory),
     leftovers: async () => (await readdir(join(directory, "incoming")).catch(() => [])).length,
+    async leave() {
+      await mkdir(join(directory, "incoming"), { recursive: true });
+      await writeFile(join(directory, "incoming", randomUUID()), "half of it");
+    },
     checksums: false,
     close: () => rm(directory, { recursive: true }),
   };
@@ -47,6 +59,11 @@ function s3Target(start: () => Promise<{ endpoint: string; close(): Promise<void
       async leftovers() {
         const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: settings.bucket }));
         return Uploads.length;
+      },
+      async leave(Key) {
+        const upload = { Bucket: settings.bucket, Key };
+        const { UploadId } = await client.send(new CreateMultipartUploadCommand(upload));
+        await client.send(new UploadPartCommand({ ...upload, UploadId, PartNumber: 1, Body: "half of it" }));
       },
       async close() {
         client.destroy();
@@ -246,6 +263,29 @@ function conformance(driver: StorageName, start: () => Promise<Target>): void {
 
   test("lists nothing below a prefix that nobody used", async () => {
     expect(await keys("nobody/uses/this/")).toEqual([]);
+  });
+
+  test("lists what a put left that was cut short, with its age, and discards it, also twice", async () => {
+    const key = newKey();
+    await put(newKey(), Buffer.from("whole"));
+    await target.leave(key);
+    const found: Leftover[] = [];
+    for await (const leftover of storage.leftovers("", never)) found.push(leftover);
+    expect(found).toHaveLength(1);
+    const [leftover] = found;
+    expect(leftover?.kind).toMatch(/^(multipart-upload|temporary-file)$/);
+    expect(leftover?.name).not.toBe("");
+    expect(Math.abs(leftover?.age ?? Number.NaN)).toBeLessThan(3_600_000);
+    for (let time = 1; time <= 2; time++) await leftover?.discard(never);
+    expect(await target.leftovers()).toBe(0);
+    for await (const { name } of storage.leftovers("", never)) expect(name).toBe("nothing");
+  });
+
+  test("lists nothing that was left under keys of another prefix", async () => {
+    await target.leave(`left${serial++}/a`);
+    for await (const { name } of storage.leftovers(`right${serial++}/`, never)) expect(name).toBe("nothing");
+    for await (const leftover of storage.leftovers("", never)) await leftover.discard(never);
+    expect(await target.leftovers()).toBe(0);
   });
 
   test.each(["with space.txt", "plus+percent%41.txt", "tilde~(1)'!.txt", "a".repeat(120), "dotted..name"])(

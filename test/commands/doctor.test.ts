@@ -1,6 +1,6 @@
 /** `docproc doctor`: what it finds between catalog and storage, what --repair removes, and what it never touches. */
 import { randomUUID } from "node:crypto";
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Finding } from "../../src/doctor.ts";
@@ -136,11 +136,19 @@ describe("a doctor of the embedded library", () => {
     const { settings, doctor, doctorTomorrow, upload } = await openExamined();
     await upload("a.txt", "a");
     const incoming = join(settings.directory, "incoming", randomUUID());
-    await writeFile(incoming, "half of so");
-    expect(await doctor("--repair")).toMatchObject({ status: 0, findings: [], summary: { young: 1 } });
+    await writeFile(incoming, "half of it");
+    const id = newDocumentId();
+    const empty = join(settings.directory, "objects", id.slice(-2), id);
+    await mkdir(empty, { recursive: true });
+    expect(await doctor("--repair")).toMatchObject({ status: 0, findings: [], summary: { young: 2 } });
+    await utimes(empty, new Date(0), new Date(0));
     const { findings } = await doctorTomorrow("--repair");
-    expect(findings).toMatchObject([{ code: "STALE_UPLOAD", name: incoming, repaired: true }]);
+    expect(findings.map(({ code, name, repaired }) => [code, name, repaired])).toEqual([
+      ["STALE_UPLOAD", incoming, true],
+      ["STALE_UPLOAD", empty, true],
+    ]);
     expect(await readdir(join(settings.directory, "incoming"))).toEqual([]);
+    await expect(readdir(empty)).rejects.toMatchObject({ code: "ENOENT" });
   });
 
   test("counts what others put there, and touches none of it", async () => {
