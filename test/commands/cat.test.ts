@@ -86,7 +86,8 @@ test("a document that is not there is not found", async () => {
 describe("a reader of standard output", () => {
   test("that goes away has what it wanted, and the rest is not read", async () => {
     const { run, upload } = await openLibrary();
-    await upload("a.bin", randomBytes(4 * 1024 * 1024));
+    // Damaged in its middle, which nobody notices who does not read that far.
+    await tamper(await upload("a.bin", randomBytes(4 * 1024 * 1024)), undefined, flipBit);
     let written = 0;
     const stdout: OutputStream = {
       write: (chunk) => {

@@ -1,4 +1,10 @@
 /** `docproc doctor` where a bucket is shared: with other catalogs, with other programs, and with what crashes left. */
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { DeleteItemCommand, DynamoDBClient, PutItemCommand, ScanCommand } from "@aws-sdk/client-dynamodb";
 import {
   CreateMultipartUploadCommand,
@@ -16,6 +22,7 @@ import { openLibrary, usePlace } from "../support/library.ts";
 import { runDocproc } from "../support/run.ts";
 import { storedKeys } from "../support/stored.ts";
 
+const cli = fileURLToPath(new URL("../../dist/docproc.js", import.meta.url));
 const dayAndAnHour = 25 * 3_600_000;
 
 describe.each(Object.entries(awsEndpoints()))("a doctor of a bucket on %s", (_place, start) => {
@@ -71,13 +78,46 @@ describe.each(Object.entries(awsEndpoints()))("a doctor of a bucket on %s", (_pl
     expect(await uploads()).toEqual([]);
   });
 
+  test("leaves an interrupted upload to be gone on with for a day; after that it starts anew", async () => {
+    const { run, sandbox, doctor, doctorTomorrow, uploads } = await openShared();
+    const { cwd, home, state } = sandbox;
+    await writeFile(join(cwd, "a.bin"), randomBytes(16 * 1024 * 1024));
+    const proxy = await startFaultProxy(endpoint() ?? "");
+    onTestFinished(() => proxy.close());
+    proxy.inject({ operation: "CompleteMultipartUpload", action: { kind: "status", status: 500 } });
+    const argv = ["upload", "a.bin", "--part-size", "5MiB", "--retries", "0", "--state-directory", state, "--json"];
+    const interrupt = async () => {
+      // A process of its own: with its end, nobody holds the journal.
+      const env = { ...process.env, HOME: home, XDG_CONFIG_HOME: home };
+      const options = { cwd, env, timeout: 60_000 };
+      const failed = promisify(execFile)(process.execPath, [cli, ...argv, "--endpoint-url", proxy.endpoint], options);
+      await expect(failed).rejects.toMatchObject({ code: 8 });
+      expect(await uploads()).toHaveLength(1);
+    };
+    await interrupt();
+    expect(await doctor("--repair")).toMatchObject({ status: 0, summary: { young: 1, found: 0 } });
+    const resumed = (await run(argv)).json().documents[0];
+    expect(resumed).toMatchObject({ action: "resumed", bytesSent: 0 });
+    expect(await run(["delete", resumed.id, "--yes"])).toMatchObject({ status: 0 });
+    await interrupt();
+    expect(await doctorTomorrow("--repair")).toMatchObject({
+      status: 0,
+      findings: [{ code: "STALE_UPLOAD", repaired: true }],
+    });
+    expect((await run(argv)).json().documents).toMatchObject([{ action: "uploaded" }]);
+    expect(await run(["verify", "--all", "--deep"])).toMatchObject({ status: 0 });
+    expect(await uploads()).toEqual([]);
+  });
+
   test("touches nothing that other programs keep there", async () => {
     const { s3, Bucket, begin, uploads, upload, doctorTomorrow, keys } = await openShared();
     await upload("a.txt", "a");
+    const namesOf = (checks: readonly { check: string }[]) => checks.map(({ check }) => check);
+    const before = namesOf((await doctorTomorrow()).checks);
     const id = newDocumentId();
     const theirs = ["!first", "backup/db.tar", `${id.slice(-2)}/${id}`, `other/${storageKey("", id, "a.txt")}`];
     for (const Key of theirs) {
-      await s3.send(new PutObjectCommand({ Bucket, Key, Body: "theirs" }));
+      await s3.send(new PutObjectCommand({ Bucket, Key, Body: "theirs", ChecksumAlgorithm: "SHA256" }));
       await begin(Key);
     }
     const { status, findings, checks, summary } = await doctorTomorrow("--repair", "--yes");
@@ -86,10 +126,7 @@ describe.each(Object.entries(awsEndpoints()))("a doctor of a bucket on %s", (_pl
     expect(await keys()).toHaveLength(theirs.length + 1);
     expect(await uploads()).toEqual(theirs.toSorted());
     // Whatever checksums theirs have says nothing of the endpoint.
-    const own = await (await openShared()).doctorTomorrow();
-    expect(checks.map(({ check }: { check: string }) => check)).toEqual(
-      own.checks.map(({ check }: { check: string }) => check),
-    );
+    expect(namesOf(checks)).toEqual(before);
   });
 
   test("names an object without a mark, and leaves it to a person", async () => {

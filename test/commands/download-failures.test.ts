@@ -1,7 +1,7 @@
 /** `docproc download` when something fails on the way: what is at the destination is whole, or what was there before. */
 import { randomBytes } from "node:crypto";
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { lstatSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
@@ -171,6 +171,17 @@ describe("while a document is downloaded", () => {
     expect(await download(["a.txt"])).toMatchObject({ status: 5, stdout: "" });
     expect((await content("a.txt")).toString()).toBe("mine");
     expect(await files()).toEqual(["a.txt"]);
+  });
+
+  test.each([[[]], [["--force"]]])("a link that somebody puts in its place is not followed, with %j", async (flags) => {
+    const { cwd, sandbox, download, upload } = await openBehindProxy();
+    await upload("a.txt", "theirs");
+    const target = join(sandbox.root, "target");
+    writeFileSync(target, "mine");
+    atStep("download-checked", () => symlinkSync(target, join(cwd, "a.txt")));
+    expect(await download(["a.txt", ...flags])).toMatchObject({ status: flags.length === 0 ? 5 : 0 });
+    expect(await readFile(target, "utf8")).toBe("mine");
+    expect(lstatSync(join(cwd, "a.txt")).isSymbolicLink()).toBe(flags.length === 0);
   });
 
   test.each<Step>(["download-begun", "download-checked"])("its directory may be removed (%s)", async (step) => {

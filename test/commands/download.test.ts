@@ -175,19 +175,25 @@ describe("the file that is written", () => {
     expect((await stat(join(cwd, "a.txt"))).mode & 0o777).toBe(0o666 & ~umask);
   });
 
-  test.each(["a file", "nothing"])("replaces a link to %s under --force, and its target is not touched", async (to) => {
-    const { cwd, sandbox, download, upload, content } = await openDownloads();
-    await upload("a.txt", "theirs");
-    const target = join(sandbox.root, "target");
-    if (to === "a file") await writeFile(target, "mine");
-    await symlink(target, join(cwd, "a.txt"));
-    expect(await download("a.txt")).toMatchObject({ status: 5 });
-    expect(await readlink(join(cwd, "a.txt"))).toBe(target);
-    expect(await download("a.txt", "--force")).toMatchObject({ status: 0 });
-    expect((await lstat(join(cwd, "a.txt"))).isFile()).toBe(true);
-    expect(await content("a.txt")).toBe("theirs");
-    expect(await readFile(target, "utf8").catch(() => "nothing")).toBe(to === "a file" ? "mine" : "nothing");
-  });
+  test.each(["a file", "a directory", "nothing"])(
+    "replaces a link to %s under --force, and not its target",
+    async (to) => {
+      const { cwd, sandbox, download, upload, content } = await openDownloads();
+      await upload("a.txt", "theirs");
+      const target = join(sandbox.root, "target");
+      if (to === "a file") await writeFile(target, "mine");
+      if (to === "a directory") await mkdir(target);
+      await symlink(target, join(cwd, "a.txt"));
+      expect(await download("a.txt")).toMatchObject({ status: 5 });
+      expect(await readlink(join(cwd, "a.txt"))).toBe(target);
+      expect(await download("a.txt", "--force")).toMatchObject({ status: 0 });
+      expect((await lstat(join(cwd, "a.txt"))).isFile()).toBe(true);
+      expect(await content("a.txt")).toBe("theirs");
+      if (to === "a file") expect(await readFile(target, "utf8")).toBe("mine");
+      else if (to === "a directory") expect(await readdir(target)).toEqual([]);
+      else await expect(lstat(target)).rejects.toMatchObject({ code: "ENOENT" });
+    },
+  );
 
   test("goes through a link to a directory that -o names", async () => {
     const { cwd, sandbox, download, upload } = await openDownloads();
