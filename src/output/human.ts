@@ -3,6 +3,7 @@ import type { DocprocError } from "../errors.ts";
 import { display } from "./display.ts";
 import {
   type Item,
+  isGone,
   type Painter,
   type Progress,
   type Reporter,
@@ -26,7 +27,7 @@ export class HumanReporter implements Reporter {
   }
 
   get closed(): boolean {
-    return this.output.stdout.writable === false;
+    return isGone(this.output.stdout);
   }
 
   async item(item: Item): Promise<void> {

@@ -1,6 +1,6 @@
 /** Output for programs: one JSON document at the end, or one a line as they come. */
 import type { DocprocError } from "../errors.ts";
-import { type Item, type Progress, type Reporter, type Result, type Streams, writeAll } from "./reporter.ts";
+import { type Item, isGone, type Progress, type Reporter, type Result, type Streams, writeAll } from "./reporter.ts";
 
 /** `--json`: stdout is one JSON document, whatever happens. */
 export class JsonReporter implements Reporter {
@@ -17,7 +17,7 @@ export class JsonReporter implements Reporter {
   }
 
   get closed(): boolean {
-    return this.output.stdout.writable === false;
+    return isGone(this.output.stdout);
   }
 
   async item(_item: Item): Promise<void> {}

@@ -108,19 +108,19 @@ export function columnsOf(stream: OutputStream): number {
   return stream.columns || 80;
 }
 
+/** Streams that nobody reads any more. process.stdout itself forgets that: after a failed write it is open again. */
+const gone = new WeakSet<OutputStream>();
 /** Those who wait for a stream: it gets one listener for its end, not one for every chunk of a long document. */
 const waiting = new WeakMap<OutputStream, Set<() => void>>();
 
+export function isGone(stream: OutputStream): boolean {
+  return stream.writable === false || gone.has(stream);
+}
+
 /** Writes, and waits where the reader is slower than we are. */
 export async function writeAll(stream: OutputStream, chunk: string | Uint8Array): Promise<void> {
-  if (stream.writable === false || stream.write(chunk)) return;
-  const those = waiting.get(stream) ?? new Set();
-  if (!waiting.has(stream)) {
-    waiting.set(stream, those);
-    stream.once("close", () => {
-      for (const goOn of those) goOn();
-    });
-  }
+  const those = waitingFor(stream);
+  if (isGone(stream) || stream.write(chunk)) return;
   await new Promise<void>((resolve) => {
     those.add(resolve);
     stream.once("drain", () => {
@@ -128,4 +128,16 @@ export async function writeAll(stream: OutputStream, chunk: string | Uint8Array)
       resolve();
     });
   });
+}
+
+function waitingFor(stream: OutputStream): Set<() => void> {
+  const known = waiting.get(stream);
+  if (known) return known;
+  const those = new Set<() => void>();
+  waiting.set(stream, those);
+  stream.once("close", () => {
+    gone.add(stream);
+    for (const goOn of those) goOn();
+  });
+  return those;
 }
