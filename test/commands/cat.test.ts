@@ -1,10 +1,15 @@
 /** `docproc cat`: a document on standard output, whole and as it is, or a failure as the last word. */
+import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { describe, expect, test } from "vitest";
+import { once } from "node:events";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+import { describe, expect, onTestFinished, test } from "vitest";
 import type { OutputStream } from "../../src/output/reporter.ts";
 import { openLibrary, places, usePlace } from "../support/library.ts";
 import { flipBit, tamper } from "../support/stored.ts";
 
+const cli = fileURLToPath(new URL("../../dist/docproc.js", import.meta.url));
 const bytesOf = (stdout: string) => Buffer.from(stdout, "latin1");
 
 describe.each(Object.entries(places))("a document of %s", (_place, start) => {
@@ -102,6 +107,18 @@ describe("a reader of standard output", () => {
     expect(await run(["cat", "a.bin"], { stdout })).toMatchObject({ status: 0, stderr: "" });
     expect(written).toBeGreaterThan(0);
     expect(written).toBeLessThan(1024 * 1024);
+  });
+
+  test("that goes away from a process ends it, although standard output is open again after each failure", async () => {
+    const { sandbox, upload } = await openLibrary();
+    await tamper(await upload("a.bin", randomBytes(8 * 1024 * 1024)), undefined, flipBit);
+    const { cwd, home, data } = sandbox;
+    const env = { ...process.env, HOME: home, XDG_CONFIG_HOME: home };
+    const child = spawn(process.execPath, [cli, "cat", "a.bin", "--directory", data], { cwd, env });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    child.stdout.once("data", () => child.stdout.destroy());
+    const [stderr, [status]] = await Promise.all([text(child.stderr), once(child, "exit")]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   });
 
   test("that is slow is waited for, chunk by chunk", async () => {
