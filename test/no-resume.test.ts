@@ -63,7 +63,10 @@ describe("without its journal", () => {
     expect(document).toMatchObject({ action: "uploaded", bytesSent: 16 * mebibyte });
     expect(await left()).toEqual({ ...finished(document.id, bytes), uploads: [id] });
     const aDayAgo = new Date(Date.now() - 25 * 3_600_000);
-    for (const one of aws.s3.buckets.get(bucket)?.uploads.values() ?? []) one.initiated = aDayAgo;
+    for (const one of aws.s3.buckets.get(bucket)?.uploads.values() ?? []) {
+      one.initiated = aDayAgo;
+      for (const part of one.parts.values()) part.lastModified = aDayAgo;
+    }
     expect((await run(["doctor", "--repair"])).json().summary).toMatchObject({ found: 1, repaired: 1 });
     expect(await left()).toEqual(finished(document.id, bytes));
   });
