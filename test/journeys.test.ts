@@ -1,5 +1,4 @@
 /** The program as a process: whole journeys, exit statuses, signals, pipes, and what is loaded. */
-import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync } from "node:fs";
@@ -10,55 +9,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AwsEndpoint, awsEndpoints, awsSettings, type InRepoAws, startInRepoAws } from "./support/aws.ts";
 import { type FaultRule, startFaultProxy } from "./support/fault-proxy.ts";
+import { cli, docproc, finish, type SpawnOptions, start } from "./support/process.ts";
 import { makeSandbox, type Sandbox } from "./support/run.ts";
-
-const cli = fileURLToPath(new URL("../dist/docproc.js", import.meta.url));
-
-interface SpawnOptions {
-  readonly env?: Record<string, string | undefined>;
-  readonly input?: string;
-  /** Flags for Node itself. */
-  readonly node?: readonly string[];
-  /** A file descriptor in place of the pipe. */
-  readonly stdout?: number;
-}
-
-/** Nothing of the machine comes in: an empty home, and credentials that only test servers accept. */
-function start({ root, home, cwd }: Sandbox, argv: readonly string[], options: SpawnOptions = {}): ChildProcess {
-  const env = {
-    HOME: home,
-    XDG_DATA_HOME: join(root, "data"),
-    XDG_CONFIG_HOME: join(root, "config"),
-    XDG_STATE_HOME: join(root, "state"),
-    XDG_CACHE_HOME: join(root, "cache"),
-    AWS_ACCESS_KEY_ID: "test",
-    AWS_SECRET_ACCESS_KEY: "test",
-    AWS_REGION: "us-east-1",
-    AWS_EC2_METADATA_DISABLED: "true",
-    ...options.env,
-  };
-  const stdio = ["pipe" as const, options.stdout ?? ("pipe" as const), "pipe" as const];
-  const child = spawn(process.execPath, [...(options.node ?? []), cli, ...argv], { cwd, env, stdio });
-  onTestFinished(() => void child.kill("SIGKILL"));
-  // A program that was interrupted does not read its input to the end.
-  child.stdin?.on("error", () => {});
-  return child;
-}
-
-async function finish(child: ChildProcess) {
-  const [stdout, stderr, [status, signal]] = await Promise.all([
-    child.stdout ? text(child.stdout) : "",
-    child.stderr ? text(child.stderr) : "",
-    once(child, "close"),
-  ]);
-  return { status: (status ?? signal) as number | string, stdout, stderr };
-}
-
-async function docproc(sandbox: Sandbox, argv: readonly string[], options: SpawnOptions = {}) {
-  const child = start(sandbox, argv, options);
-  child.stdin?.end(options.input ?? "");
-  return await finish(child);
-}
 
 /** What a script gets of a failure under --json. */
 function expectJsonFailure({ stdout, stderr }: { stdout: string; stderr: string }, code: string) {
