@@ -11,14 +11,17 @@ import type { DocumentRecord } from "../../src/document.ts";
 import type { InRepoAws } from "./aws.ts";
 
 /** Milliseconds: more than what a doctor leaves alone. */
-const dayAndAnHour = 25 * 3_600_000;
+export const dayAndAnHour = 25 * 3_600_000;
+
+/** Characters of a document's id. */
+const idLength = 36;
 
 export interface LibraryState {
   /** Keys of objects, or paths of files below `objects/`, with their SHA-256. */
   objects(): Promise<Map<string, string>>;
   /** What is in the catalog: ids of documents, and the ids that claims name. */
   catalog(): Promise<{ documents: string[]; claims: string[] }>;
-  /** Multipart uploads, or temporary files. */
+  /** Multipart uploads, or temporary files and directories for documents that hold none. */
   leftovers(): Promise<string[]>;
   /** Makes all of it a day older. */
   age(): Promise<void>;
@@ -30,6 +33,16 @@ export function localState(directory: string): LibraryState {
     const entries = await readdir(join(directory, name), { recursive: true, withFileTypes: true }).catch(() => []);
     return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
   };
+  /** Directories of documents; those above them, which share two digits, are used again. */
+  const emptyDirectories = async () => {
+    const options = { recursive: true, withFileTypes: true } as const;
+    const entries = await readdir(join(directory, "objects"), options).catch(() => []);
+    const parents = new Set(entries.map(({ parentPath }) => parentPath));
+    return entries
+      .filter((entry) => entry.isDirectory() && entry.name.length === idLength)
+      .map((entry) => join(entry.parentPath, entry.name))
+      .filter((path) => !parents.has(path));
+  };
   return {
     async objects() {
       const files = await below("objects");
@@ -40,10 +53,11 @@ export function localState(directory: string): LibraryState {
       const ids = await readCatalog(join(directory, "catalog.db"));
       return { documents: ids, claims: ids };
     },
-    leftovers: async () => await below("incoming"),
+    leftovers: async () => [...(await below("incoming")), ...(await emptyDirectories())],
     async age() {
       const time = new Date(Date.now() - dayAndAnHour);
-      for (const path of [...(await below("objects")), ...(await below("incoming"))]) await utimes(path, time, time);
+      const paths = [...(await below("objects")), ...(await below("incoming")), ...(await emptyDirectories())];
+      for (const path of paths) await utimes(path, time, time);
     },
   };
 }
