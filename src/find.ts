@@ -48,7 +48,12 @@ async function findByName(
 ): Promise<DocumentRecord | undefined> {
   // What cannot be a name is the name of nothing.
   if (!isDocumentName(text)) return undefined;
-  let newest = "";
-  for await (const { id } of metadata.claims(documentName(text), signal)) if (id > newest) newest = id;
-  return newest === "" ? undefined : await metadata.get(newest, signal);
+  const ids: string[] = [];
+  for await (const { id } of metadata.claims(documentName(text), signal)) ids.push(id);
+  for (const id of ids.sort().reverse()) {
+    const record = await metadata.get(id, signal);
+    // Deleted since, or a stray claim: the one before it is the newest then.
+    if (record) return record;
+  }
+  return undefined;
 }

@@ -348,6 +348,16 @@ describe("finding a document", () => {
     expect(await find("résumé.txt".normalize("NFD"))).toBe(second.id);
   });
 
+  test("takes the one before when the newest of a name is deleted while it is looked for", async () => {
+    const first = await upload(service(), await openFile(await file("1")));
+    const second = await upload(service(), await openFile(await file("2")));
+    const late = replaced(metadata, "get", (get) => async (id, signal) => {
+      await metadata.remove(second.id ?? "", signal);
+      return await get.call(metadata, id, signal);
+    });
+    expect(await service({ metadata: late }).find("document.bin", never)).toMatchObject({ id: first.id });
+  });
+
   test("says which are meant when a beginning is not unique, and that there is none", async () => {
     const first = await upload(service(), await openFile(await file("1")), { name: "one" });
     await upload(service(), await openFile(await file("2")), { name: "two" });
