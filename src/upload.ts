@@ -209,7 +209,7 @@ export class UploadProtocol {
         const result = await metadata.commit(record, identity, signal);
         if (result.committed) break;
         const winner = await metadata.get(result.holder, signal);
-        if (winner?.id === record.id) return winner;
+        if (winner?.id === record.id) return asOwnRecord(winner, record);
         if (onDuplicate === "store") {
           // The plain claim is taken: one with the id behind it is free, and names still find the document.
           await metadata.commit(record, `${identity}#${record.id}`, signal);
@@ -303,6 +303,14 @@ function planned(
   const known = { name, size, contentType, sha256, tags, metadata, source: { kind, path, modifiedAt } };
   const unknown = { id: null, uploadedAt: null, uri: null, provenance: null, crc32: null };
   return { ...unknown, ...known, action: "planned", bytesSent: 0 };
+}
+
+/** A commit that was repeated finds its own record. One of another document there would have to have the same id. */
+function asOwnRecord(found: DocumentRecord, own: DocumentRecord): DocumentRecord {
+  if (found.name === own.name && identityOf(found) === identityOf(own)) return found;
+  throw new DocprocError("CONFLICT", `The id ${own.id} is that of another document.`, {
+    hint: "Nothing was overwritten. Run the same command again: it gets another id.",
+  });
 }
 
 function notWhatWasSent(label: string, sent: number, stored: number): DocprocError {
