@@ -7,7 +7,7 @@ import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Step, steps } from "../src/steps.ts";
 import { type InRepoAws, startInRepoAws } from "./support/aws.ts";
-import { finish } from "./support/process.ts";
+import { finish, killer } from "./support/process.ts";
 import { randomNumbers } from "./support/random.ts";
 import type { Outcome, Sandbox } from "./support/run.ts";
 import { openStoredLibrary, type StoredLibrary, storedPlaces } from "./support/stored-library.ts";
@@ -24,7 +24,6 @@ const sizes = [
 ] as const;
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 const upload = ["upload", "a.bin", "--part-size", "5MiB", "--json"];
-const killer = ["--import", new URL("support/kill-at-step.mjs", import.meta.url).href];
 const patience = { timeout: 180_000 };
 
 /** A step that a command passes, for the nth time, and those that it passed up to there. */

@@ -9,6 +9,9 @@ import type { Sandbox } from "./run.ts";
 
 export const cli = fileURLToPath(new URL("../../dist/docproc.js", import.meta.url));
 
+/** Flags for Node: with them, KILL_AT_STEP and KILL_AT_NTH name a step of src/steps.ts at which the process is killed. */
+export const killer = ["--import", new URL("kill-at-step.mjs", import.meta.url).href];
+
 export interface SpawnOptions {
   readonly env?: Record<string, string | undefined>;
   readonly input?: string;
