@@ -123,11 +123,7 @@ function recordsOf(printed: { documents?: DocumentRecord[] } & DocumentRecord): 
 type Extra = { schema?: string; action?: string; bytesSent?: number; path?: string };
 
 /** In the order of a record. */
-const fields = ["id", "name", "size", "contentType", "sha256", "uploadedAt", "uri", "tags", "metadata"].concat([
-  "source",
-  "provenance",
-  "crc32",
-]);
+const fields = "id name size contentType sha256 uploadedAt uri tags metadata source provenance crc32".split(" ");
 
 /** Holds what every process was told against what all of them did. */
 class History {
@@ -254,7 +250,7 @@ describe.each(Object.entries(storedPlaces))("with %s,", (place, startAws) => {
   test.each([
     ["", "a.bin"],
     [" and another name", "b.bin"],
-  ])("a document that is given the id of another%s is refused", async (_what, name) => {
+  ])("a document that is given the id of another%s is refused", patience, async (_what, name) => {
     const library = await openStoredLibrary(aws);
     const sameIds = "crypto.getRandomValues = (array) => array.fill(7); Date.now = () => 1_800_000_000_000;";
     const node = ["--import", `data:text/javascript,${encodeURIComponent(sameIds)}`];

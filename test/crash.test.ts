@@ -212,6 +212,27 @@ describe.each(Object.entries(storedPlaces))("killed at any step, with %s,", (_pl
   });
 });
 
+test("an upload that is killed at every part sends none twice that was acknowledged", patience, async () => {
+  const aws = await startInRepoAws();
+  onTestFinished(() => aws.close());
+  const library = await openStoredLibrary(aws);
+  await writeFile(join(library.sandbox.cwd, "a.bin"), large);
+  const sent = () => aws.s3.requests.filter(({ operation }) => operation === "UploadPart").length;
+  for (let acknowledged = 0; acknowledged < parts; acknowledged++) {
+    const before = sent();
+    const env = { KILL_AT_STEP: "s3-part-stored", KILL_AT_NTH: "1" };
+    expect(await library.spawn(upload, { node: killer, env })).toMatchObject({ status: "SIGKILL" });
+    await library.expectSound(`killed with ${acknowledged} parts`, { garbage: false });
+    expect(sent() - before).toBeLessThanOrEqual(parts - acknowledged);
+  }
+  const before = sent();
+  const { stdout } = await library.spawn(upload);
+  const facts = { action: "resumed", bytesSent: 0, size: large.length, sha256: sha256(large) };
+  expect(JSON.parse(stdout).documents).toMatchObject([facts]);
+  expect(sent() - before).toBe(0);
+  await library.expectSound("afterwards", { garbage: true });
+});
+
 /** Of each kind of upload to each place: 102 in all, or 1,002. */
 const kills = soak ? 167 : 17;
 const seed = 20_260_131;
