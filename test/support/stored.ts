@@ -1,6 +1,6 @@
 /** What is stored, looked at and changed behind docproc's back, as a bad disk does, or a person with other tools. */
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   DeleteObjectCommand,
@@ -44,7 +44,8 @@ export async function tamper(
   if (uri.startsWith("file:")) {
     const path = fileURLToPath(uri);
     const changed = change(await readFile(path));
-    await (changed === null ? rm(path) : writeFile(path, changed));
+    // With the directory, which holds nothing else: left empty, it is a finding of its own a day later.
+    await (changed === null ? rm(dirname(path), { recursive: true }) : writeFile(path, changed));
     return;
   }
   const [, Bucket, Key] = /^s3:\/\/([^/]+)\/(.+)$/.exec(uri) ?? [];
