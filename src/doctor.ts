@@ -108,10 +108,11 @@ async function missingBytes({ documents, metadata, signal }: Examination, compar
 /** Returns how many are too young to be called orphans. */
 async function orphanObjects(examination: Examination, comparison: Comparison, found: Found): Promise<number> {
   const { repair, trustCatalog } = examination;
-  let [young, ours] = [0, 0];
+  let [young, ours, others] = [0, 0, 0];
   const judge = async (object: ComparedObject) => ({ ...object, owner: await ownerOf(examination, object) });
   for await (const { owner, ...object } of pMapIterable(comparison.objectsWithoutRecord(), judge, confirmations)) {
-    if (owner === undefined) continue;
+    if (owner === "other") others += 1;
+    if (owner === undefined || owner === "other") continue;
     if (object.age < untouchable) {
       young += 1;
       continue;
@@ -120,6 +121,16 @@ async function orphanObjects(examination: Examination, comparison: Comparison, f
     comparison.addOrphan({ ...object, owner });
   }
   const { records } = comparison.counts;
+  if (others > 0 && !examination.storage.traits.shared) {
+    await found({
+      code: "CATALOG_LOST",
+      id: null,
+      name: `${others} objects`,
+      message: `${others} objects belong to a catalog that is not the one here.`,
+      fix: "Restore the catalog that was here, or choose its library with --directory. The objects are not touched.",
+      repaired: false,
+    });
+  }
   const suspicious = ours > plausibleOrphans && ours > records && !trustCatalog;
   if (suspicious) {
     await found({
@@ -144,18 +155,18 @@ async function orphanObjects(examination: Examination, comparison: Comparison, f
 
 /**
  * Whose an object without a record is: another catalog may keep its documents in the same bucket.
- * @returns undefined when it is another catalog's, is gone, or has a record by now
+ * @returns undefined when it is gone, or has a record by now
  */
 async function ownerOf(
   { storage, metadata, signal }: Examination,
   { id, key }: ComparedObject,
-): Promise<"ours" | "nobody" | undefined> {
+): Promise<"ours" | "other" | "nobody" | undefined> {
   if (await metadata.get(id, signal)) return undefined;
   const stored = await storage.stat(key, signal);
   if (stored === undefined) return undefined;
   if (stored.catalog === null) return "nobody";
   const ours = stored.catalog === (await metadata.catalog(signal)) || stored.catalog === probeCatalog;
-  return ours ? "ours" : undefined;
+  return ours ? "ours" : "other";
 }
 
 async function removeOrphan({ storage, metadata, signal }: Examination, object: ComparedObject): Promise<boolean> {

@@ -98,7 +98,7 @@ export class DocumentService {
     if (record.uri.startsWith(base)) return record.uri.slice(base.length);
     // A library that was moved as a whole: its records still say where it was.
     const key = storageKey(this.#options.prefix, record.id, record.name);
-    if ((await storage.stat(key, signal))?.size === record.size) return key;
+    if (await storage.stat(key, signal)) return key;
     throw new DocprocError("NOT_FOUND", `The bytes of ${record.id} are not in ${base} but in ${record.uri}.`, {
       hint: "Choose the storage that it was uploaded to with --bucket or --directory.",
     });

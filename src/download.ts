@@ -37,7 +37,8 @@ export class Destination {
     if (output === undefined) return new Destination(cwd, undefined);
     const path = resolve(cwd, output);
     const seen = await lstat(`${path}${sep}.`).catch(() => undefined);
-    if (!several && !seen?.isDirectory() && !/[/\\]$/.test(output)) return new Destination(dirname(path), path);
+    if (!several && !seen?.isDirectory() && !output.endsWith("/") && !output.endsWith(sep))
+      return new Destination(dirname(path), path);
     try {
       await mkdir(path, { recursive: true });
     } catch (error) {

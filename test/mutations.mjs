@@ -157,8 +157,8 @@ const mutations = [
   [
     "a doctor removes what belongs to another catalog",
     "src/doctor.ts",
-    'return ours ? "ours" : undefined;',
-    'return ours || stored ? "ours" : undefined;',
+    'return ours ? "ours" : "other";',
+    'return ours || stored ? "ours" : "other";',
     ["test/commands/doctor-aws.test.ts"],
   ],
   [

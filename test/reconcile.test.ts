@@ -142,7 +142,7 @@ function openFake(holding: Holding, repair = false) {
   const removed: string[] = [];
   const released: string[] = [];
   const storage: StorageService = {
-    traits: { resumes: false, rangesInFlight: 1, checksums: false },
+    traits: { resumes: false, rangesInFlight: 1, shared: false, checksums: false },
     put: notAsked,
     open: notAsked,
     async stat(key) {

@@ -50,7 +50,8 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
         });
       }
     }
-    return { references, output: flags.output, force: flags.force ?? false };
+    // Named twice, it is one document.
+    return { references: [...new Set(references)], output: flags.output, force: flags.force ?? false };
   },
   async run(context, { references, output, force }) {
     const { reporter, signal, host } = context;

@@ -57,8 +57,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       .option("--dry-run", "say what would be uploaded, send nothing")
       .option("--no-resume", "start from nothing where an upload was interrupted")
       .option("--fail-fast", "start no other file after one failed")
-      .option("--part-size <size>", "of multipart uploads, for example 16MiB (default: from the file's size)")
-      .option("--concurrency <files>", "files in flight (default: 4)");
+      .option("--part-size <size>", "of multipart uploads, for example 16MiB (default: from the file's size)");
   },
   parse(paths, flags) {
     const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });

@@ -62,7 +62,7 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
 const writeSize = 1024 * 1024;
 
 class LocalStorage implements StorageService {
-  readonly traits = { resumes: false, rangesInFlight: 1, checksums: false };
+  readonly traits = { resumes: false, rangesInFlight: 1, shared: false, checksums: false };
   readonly #directory: string;
   readonly #objects: string;
   readonly #incoming: string;

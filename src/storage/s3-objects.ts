@@ -25,7 +25,7 @@ import type {
 } from "./service.ts";
 
 export class S3Storage implements StorageService {
-  readonly traits = { resumes: true, rangesInFlight: 4, checksums: true };
+  readonly traits = { resumes: true, rangesInFlight: 4, shared: true, checksums: true };
   readonly #client: S3Client;
   readonly #bucket: string;
   readonly #settings: Settings;

@@ -54,6 +54,8 @@ export interface StorageTraits {
   readonly resumes: boolean;
   /** Ranges of one object worth reading at a time; 1 where a single stream is as fast. */
   readonly rangesInFlight: number;
+  /** True where other catalogs may keep their objects beside ours. */
+  readonly shared: boolean;
   /** True where a checksum of each object is kept, if the endpoint is a good one. */
   readonly checksums: boolean;
 }

@@ -186,6 +186,18 @@ describe("a doctor of the embedded library", () => {
     expect(await keys()).toHaveLength(1);
   });
 
+  test("says that the catalog is not the one that the documents were stored for, and touches none of them", async () => {
+    const { settings, doctorTomorrow, upload, keys } = await openExamined();
+    for (const name of ["a", "b", "c"]) await upload(name, name);
+    await rm(join(settings.directory, "catalog.db"));
+    for (const argv of [[], ["--repair"], ["--repair", "--yes"]]) {
+      const { status, findings } = await doctorTomorrow(...argv);
+      expect(status).toBe(6);
+      expect(findings).toMatchObject([{ code: "CATALOG_LOST", name: "3 objects", repaired: false }]);
+    }
+    expect(await keys()).toHaveLength(3);
+  });
+
   /** Documents, of which some lost their record. */
   async function openWithOrphans(orphans: number, others: number) {
     const library = await openExamined();
