@@ -18,7 +18,10 @@ export interface SpawnOptions {
   /** Flags for Node itself. */
   readonly node?: readonly string[];
   /** A file descriptor in place of the pipe. */
+  readonly stdin?: number;
   readonly stdout?: number;
+  /** The number of another user, and of their group, for root to run it as. */
+  readonly user?: number | undefined;
 }
 
 /** Nothing of the machine comes in: an empty home, and credentials that only test servers accept. */
@@ -35,8 +38,9 @@ export function start({ root, home, cwd }: Sandbox, argv: readonly string[], opt
     AWS_EC2_METADATA_DISABLED: "true",
     ...options.env,
   };
-  const stdio = ["pipe" as const, options.stdout ?? ("pipe" as const), "pipe" as const];
-  const child = spawn(process.execPath, [...(options.node ?? []), cli, ...argv], { cwd, env, stdio });
+  const stdio = [options.stdin ?? ("pipe" as const), options.stdout ?? ("pipe" as const), "pipe" as const];
+  const identity = options.user === undefined ? {} : { uid: options.user, gid: options.user };
+  const child = spawn(process.execPath, [...(options.node ?? []), cli, ...argv], { cwd, env, stdio, ...identity });
   onTestFinished(() => void child.kill("SIGKILL"));
   // A program that was interrupted does not read its input to the end.
   child.stdin?.on("error", () => {});
@@ -56,4 +60,9 @@ export async function docproc(sandbox: Sandbox, argv: readonly string[], options
   const child = start(sandbox, argv, options);
   child.stdin?.end(options.input ?? "");
   return await finish(child);
+}
+
+/** Flags for Node that run this code before the program. */
+export function preload(code: string): string[] {
+  return ["--import", `data:text/javascript,${encodeURIComponent(code)}`];
 }
