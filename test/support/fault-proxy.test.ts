@@ -1,5 +1,12 @@
 import { once } from "node:events";
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type Server } from "node:http";
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import { pipeline, Readable } from "node:stream";
 import {
@@ -189,6 +196,16 @@ describe("in front of S3", () => {
     await forwarded;
     expect(await failed).toMatchObject({ name: "Teapot" });
     expect(seen).toHaveLength(1);
+  });
+
+  test("answer: whatever the test replies, also to a body that waits for 100 Continue", async () => {
+    const reply = (response: ServerResponse, { headers }: IncomingMessage) =>
+      response.writeHead(418).end(`<Error><Code>Teapot</Code><Message>${headers["content-length"]}</Message></Error>`);
+    inject({ kind: "answer", reply });
+    for (const Body of [large, content]) {
+      await expect(put(Body)).rejects.toMatchObject({ name: "Teapot", message: String(Body.length) });
+    }
+    expect(seen).toEqual([]);
   });
 
   test("100 Continue is left to the target", async () => {

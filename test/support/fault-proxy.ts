@@ -23,6 +23,8 @@ export interface ProxiedRequest {
 export type Fault =
   /** Answered here, never forwarded. */
   | { kind: "status"; status: number; code?: string; message?: string }
+  /** Answered by the test, once the request was read to its end; never forwarded. */
+  | { kind: "answer"; reply: (response: ServerResponse, incoming: IncomingMessage) => void }
   /** The connection breaks before anything is forwarded. */
   | { kind: "reset" }
   /** Forwarded to the end; the reply is read and dropped, then the connection breaks. */
@@ -291,6 +293,9 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
       fault.until.then(goOn, goOn);
     } else if (fault?.kind === "status") {
       answerWithStatus(entry, fault, incoming, response);
+    } else if (fault?.kind === "answer") {
+      if (incoming.headers.expect) response.writeContinue();
+      incoming.on("end", () => fault.reply(response, incoming)).resume();
     } else if (fault?.kind === "reset") {
       incoming.socket.destroy();
     } else if (fault?.kind === "black-hole") {
