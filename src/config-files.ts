@@ -102,7 +102,10 @@ async function attempt<T>(path: string, read: () => Promise<T>): Promise<T> {
 }
 
 function unreadable(path: string, why: string, cause?: unknown): DocprocError {
-  return new DocprocError("INVALID_CONFIG", `The config file ${path} cannot be read: ${why}.`, { cause });
+  return new DocprocError("INVALID_CONFIG", `The config file ${path} cannot be read: ${why}.`, {
+    hint: 'It is JSON or YAML, and looks like {"bucket": "my-documents"}. Another one is named with --config.',
+    cause,
+  });
 }
 
 function configFile(path: string, values: unknown): ConfigFile {
