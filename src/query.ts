@@ -106,7 +106,8 @@ function mostStars(glob: string): number {
 }
 
 function typeGlob(type: string): string {
-  return type.includes("/") ? type : `${type}/*`;
+  // An empty one is no glob: a variable that is not set would list nothing, in silence.
+  return type === "" || type.includes("/") ? type : `${type}/*`;
 }
 
 /**
