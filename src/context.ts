@@ -59,10 +59,11 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
   const config = once(() => loadConfig({ ...flags, env, cwd, home, uid, paths }));
   const drivers = once(async () => {
     const { settings } = await config();
-    return {
-      storage: storageDrivers[settings.storage as StorageName],
-      metadata: metadataDrivers[settings.metadata as MetadataName],
-    };
+    const storage = storageDrivers[settings.storage as StorageName];
+    const metadata = metadataDrivers[settings.metadata as MetadataName];
+    // Both at once: one of them may be opened, and asked things, long before the other.
+    for (const driver of [storage, metadata]) driver.check(settings);
+    return { storage, metadata };
   });
   const opened: (StorageService | MetadataService)[] = [];
   const open = <S extends StorageService | MetadataService>(opening: () => Promise<S>) =>

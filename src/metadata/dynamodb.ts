@@ -10,6 +10,7 @@ import type { MetadataDriver } from "./service.ts";
 
 export const dynamodbMetadata: MetadataDriver = {
   summary: "an Amazon DynamoDB table",
+  check: (settings) => void tableName(settings),
   async open(settings) {
     const table = tableName(settings);
     const [{ connect }, { DynamoDbMetadata }] = await Promise.all([

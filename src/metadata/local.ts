@@ -12,6 +12,7 @@ import type { Claim, CommitResult, MetadataDriver, MetadataService } from "./ser
 
 export const localMetadata: MetadataDriver = {
   summary: "an SQLite file on this machine",
+  check() {},
   async open(settings) {
     return new LocalMetadata(settings.directory);
   },

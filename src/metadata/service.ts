@@ -65,7 +65,9 @@ export interface Claim {
 export interface MetadataDriver {
   /** One line for `--help`. */
   readonly summary: string;
-  /** @throws INVALID_CONFIG when a setting that the driver needs is missing. Sends nothing. */
+  /** @throws INVALID_CONFIG when a setting that the driver needs is missing or cannot be. Sends nothing. */
+  check(settings: Settings): void;
+  /** @throws what `check` throws. Sends nothing. */
   open(settings: Settings): Promise<MetadataService>;
   /** Makes what the driver needs, and says what became of each resource. Idempotent. */
   provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource>;

@@ -29,6 +29,7 @@ import type {
 
 export const localStorage: StorageDriver = {
   summary: "a directory on this machine",
+  check() {},
   async open(settings) {
     return new LocalStorage(settings.directory);
   },

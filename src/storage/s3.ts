@@ -10,6 +10,7 @@ import type { StorageDriver } from "./service.ts";
 
 export const s3Storage: StorageDriver = {
   summary: "an Amazon S3 bucket, or one that speaks its protocol",
+  check: (settings) => void bucketName(settings),
   async open(settings) {
     const bucket = bucketName(settings);
     const [{ connect }, { S3Storage }] = await Promise.all([import("./s3-client.ts"), import("./s3-objects.ts")]);
