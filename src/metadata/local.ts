@@ -2,7 +2,7 @@
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import type { DocumentRecord } from "../document.ts";
-import { DocprocError, throwIfCancelled } from "../errors.ts";
+import { DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "../errors.ts";
 import { assertOwnLibrary } from "../ownership.ts";
 import { idRange, type ListQuery, matcher } from "../query.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
@@ -255,9 +255,13 @@ function toRecord(row: Row): DocumentRecord {
   });
 }
 
+/** A library that may not be looked into is not one without a catalog. */
 async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
+  try {
+    await access(path);
+    return true;
+  } catch (error) {
+    if (isSystemError(error) && (error.code === "ENOENT" || error.code === "ENOTDIR")) return false;
+    throw fromSystemError(error, path);
+  }
 }
