@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The only file that touches the process: it makes the Host, runs the program and sets the exit status. */
 
+import { fstatSync } from "node:fs";
 import module from "node:module";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -56,7 +57,7 @@ const host: Host = {
     // What the package calls log is XDG_STATE_HOME there; elsewhere it is where programs that log write.
     state: /^(darwin|win32)$/.test(process.platform) ? join(platformPaths.data, "state") : platformPaths.log,
   },
-  stdin: () => process.stdin,
+  stdin: openStdin,
   stdout: process.stdout,
   stderr: process.stderr,
   stdoutError: () => stdoutError,
@@ -70,6 +71,14 @@ const oldestNode = [20, 19] as const;
 
 const status = isTooOld(process.versions.node) ? refuseNode() : await runProgram(host);
 process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
+
+/** Node takes a directory for an input that is empty, and an empty document is not what anybody meant. */
+function openStdin() {
+  if (fstatSync(0).isDirectory()) {
+    throw new DocprocError("USAGE", "Standard input is a directory.", { hint: "Add -r to upload the files in one." });
+  }
+  return process.stdin;
+}
 
 /** Scripts ask for the version to see whether docproc is there: that need not wait for the command tree. */
 async function runProgram(host: Host): Promise<number> {
