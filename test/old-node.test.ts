@@ -1,0 +1,87 @@
+/** A Node that lacks what docproc is built from: it says so, and does nothing. */
+import { randomBytes } from "node:crypto";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { startInRepoAws } from "./support/aws.ts";
+import { cli, docproc, preload } from "./support/process.ts";
+import { makeSandbox } from "./support/run.ts";
+
+describe("Node", () => {
+  const versionOf = (version: string) =>
+    preload(`Object.defineProperty(process.versions, "node", { value: ${JSON.stringify(version)} });`);
+
+  test.each(["18.20.8", "20.18.3", "20.9.0", "16.0.0"])("%s is refused before anything is loaded", async (version) => {
+    const sandbox = await makeSandbox();
+    await writeFile(join(sandbox.cwd, "a.txt"), "a");
+    const outcome = await docproc(sandbox, ["upload", "a.txt"], { node: versionOf(version) });
+    expect(outcome).toMatchObject({ status: 2, stdout: "" });
+    expect(outcome.stderr).toMatch(/^error: docproc needs Node 20\.19 or later\.\nhint: {2}.+\n$/);
+    expect(outcome.stderr).toContain(version);
+    expect(await readdir(sandbox.root)).toEqual(["cwd", "home"]);
+  });
+
+  test.each(["20.19.0", "22.0.0", "100.0.0"])("%s is not", async (version) => {
+    const outcome = await docproc(await makeSandbox(), ["list"], { node: versionOf(version) });
+    expect(outcome).toMatchObject({ status: 0 });
+  });
+
+  test("of any version can load what refuses it", async () => {
+    const seen = new Map<string, string>();
+    const follow = async (file: string): Promise<void> => {
+      if (seen.has(file)) return;
+      const code = await readFile(join(dirname(cli), file), "utf8");
+      seen.set(file, code);
+      for (const [, next = ""] of code.matchAll(/\b(?:from|import)"\.\/([^"]+)"/g)) await follow(next);
+    };
+    await follow("docproc.js");
+    const code = [...seen.values()].join("\n");
+    // Under these names since Node 16: what they export was there before.
+    const builtIn = [...code.matchAll(/\bimport *([^;"]*?) *from *"(node:[^"]+)"/g)].map(
+      ([, what, of]) => `${what} ${of}`,
+    );
+    expect(builtIn.length).toBeGreaterThan(3);
+    const names = /^(\w+|\{ ?(createRequire|homedir|join|fstatSync)( as \w+)? ?\}) node:(fs|module|os|path|process)$/;
+    expect(builtIn.filter((one) => !names.test(one))).toEqual([]);
+  });
+});
+
+describe("a Node without SQLite, where the package that has it is missing too", () => {
+  const hooks = `export async function resolve(specifier, context, next) {
+    if (/^(node:sqlite|@photostructure\\/sqlite)$/.test(specifier)) throw new Error("no " + specifier);
+    return await next(specifier, context);
+  }`;
+  const node = preload(`import { register } from "node:module";
+    register("data:text/javascript,${encodeURIComponent(hooks)}");`);
+
+  test.each([["upload", "a.txt"], ["init"], ["doctor"]])("is told what to install by %s", async (...argv) => {
+    const sandbox = await makeSandbox();
+    await writeFile(join(sandbox.cwd, "a.txt"), "a");
+    const outcome = await docproc(sandbox, argv, { node });
+    expect(outcome.stderr).toMatch(
+      /error: .*needs SQLite.*\nhint: {2}Use Node 22\.13 or later, or install docproc again/,
+    );
+    expect(outcome.status).toBe(2);
+    const library = await readdir(join(sandbox.root, "data"), { recursive: true }).catch(() => []);
+    expect(library.filter((name) => name.includes("objects"))).toEqual([]);
+    // What there is of a library by then is in nobody's way.
+    expect(await docproc(sandbox, ["list", "-q"])).toEqual({ status: 0, stdout: "", stderr: "" });
+    expect(await docproc(sandbox, ["upload", "a.txt"])).toMatchObject({ status: 0 });
+  });
+
+  test("keeps its documents on AWS all the same", async () => {
+    const aws = await startInRepoAws();
+    onTestFinished(() => aws.close());
+    const sandbox = await makeSandbox();
+    await writeFile(join(sandbox.cwd, "a.bin"), randomBytes(9 * 1024 * 1024));
+    const flags = ["--endpoint-url", aws.endpoint, "--bucket", "documents"];
+    for (const argv of [
+      ["init", ...flags],
+      ["upload", "a.bin"],
+      ["download", "a.bin", "-o", "copy"],
+    ]) {
+      expect(await docproc(sandbox, argv, { node })).toMatchObject({ status: 0 });
+    }
+    expect((await readFile(join(sandbox.cwd, "copy"))).equals(await readFile(join(sandbox.cwd, "a.bin")))).toBe(true);
+  });
+});
