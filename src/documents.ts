@@ -65,7 +65,7 @@ export class DocumentService {
     const key = await this.#keyOf(record, storage, signal);
     const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
       // The answer may have been lost after the record was removed: the catalog knows.
-      if (mayBeDone(error) && (await isRecorded(metadata, record.id)) === false) return record;
+      if (mayBeDone(error) && (await isRecorded(metadata, record.id, signal)) === false) return record;
       throw error;
     });
     if (removed === undefined) {

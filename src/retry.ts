@@ -18,6 +18,30 @@ export async function pause(attempt: number, signal: AbortSignal): Promise<void>
   throwIfCancelled(signal);
 }
 
+/** Milliseconds for the answer to a request whose outcome counts, once somebody has interrupted it. */
+const answerDeadline = 5_000;
+
+/**
+ * A signal that fires a while after the caller's, for a request that is not to be dropped on the way.
+ * `forget` when the answer is there.
+ */
+export function lateSignal(caller: AbortSignal): { readonly signal: AbortSignal; forget(): void } {
+  const late = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const begin = () => {
+    timer = setTimeout(() => late.abort(), answerDeadline);
+  };
+  if (caller.aborted) begin();
+  else caller.addEventListener("abort", begin, { once: true });
+  return {
+    signal: late.signal,
+    forget() {
+      clearTimeout(timer);
+      caller.removeEventListener("abort", begin);
+    },
+  };
+}
+
 /** Milliseconds for clearing up after a failure, and after an interruption, when a person waits. */
 const cleanUpDeadline = 5_000;
 const interruptedDeadline = 2_000;

@@ -222,7 +222,7 @@ export class UploadProtocol {
       }
     } catch (error) {
       // The answer may have been lost after the commit was done: the catalog knows.
-      if (!mayBeDone(error) || (await isRecorded(metadata, record.id)) !== true) throw error;
+      if (!mayBeDone(error) || (await isRecorded(metadata, record.id, signal)) !== true) throw error;
     }
     if (this.#options.now() - timeOfId(record.id) > begunLongAgo) {
       await this.#assertStored(record, key, signal).catch(async (error) => {

@@ -8,9 +8,13 @@ export function mayBeDone(error: unknown): boolean {
   return !(error instanceof DocprocError) || error.code === "UNAVAILABLE";
 }
 
-/** Asks the catalog; undefined when it cannot be asked. */
-export async function isRecorded(metadata: MetadataService, id: string): Promise<boolean | undefined> {
-  return await metadata.get(id, cleanUpSignal()).then(
+/** Asks the catalog; undefined when it cannot be asked. After an interruption it is not asked for long. */
+export async function isRecorded(
+  metadata: MetadataService,
+  id: string,
+  caller: AbortSignal,
+): Promise<boolean | undefined> {
+  return await metadata.get(id, cleanUpSignal(caller)).then(
     (record) => record !== undefined,
     () => undefined,
   );

@@ -28,7 +28,7 @@ import { fromAwsError } from "../aws.ts";
 import type { DocumentRecord } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import { idRange, type ListQuery, matcher } from "../query.ts";
-import { pause } from "../retry.ts";
+import { lateSignal, pause } from "../retry.ts";
 import type { Settings } from "../settings.ts";
 import { fromStored, toStored } from "../stored-record.ts";
 import type { Claim, CommitResult, MetadataService } from "./service.ts";
@@ -221,13 +221,15 @@ export class DynamoDbMetadata implements MetadataService {
    * The SDK does not repeat a cancelled transaction, whatever cancelled it.
    */
   async #transact(items: TransactWriteItem[], signal: AbortSignal): Promise<TransactionOutcome> {
-    // The signal is looked at between attempts only: a transaction on the wire is awaited, since its outcome counts.
+    // The signal is looked at between attempts: a transaction on the wire is awaited, since its outcome counts.
     for (let attempt = 1; ; attempt++) {
       throwIfCancelled(signal);
+      const late = lateSignal(signal);
       try {
-        await this.#client.send(new TransactWriteItemsCommand({ TransactItems: items }));
+        await this.#client.send(new TransactWriteItemsCommand({ TransactItems: items }), { abortSignal: late.signal });
         return { done: true };
       } catch (error) {
+        if (late.signal.aborted) throw unanswered(this.#table, error);
         if (!(error instanceof TransactionCanceledException)) throw this.#failure(error, "dynamodb:TransactWriteItems");
         const reasons = error.CancellationReasons ?? [];
         if (reasons.some(({ Code }) => Code === "ConditionalCheckFailed")) {
@@ -236,6 +238,8 @@ export class DynamoDbMetadata implements MetadataService {
         const temporary = reasons.some(({ Code }) => Code !== undefined && temporaryReasons.has(Code));
         if (!temporary) throw this.#failure(error, "dynamodb:TransactWriteItems");
         if (attempt > this.#settings.retries + conflictsExpected) throw tooBusy(this.#table, error);
+      } finally {
+        late.forget();
       }
       await pause(attempt, signal);
     }
@@ -258,6 +262,14 @@ const temporaryReasons = new Set(["TransactionConflict", "ThrottlingError", "Pro
 function tooBusy(table: string, cause: unknown): DocprocError {
   return new DocprocError("UNAVAILABLE", `The table ${table} is too busy to commit now.`, {
     hint: "Wait a moment and run the same command again.",
+    cause,
+  });
+}
+
+/** The contract of commit() and remove(): it may be done, or come to be done. */
+function unanswered(table: string, cause: unknown): DocprocError {
+  return new DocprocError("UNAVAILABLE", `The table ${table} did not answer before the interruption ended the wait.`, {
+    hint: "Nobody knows whether it was done. Run the same command again.",
     cause,
   });
 }
