@@ -37,7 +37,7 @@ export class HumanReporter implements Reporter {
   problem(path: string, error: DocprocError): void {
     this.#say(`${this.#painters.stderr.bad("failed")} ${display(path)}: ${display(error.message)}`);
     if (error.hint) this.#say(`       ${this.#painters.stderr.faint(display(error.hint))}`);
-    if (error.stack) this.debug(error.stack);
+    this.debug(stackOf(error));
   }
 
   note(message: string): void {
@@ -59,7 +59,7 @@ export class HumanReporter implements Reporter {
   failure(error: DocprocError): void {
     this.progress.stop();
     if (this.#verbose)
-      for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) this.debug(cause.stack ?? "");
+      for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) this.debug(stackOf(cause));
     this.#say(`${this.#painters.stderr.bad("error:")} ${display(error.message)}`);
     if (error.hint) this.#say(`${this.#painters.stderr.strong("hint:")}  ${display(error.hint)}`);
   }
@@ -95,4 +95,11 @@ export class QuietReporter extends HumanReporter {
     this.progress.stop();
     if (result.warning !== undefined) this.warn(result.warning);
   }
+}
+
+/** Where an error comes from. Its name and message may be a server's own words, and make no lines of their own. */
+function stackOf({ name, message, stack = "" }: Error): string {
+  const lines = stack.split("\n");
+  const frames = lines.slice(lines.findLastIndex((line) => !line.startsWith("    at ")) + 1);
+  return [display(`${name}: ${message}`), ...frames].join("\n");
 }
