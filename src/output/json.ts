@@ -65,8 +65,10 @@ export class NdjsonReporter extends JsonReporter {
   }
 }
 
-/** U+2028 and U+2029 are line ends to some readers of lines; JSON allows them escaped. */
+/** What JSON leaves as it is and some readers of lines take for the end of one; it may be escaped. */
+const lineEnds = /[\u0085\u2028\u2029]/g;
+
 function line(value: object): string {
-  const text = JSON.stringify(value).replace(/[\u2028\u2029]/g, (end) => (end === "\u2028" ? "\\u2028" : "\\u2029"));
-  return `${text}\n`;
+  const escaped = (end: string) => `\\u${end.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return `${JSON.stringify(value).replace(lineEnds, escaped)}\n`;
 }
