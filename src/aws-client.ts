@@ -11,7 +11,7 @@ const connectionTimeout = 5_000;
 const maxReplyBytes = 32 * 1024 * 1024;
 
 /** Options for any client of the SDK. Credentials and everything unset follow the SDK's own chain. */
-export function clientOptions(settings: Settings) {
+function clientOptions(settings: Settings) {
   // Half, so that one connection that leads nowhere leaves time for another.
   const stall = settings.timeout / 2;
   const maxAttempts = settings.retries + 1;

@@ -7,7 +7,7 @@ import { crc32 } from "node:zlib";
 import { DeleteObjectCommand, HeadBucketCommand, PutObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 import { httpStatusOf } from "../aws.ts";
-import { clientOptions } from "../aws-client.ts";
+import { openClient } from "../aws-client.ts";
 import { newDocumentId, storageKey } from "../document.ts";
 import type { ProvisionedResource, Settings } from "../settings.ts";
 import { catalogHeader, checksumText, fullObjectCrc32 } from "./s3-parts.ts";
@@ -69,8 +69,9 @@ export async function* probeEndpoint(
  */
 export async function bucketOwner(client: S3Client, bucket: string, settings: Settings): Promise<string | undefined> {
   const abortSignal = AbortSignal.timeout(shortTimeout);
-  const sts = new STSClient({ ...clientOptions({ ...settings, retries: 0, timeout: shortTimeout }) });
+  let sts: STSClient | undefined;
   try {
+    sts = await openClient({ ...settings, retries: 0, timeout: shortTimeout }, (options) => new STSClient(options));
     const { Account } = await sts.send(new GetCallerIdentityCommand(), { abortSignal });
     if (Account === undefined) return undefined;
     await client.send(new HeadBucketCommand({ Bucket: bucket, ExpectedBucketOwner: Account }), { abortSignal });
@@ -79,6 +80,6 @@ export async function bucketOwner(client: S3Client, bucket: string, settings: Se
     // An endpoint without STS, or whose accounts are made up: the owner stays unknown.
     return undefined;
   } finally {
-    sts.destroy();
+    sts?.destroy();
   }
 }
