@@ -171,7 +171,8 @@ async function fileOfWalk({ absolute, label }: Place, withSizes: boolean): Promi
         () => null,
       )
     : null;
-  return { label, size, open: () => openFile(absolute, label) };
+  // Found as a file, and opened much later: by then somebody may have put a link to their favourite secret there.
+  return { label, size, open: () => openFile(absolute, label, false) };
 }
 
 function impossible(label: string, error: DocprocError): Input {

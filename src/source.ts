@@ -1,6 +1,6 @@
 /** An input to upload: a file, which can be read again, or stdin, which cannot. */
 import { constants } from "node:fs";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, lstat, open, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import type { DocumentSource } from "./document.ts";
@@ -27,17 +27,19 @@ const readSize = 256 * 1024;
 
 /**
  * Opens a regular file once and keeps the descriptor, so that what is hashed, sent and checked is one file
- * even when the path is replaced meanwhile. A symbolic link is followed.
+ * even when the path is replaced meanwhile.
+ * @param follow a symbolic link; where it is not, one that took the place of a file is no file
  * @throws NOT_FOUND, ACCESS_DENIED, or USAGE for anything that is not a regular file
  */
-export async function openFile(path: string, label = path): Promise<Source> {
+export async function openFile(path: string, label = path, follow = true): Promise<Source> {
   let handle: FileHandle | undefined;
   try {
     // Before open(): opening a FIFO would wait for a writer.
-    const seen = await stat(path);
+    const seen = await (follow ? stat : lstat)(path);
     if (!seen.isFile()) throw notAFile(label, seen.isDirectory());
     // Not blocking, in case a FIFO has taken its place by now.
-    handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (follow ? 0 : (constants.O_NOFOLLOW ?? 0));
+    handle = await open(path, flags);
     return await fileSource(handle, path, label);
   } catch (error) {
     await handle?.close();
