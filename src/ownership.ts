@@ -1,19 +1,21 @@
 /** Whose a file is, where everybody may put files: in `/tmp`, and in other people's shared directories. */
-import { stat } from "node:fs/promises";
+import { lstat, stat } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { dirname } from "node:path";
 import { DocprocError } from "./errors.ts";
 
 /**
  * Whether a file is there and was not put there by a stranger: where everybody may write, only what belongs to
- * this user or to root counts. A `.git` in `/tmp` is how git itself was tricked (CVE-2022-24765).
+ * this user or to root counts, a link to it included. A `.git` in `/tmp` is how git itself was tricked
+ * (CVE-2022-24765).
  * @param uid of this user; undefined where the system has none
  */
 export async function isOurs(path: string, uid: number | undefined): Promise<boolean> {
-  const [file, directory] = await Promise.all([path, dirname(path)].map((one) => stat(one).catch(() => undefined)));
-  if (file === undefined || directory === undefined) return false;
+  const looks = [lstat(path), stat(path), stat(dirname(path))];
+  const [link, file, directory] = await Promise.all(looks.map((look) => look.catch(() => undefined)));
+  if (link === undefined || file === undefined || directory === undefined) return false;
   const writableByAll = (directory.mode & 0o002) !== 0;
-  return uid === undefined || !writableByAll || file.uid === 0 || file.uid === uid;
+  return uid === undefined || !writableByAll || [link, file].every((one) => one.uid === 0 || one.uid === uid);
 }
 
 /**
