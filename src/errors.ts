@@ -43,7 +43,8 @@ export class DocprocError extends Error {
     super(withoutSecrets(message), { cause: details.cause });
     this.code = code;
     this.hint = details.hint === undefined ? undefined : withoutSecrets(details.hint);
-    this.requestId = details.requestId;
+    // A server may put anything into its header.
+    this.requestId = details.requestId === undefined ? undefined : withoutSecrets(details.requestId);
   }
 
   /** The same failure with another next step. */
