@@ -96,9 +96,19 @@ async function attempt<T>(path: string, read: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (error instanceof DocprocError) throw error;
     const where = (error as { filepath?: string }).filepath ?? path;
-    const why = isSystemError(error) ? error.code : (error as Error).message.replace(/\s+/g, " ");
-    throw unreadable(where, why, error);
+    if (isSystemError(error)) throw unreadable(where, error.code, error);
+    throw unreadable(where, reasonOf(error));
   }
+}
+
+/** Where a file makes no sense. Not what stands there: it may be another file than was meant, full of secrets. */
+function reasonOf(error: unknown): string {
+  type ParseError = Error & { reason?: string; mark?: { line: number; column: number }; codeFrame?: string };
+  const { name, message, reason, mark, codeFrame } = error as ParseError;
+  if (name === "YAMLException" && mark) return `${reason} in line ${mark.line + 1}, column ${mark.column + 1}`;
+  if (name !== "JSONError") return message.replace(/\s+/g, " ");
+  const [, line] = /^> *(\d+) \|/m.exec(codeFrame ?? "") ?? [];
+  return line === undefined ? "it is not JSON" : `it is not JSON in line ${line}`;
 }
 
 function unreadable(path: string, why: string, cause?: unknown): DocprocError {
