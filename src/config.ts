@@ -168,8 +168,9 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
       values[name] = parsers[name](value);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      // A list may hold itself a billion times over.
-      const shown = typeof value === "object" ? "not a plain value" : JSON.stringify(value).slice(0, 100);
+      // A list may hold itself a billion times over, and an address a password with anything in it.
+      const plain = typeof value === "string" ? value.replace(/\/\/.*@/s, "//***@") : value;
+      const shown = typeof value === "object" ? "not a plain value" : JSON.stringify(plain).slice(0, 100);
       const message = `${name} (${originOf(name)}) is ${shown}, but ${why}.`;
       throw new DocprocError("INVALID_CONFIG", message, { hint: `Correct ${originOf(name)}, or leave it out.` });
     }

@@ -25,7 +25,7 @@ const patterns: readonly (readonly [RegExp, string])[] = [
   [/\b(aws_?(?:secret_?access_?key|session_?token)["']?\s*[=:]\s*["']?)[^\s"',}]+/gi, `$1${hidden}`],
   [/\b(AWS4-HMAC-SHA256)\b[^\n"<]*/g, `$1 ${hidden}`],
   // A user and password in an address.
-  [/(:\/\/)[^/@\s"']+@/g, `$1${hidden}@`],
+  [/(:\/\/)[^\s"'<>]{1,500}@/g, `$1${hidden}@`],
 ];
 
 /** The text without anything that would let its reader in. */
