@@ -237,6 +237,48 @@ describe("in front of S3", () => {
     expect(proxy.log[0]?.status).toBe(0);
   });
 
+  /** What the target gets of the next request's body. */
+  function arrival(): Promise<{ bytes: number; whole: boolean }> {
+    return new Promise((resolve) => {
+      upstream.removeAllListeners("request").once("request", (incoming: IncomingMessage) => {
+        let bytes = 0;
+        incoming.on("data", (chunk: Buffer) => {
+          bytes += chunk.length;
+        });
+        incoming.on("error", () => undefined).on("close", () => resolve({ bytes, whole: incoming.complete }));
+      });
+    });
+  }
+
+  test.each([
+    ["a small body", content, 4, 4],
+    ["a small body, however many bytes are asked for", content, 1000, 9],
+    ["a body behind 100 Continue", large, 3 * MiB + 1, 3 * MiB + 1],
+  ])("break-body: %s", async (_what, body, bytes, arrives) => {
+    const arrived = arrival();
+    inject({ kind: "break-body", bytes }, "PutObject");
+    expect(await errorOf(put(body))).toHaveProperty("code", expect.stringMatching(/^(ECONNRESET|EPIPE)$/));
+    expect(await arrived).toEqual({ bytes: arrives, whole: false });
+    expect(proxy.log[0]?.status).toBe(0);
+  });
+
+  test("break-body: the end of a body of unknown length is kept back", async () => {
+    const arrived = arrival();
+    inject({ kind: "break-body", bytes: 1000 });
+    const outgoing = request(`${proxy.endpoint}/bucket/key`, { method: "PUT" });
+    outgoing.write("0123456789");
+    outgoing.end();
+    await expect(once(outgoing, "response")).rejects.toMatchObject({ code: "ECONNRESET" });
+    expect(await arrived).toEqual({ bytes: 10, whole: false });
+  });
+
+  test("break-body: a request without one is not forwarded", async () => {
+    inject({ kind: "break-body", bytes: 4 }, "HeadObject");
+    await expect(client.send(new HeadObjectCommand(object))).rejects.toMatchObject({ code: "ECONNRESET" });
+    expect(seen).toEqual([]);
+    expect(proxy.log[0]?.status).toBe(0);
+  });
+
   test("lose-reply", async () => {
     inject({ kind: "lose-reply" }, "PutObject");
     await expect(put()).rejects.toMatchObject({ code: "ECONNRESET" });

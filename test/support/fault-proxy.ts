@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import {
   Agent,
+  type ClientRequest,
   createServer,
   type IncomingHttpHeaders,
   type IncomingMessage,
@@ -27,6 +28,8 @@ export type Fault =
   | { kind: "answer"; reply: (response: ServerResponse, incoming: IncomingMessage) => void }
   /** The connection breaks before anything is forwarded. */
   | { kind: "reset" }
+  /** Both connections break when the target has so many bytes of the request's body, at most all but one. */
+  | { kind: "break-body"; bytes: number }
   /** Forwarded to the end; the reply is read and dropped, then the connection breaks. */
   | { kind: "lose-reply" }
   /** Forwarded after a pause. */
@@ -172,6 +175,36 @@ function withFlippedByte(stream: Readable, side: "request" | "reply", fault: Fau
   return stream.pipe(flip);
 }
 
+/** Hands on the first bytes of a body and calls `breakOff` once they have left, or once that was all. */
+function passStartOfBody(
+  incoming: IncomingMessage,
+  outgoing: ClientRequest,
+  bytes: number,
+  breakOff: () => void,
+): void {
+  let [left, underWay, ended] = [bytes, 0, false];
+  const check = () => underWay === 0 && (left === 0 || ended) && breakOff();
+  incoming.on("data", (chunk: Buffer) => {
+    if (left === 0) return;
+    const start = chunk.subarray(0, left);
+    left -= start.length;
+    underWay += 1;
+    const flushed = outgoing.write(start, () => {
+      underWay -= 1;
+      check();
+    });
+    if (!flushed) {
+      incoming.pause();
+      outgoing.once("drain", () => incoming.resume());
+    }
+  });
+  // Of a body of unknown length, what would end it is kept back.
+  incoming.on("end", () => {
+    ended = true;
+    check();
+  });
+}
+
 function passStart(reply: IncomingMessage, response: ServerResponse, bytes: number): void {
   // Unlike destroy(), this sends what has been written.
   const breakOff = () => response.socket?.destroySoon();
@@ -189,6 +222,11 @@ function passStart(reply: IncomingMessage, response: ServerResponse, bytes: numb
       response.once("drain", () => reply.resume());
     }
   });
+}
+
+/** More than a byte of it: something to break in the middle. */
+function hasBody({ headers }: Pick<IncomingMessage, "headers">): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 1;
 }
 
 function answerWithStatus(
@@ -257,7 +295,12 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     response.on("close", () => {
       if (!response.writableFinished) outgoing.destroy();
     });
-    withFlippedByte(incoming, "request", fault).pipe(outgoing);
+    if (fault?.kind === "break-body") {
+      passStartOfBody(incoming, outgoing, Math.min(fault.bytes, Number(length ?? Number.POSITIVE_INFINITY) - 1), () => {
+        outgoing.destroy();
+        response.destroy();
+      });
+    } else withFlippedByte(incoming, "request", fault).pipe(outgoing);
     outgoing.on("response", (reply) => {
       entry.status = reply.statusCode ?? 0;
       reply.on("error", () => response.destroy());
@@ -296,7 +339,7 @@ export async function startFaultProxy(target: string): Promise<FaultProxy> {
     } else if (fault?.kind === "answer") {
       if (incoming.headers.expect) response.writeContinue();
       incoming.on("end", () => fault.reply(response, incoming)).resume();
-    } else if (fault?.kind === "reset") {
+    } else if (fault?.kind === "reset" || (fault?.kind === "break-body" && !hasBody(incoming))) {
       incoming.socket.destroy();
     } else if (fault?.kind === "black-hole") {
       incoming.resume();
