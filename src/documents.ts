@@ -5,7 +5,7 @@
 import { type DocumentRecord, storageKey } from "./document.ts";
 import { DocprocError, toDocprocError } from "./errors.ts";
 import { findDocument } from "./find.ts";
-import { isRecorded, mayBeDone } from "./metadata/doubt.ts";
+import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
 import type { ListQuery } from "./query.ts";
 import { readDocument } from "./reader.ts";
 import { cleanUpSignal } from "./retry.ts";
@@ -65,8 +65,10 @@ export class DocumentService {
     const key = await this.#keyOf(record, storage, signal);
     const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
       // The answer may have been lost after the record was removed: the catalog knows.
-      if (mayBeDone(error) && (await isRecorded(metadata, record.id, signal)) === false) return record;
-      throw error;
+      const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal) : true;
+      if (recorded === undefined) throw inDoubt(error, `whether ${record.id} was removed`);
+      if (recorded) throw error;
+      return record;
     });
     if (removed === undefined) {
       throw new DocprocError("NOT_FOUND", `The document ${record.id} is gone already.`);

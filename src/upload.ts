@@ -18,7 +18,7 @@ import {
 } from "./document.ts";
 import { DocprocError, mayGoOn, throwIfCancelled, toDocprocError } from "./errors.ts";
 import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
-import { isRecorded, mayBeDone } from "./metadata/doubt.ts";
+import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
 import type { MetadataService } from "./metadata/service.ts";
 import { Resumption } from "./resumption.ts";
 import { cleanUpSignal } from "./retry.ts";
@@ -222,7 +222,9 @@ export class UploadProtocol {
       }
     } catch (error) {
       // The answer may have been lost after the commit was done: the catalog knows.
-      if (!mayBeDone(error) || (await isRecorded(metadata, record.id, signal)) !== true) throw error;
+      const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal) : false;
+      if (recorded === undefined) throw inDoubt(error, `whether ${record.name} was recorded`);
+      if (!recorded) throw error;
     }
     if (this.#options.now() - timeOfId(record.id) > begunLongAgo) {
       await this.#assertStored(record, key, signal).catch(async (error) => {

@@ -197,7 +197,9 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
       "get",
       () => () => Promise.reject(down),
     );
-    await expect(upload(service({ metadata: unreachable }), await openFile(await file(bytes)))).rejects.toBe(down);
+    const attempt = upload(service({ metadata: unreachable }), await openFile(await file(bytes)));
+    const hint = expect.stringContaining("It is not known whether document.bin was recorded.");
+    await expect(attempt).rejects.toMatchObject({ code: "UNAVAILABLE", message: down.message, hint });
     // A record that appears late has its bytes; bytes whose record never appears are only garbage.
     expect((await everything()).keys).toHaveLength(1);
     await upload(service(), await openFile(await file(bytes)));

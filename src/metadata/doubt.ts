@@ -1,5 +1,5 @@
 /** What to make of a commit or a removal that failed: after UNAVAILABLE it may be done all the same. */
-import { DocprocError } from "../errors.ts";
+import { DocprocError, toDocprocError } from "../errors.ts";
 import { cleanUpSignal } from "../retry.ts";
 import type { MetadataService } from "./service.ts";
 
@@ -18,4 +18,11 @@ export async function isRecorded(
     (record) => record !== undefined,
     () => undefined,
   );
+}
+
+/** The failure of a commit or a removal that the catalog could not be asked about afterwards. */
+export function inDoubt(error: unknown, what: string): DocprocError {
+  const failure = toDocprocError(error);
+  if (failure.code !== "UNAVAILABLE") return failure;
+  return failure.withHint(`It is not known ${what}. Run the same command again: what is done is not done twice.`);
 }
