@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import type { PublicExplorer } from "cosmiconfig";
 import { DocprocError, isSystemError } from "./errors.ts";
 import { isOurs } from "./ownership.ts";
+import { statIfVisible } from "./presence.ts";
 
 export interface ConfigFile {
   readonly path: string;
@@ -43,11 +44,9 @@ async function searchPath(cwd: string, home: string, uid: number | undefined): P
   }
 }
 
+/** Whether it can be read is found out by reading it. */
 async function exists(path: string): Promise<boolean> {
-  return await stat(path).then(
-    () => true,
-    () => false,
-  );
+  return (await statIfVisible(path)) !== undefined;
 }
 
 /** The user's own file, in the directory where the platform keeps a program's config. */

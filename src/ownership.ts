@@ -1,18 +1,20 @@
 /** Whose a file is, where everybody may put files: in `/tmp`, and in other people's shared directories. */
-import { lstat, stat } from "node:fs/promises";
+import { lstat } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { dirname } from "node:path";
 import { DocprocError } from "./errors.ts";
+import { statIfVisible } from "./presence.ts";
 
 /**
  * Whether a file is there and was not put there by a stranger: where everybody may write, only what belongs to
  * this user or to root counts, a link to it included. A `.git` in `/tmp` is how git itself was tricked
  * (CVE-2022-24765).
  * @param uid of this user; undefined where the system has none
+ * @throws UNAVAILABLE when the disk does not say
  */
 export async function isOurs(path: string, uid: number | undefined): Promise<boolean> {
-  const looks = [lstat(path), stat(path), stat(dirname(path))];
-  const [link, file, directory] = await Promise.all(looks.map((look) => look.catch(() => undefined)));
+  const looks = [statIfVisible(path, lstat), statIfVisible(path), statIfVisible(dirname(path))];
+  const [link, file, directory] = await Promise.all(looks);
   if (link === undefined || file === undefined || directory === undefined) return false;
   const writableByAll = (directory.mode & 0o002) !== 0;
   return uid === undefined || !writableByAll || [link, file].every((one) => one.uid === 0 || one.uid === uid);
@@ -24,7 +26,7 @@ export async function isOurs(path: string, uid: number | undefined): Promise<boo
  */
 export async function assertOwnLibrary(directory: string): Promise<void> {
   const { uid } = userInfo();
-  const there = await stat(directory).catch(() => undefined);
+  const there = await statIfVisible(directory);
   if (there === undefined || (await isOurs(directory, uid < 0 ? undefined : uid))) return;
   throw new DocprocError("ACCESS_DENIED", `The directory ${directory} was made by another user.`, {
     hint: "Choose another place with --directory.",

@@ -1,9 +1,9 @@
 /** The catalog in one SQLite file: `<directory>/catalog.db`. */
-import { access } from "node:fs/promises";
 import { join } from "node:path";
 import type { DocumentRecord } from "../document.ts";
-import { DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "../errors.ts";
+import { DocprocError, throwIfCancelled } from "../errors.ts";
 import { assertOwnLibrary } from "../ownership.ts";
+import { statIfThere } from "../presence.ts";
 import { idRange, type ListQuery, matcher } from "../query.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 import { asRow, type Database, fromSqliteError, makeDatabaseFile, openDatabase, type Row } from "../sqlite.ts";
@@ -257,11 +257,5 @@ function toRecord(row: Row): DocumentRecord {
 
 /** A library that may not be looked into is not one without a catalog. */
 async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch (error) {
-    if (isSystemError(error) && (error.code === "ENOENT" || error.code === "ENOTDIR")) return false;
-    throw fromSystemError(error, path);
-  }
+  return (await statIfThere(path)) !== undefined;
 }

@@ -5,7 +5,7 @@
  * then linked to its name, and link(2) refuses a name that is taken.
  */
 import { constants, createReadStream } from "node:fs";
-import { chmod, type FileHandle, mkdir, open, opendir, readFile, rm, rmdir, stat, unlink } from "node:fs/promises";
+import { chmod, type FileHandle, mkdir, open, opendir, readFile, rm, rmdir, unlink } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { v4 as randomId } from "uuid";
@@ -14,6 +14,7 @@ import { isDocumentId } from "../document.ts";
 import { DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "../errors.ts";
 import type { Leftover } from "../leftover.ts";
 import { assertOwnLibrary } from "../ownership.ts";
+import { isAbsence, statIfThere } from "../presence.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 import { reached } from "../steps.ts";
 import type {
@@ -39,7 +40,7 @@ export const localStorage: StorageDriver = {
 
 async function* provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
   const resource = { kind: "directory", name: settings.directory };
-  const seen = await statOrUndefined(settings.directory);
+  const seen = await statIfThere(settings.directory);
   if (seen?.isDirectory()) {
     yield { ...resource, action: "exists" };
     // Windows has no such bits.
@@ -107,7 +108,7 @@ class LocalStorage implements StorageService {
     try {
       handle = await open(path, constants.O_RDONLY);
     } catch (error) {
-      if (isSystemError(error) && isAbsence(error.code)) {
+      if (isAbsence(error)) {
         throw new DocprocError("NOT_FOUND", `No object is stored under ${key}.`, { cause: error });
       }
       throw fromSystemError(error, path);
@@ -117,7 +118,7 @@ class LocalStorage implements StorageService {
 
   async stat(key: string, signal: AbortSignal): Promise<StoredObject | undefined> {
     throwIfCancelled(signal);
-    const seen = await statOrUndefined(this.#path(key));
+    const seen = await statIfThere(this.#path(key));
     return seen?.isFile() ? { size: seen.size, crc32: null, catalog: await this.#markedCatalog() } : undefined;
   }
 
@@ -126,7 +127,7 @@ class LocalStorage implements StorageService {
       throwIfCancelled(signal);
       const key = this.#keyOf(path);
       if (!key.startsWith(prefix)) continue;
-      const seen = await statOrUndefined(path);
+      const seen = await statIfThere(path);
       if (seen) yield { key, size: seen.size, age: ageOf(seen) };
     }
   }
@@ -137,7 +138,7 @@ class LocalStorage implements StorageService {
     for await (const path of emptyDirectoriesBelow(this.#deepest(prefix))) {
       throwIfCancelled(signal);
       if (!`${this.#keyOf(path)}/`.startsWith(prefix)) continue;
-      const seen = await statOrUndefined(path);
+      const seen = await statIfThere(path);
       const discard = async () => await rmdir(path).catch(() => {});
       if (seen) yield { kind: "empty-directory", name: path, age: ageOf(seen), discard };
     }
@@ -150,7 +151,7 @@ class LocalStorage implements StorageService {
       await unlink(path);
       await flushDirectories(dirname(path), dirname(path));
     } catch (error) {
-      if (!(isSystemError(error) && isAbsence(error.code))) throw fromSystemError(error, path);
+      if (!isAbsence(error)) throw fromSystemError(error, path);
     }
     // The directory holds one document; it goes with it unless somebody put something there.
     await rmdir(dirname(path)).catch(() => {});
@@ -183,7 +184,7 @@ class LocalStorage implements StorageService {
   async *#temporaryFiles(signal: AbortSignal): AsyncIterable<Leftover> {
     for await (const path of filesBelow(this.#incoming)) {
       throwIfCancelled(signal);
-      const seen = await statOrUndefined(path);
+      const seen = await statIfThere(path);
       const discard = async () => await rm(path, { force: true });
       if (seen) yield { kind: "temporary-file", name: path, age: ageOf(seen), discard };
     }
@@ -209,7 +210,7 @@ class LocalStorage implements StorageService {
     try {
       return (await readFile(this.#catalogMark, "utf8")).trim();
     } catch (error) {
-      if (isSystemError(error) && isAbsence(error.code)) return null;
+      if (isAbsence(error)) return null;
       throw fromSystemError(error, this.#catalogMark);
     }
   }
@@ -265,21 +266,8 @@ async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-async function statOrUndefined(path: string) {
-  try {
-    return await stat(path);
-  } catch (error) {
-    if (isSystemError(error) && isAbsence(error.code)) return undefined;
-    throw fromSystemError(error, path);
-  }
-}
-
 function ageOf({ mtimeMs }: { mtimeMs: number }): number {
   return Date.now() - mtimeMs;
-}
-
-function isAbsence(code: string): boolean {
-  return code === "ENOENT" || code === "ENOTDIR";
 }
 
 async function* filesBelow(directory: string): AsyncIterable<string> {
@@ -310,7 +298,7 @@ async function* entriesOf(directory: string) {
   try {
     entries = await opendir(directory);
   } catch (error) {
-    if (isSystemError(error) && isAbsence(error.code)) return;
+    if (isAbsence(error)) return;
     throw fromSystemError(error, directory);
   }
   yield* entries;
