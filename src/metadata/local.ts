@@ -234,8 +234,17 @@ function migrate(database: Database, path: string): void {
     for (const migration of migrations.slice(found)) database.exec(migration);
     database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${migrations.length}; COMMIT`);
   } catch (error) {
-    database.exec("ROLLBACK");
+    rollBack(database);
     throw error;
+  }
+}
+
+/** A full or failing disk has ended the transaction already: https://www.sqlite.org/lang_transaction.html */
+function rollBack(database: Database): void {
+  try {
+    database.exec("ROLLBACK");
+  } catch {
+    // What led here is what the user needs to hear.
   }
 }
 
