@@ -84,7 +84,8 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
       if (!same) throw sourceChanged(label);
     },
     async close() {
-      await handle.close();
+      // It was only read: what it holds is uploaded by now, or its upload has failed for a reason of its own.
+      await handle.close().catch(() => {});
     },
   };
 }
