@@ -3,7 +3,7 @@
  * flushed, then given the name. A name that is taken is never taken over, unless that is asked for.
  */
 import { constants } from "node:fs";
-import { type FileHandle, link, open, rename } from "node:fs/promises";
+import { type FileHandle, link, open, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isSystemError } from "./errors.ts";
 
@@ -40,14 +40,22 @@ export async function publish(temporary: string, target: string): Promise<boolea
     if (!withoutHardLinks.has(error.code)) throw error;
   }
   // FAT, exFAT and some network disks have no hard links: claim the name, then move the file over the claim.
+  let claim: FileHandle;
   try {
-    await (await createNew(target)).close();
+    claim = await createNew(target);
   } catch (error) {
     if (isSystemError(error) && error.code === "EEXIST") return false;
     throw error;
   }
-  await rename(temporary, target);
-  return true;
+  try {
+    await claim.close();
+    await rename(temporary, target);
+    return true;
+  } catch (error) {
+    // Alone, the claim would be taken for the file.
+    await unlink(target).catch(() => {});
+    throw error;
+  }
 }
 
 const withoutHardLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK", "EXDEV"]);

@@ -69,7 +69,7 @@ export class Destination {
  * Writes a document to a file.
  * @param bytes end only when all of them are there and are the right ones
  * @throws CONFLICT when something is there and may not be replaced; what reading or writing throws. The path is as
- *   it was then.
+ *   it was then, or holds the whole document where the disk failed after a replacement.
  */
 export async function downloadTo(
   path: string,
@@ -100,7 +100,11 @@ export async function downloadTo(
     if (options.force) await rename(temporary, path);
     else if (!(await publish(temporary, path))) throw alreadyThere(path);
     reached("download-published");
-    await flushDirectories(dirname(path), dirname(path));
+    await flushDirectories(dirname(path), dirname(path)).catch(async (error) => {
+      // What was replaced cannot come back. What is new goes, so that the same command can be run again.
+      if (!options.force) await rm(path, { force: true }).catch(() => {});
+      throw error;
+    });
   } catch (error) {
     throw fromSystemError(error, path);
   } finally {

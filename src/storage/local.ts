@@ -15,6 +15,7 @@ import { DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "
 import type { Leftover } from "../leftover.ts";
 import { assertOwnLibrary } from "../ownership.ts";
 import { isAbsence, statIfThere } from "../presence.ts";
+import { cleanUpSignal } from "../retry.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 import { reached } from "../steps.ts";
 import type {
@@ -91,7 +92,11 @@ class LocalStorage implements StorageService {
       await makeDirectory(dirname(target));
       if (!(await publish(temporary, target))) throw alreadyStored(key);
       reached("local-file-published");
-      await flushDirectories(dirname(target), this.#directory);
+      await flushDirectories(dirname(target), this.#directory).catch(async (error) => {
+        // Whole, but nobody will know of it.
+        await this.remove(key, cleanUpSignal()).catch(() => {});
+        throw error;
+      });
       return { size, crc32: null, bytesSent: size };
     } catch (error) {
       throw fromSystemError(error, this.#objects);
