@@ -205,19 +205,24 @@ export class UploadJournal implements Checkpoint {
   /** The upload is over, one way or the other. */
   async remove(): Promise<void> {
     this.#attempt(() => this.#database.exec("DELETE FROM upload; DELETE FROM part"));
-    this.#release();
+    if (!this.#release()) await rm(`${this.#path}-wal`, { force: true }).catch(() => {});
     await rm(this.#path, { force: true }).catch(() => {});
   }
 
-  /** An engine that keeps its statements until they are collected keeps the database, and its lock, when closed. */
-  #release(): void {
+  /**
+   * An engine that keeps its statements until they are collected keeps the database, and its lock, when closed.
+   * @returns whether its log is gone
+   */
+  #release(): boolean {
     try {
       // Without a log beside it: one that another process makes under the same name must not be taken for ours.
       this.#database.exec("PRAGMA journal_mode = DELETE");
       // The lock goes with the next reading, not before.
       this.#database.exec("PRAGMA locking_mode = NORMAL; SELECT 1 FROM upload");
+      return true;
     } catch {
       // The process ends soon, and the lock with it.
+      return false;
     } finally {
       this.#database.close();
     }

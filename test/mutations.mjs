@@ -267,6 +267,41 @@ const mutations = [
     "if (landed < 0)",
     ["test/resume.test.ts", "test/documents.test.ts", "test/landed.test.ts"],
   ],
+  [
+    "a commit whose answer is lost is a failure",
+    "src/upload.ts",
+    "const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id) : false;",
+    "const recorded = mayBeDone(error) ? false : false;",
+    ["test/documents.test.ts", "test/sweep-http.test.ts"],
+  ],
+  [
+    "nobody is told that an outcome is not known",
+    "src/metadata/doubt.ts",
+    `if (failure.code !== "UNAVAILABLE") return failure;`,
+    `if (failure.code !== "CANCELLED") return failure;`,
+    ["test/sweep-http.test.ts"],
+  ],
+  [
+    "a disk that fails is taken for an empty one",
+    "src/presence.ts",
+    "if (isAbsence(error)) return undefined;",
+    "if (isSystemError(error)) return undefined;",
+    ["test/sweep-local.test.ts"],
+  ],
+  [
+    "a write that is cut short is taken for a whole one",
+    "src/atomic-file.ts",
+    "while (offset < chunk.byteLength) {",
+    "while (offset === 0 && chunk.byteLength > 0) {",
+    ["test/sweep-local.test.ts"],
+  ],
+  [
+    "a failed download leaves what it has got",
+    "src/download.ts",
+    "    await rm(temporary, { force: true }).catch(() => {});\n",
+    "",
+    ["test/sweep-local.test.ts"],
+  ],
 ];
 
 const words = process.argv.slice(2);

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import { DynamoDBClient, paginateScan } from "@aws-sdk/client-dynamodb";
+import { DynamoDBClient, paginateScan, ResourceNotFoundException } from "@aws-sdk/client-dynamodb";
 import { DatabaseSync } from "@photostructure/sqlite";
 import type { DocumentRecord } from "../../src/document.ts";
 import type { InRepoAws } from "./aws.ts";
@@ -93,6 +93,9 @@ export function awsState(aws: InRepoAws, name: string): LibraryState {
             if (pk?.S?.startsWith("name#")) claims.push(id?.S ?? "");
           }
         }
+      } catch (error) {
+        // Before an init there is no table, and so nothing in it.
+        if (!(error instanceof ResourceNotFoundException)) throw error;
       } finally {
         client.destroy();
       }

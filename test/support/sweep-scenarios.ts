@@ -1,0 +1,165 @@
+/** What the sweeps do with a library, see sweep.ts. Each run has documents of its own. */
+import { createHash, randomBytes } from "node:crypto";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { awsSettings, type InRepoAws } from "./aws.ts";
+import { soak } from "./nth-call.ts";
+import { awsState } from "./oracle.ts";
+import { makeSandbox, type Outcome, runDocproc } from "./run.ts";
+import type { Attempt, Library, Scenario } from "./sweep.ts";
+
+const mebibyte = 1024 * 1024;
+/** Sent in three parts, and in one piece. */
+const large = randomBytes(12 * mebibyte);
+const small = Buffer.from("a small document\n");
+const several = [
+  small,
+  Buffer.from("another"),
+  Buffer.alloc(0),
+  ...(soak ? Array.from({ length: 9 }, () => small) : []),
+];
+const parts = ["--part-size", "5MiB"];
+
+function uploading(name: string, contents: readonly Buffer[]): Scenario {
+  const digests = contents.map((bytes) => createHash("sha256").update(bytes).digest("hex"));
+  return {
+    name,
+    async prepare({ sandbox }, n) {
+      const files = contents.map((_, index) => `${n}-${index}.bin`);
+      for (const [index, file] of files.entries()) await writeFile(join(sandbox.cwd, file), contents[index] ?? "");
+      return {
+        argv: ["upload", ...files, ...parts],
+        async again(second) {
+          if (second.status !== 0) return [`failed: ${second.stderr}`];
+          const { documents } = second.json() as { documents: { name: string; sha256: string }[] };
+          const wrong = (await readdir(join(sandbox.state, "uploads")).catch(() => [])).map(
+            (name) => `the journal ${name} is still there`,
+          );
+          for (const [index, file] of files.entries()) {
+            const found = documents.filter((one) => one.name === file && one.sha256 === digests[index]);
+            if (found.length !== 1) wrong.push(`not one document ${file}: ${second.stdout}`);
+          }
+          return wrong;
+        },
+      };
+    },
+  };
+}
+
+/** Stores a document and answers with its id. */
+async function store({ sandbox, run }: Library, name: string, bytes: Buffer): Promise<string> {
+  await writeFile(join(sandbox.cwd, name), bytes);
+  const outcome = await run(["upload", name, ...parts, "--json"]);
+  if (outcome.status !== 0) throw new Error(`nothing to go on with: ${outcome.stderr}`);
+  return outcome.json().documents[0].id;
+}
+
+/** A document that many runs need, stored once in each library. */
+function storedOnce(name: string, bytes: Buffer): (library: Library) => Promise<string> {
+  const ids = new WeakMap<Library, Promise<string>>();
+  return async (library) => {
+    const id = ids.get(library) ?? store(library, name, bytes);
+    ids.set(library, id);
+    return await id;
+  };
+}
+
+function downloading(name: string, bytes: Buffer): Scenario {
+  const file = "document.bin";
+  const stored = storedOnce(file, bytes);
+  return {
+    name,
+    async prepare(library, n): Promise<Attempt> {
+      const needs = await stored(library);
+      const directory = join(library.sandbox.cwd, `out-${n}`);
+      const entries = async () => await readdir(directory).catch(() => []);
+      const wrong = async ({ status, stderr }: Outcome, failed?: string): Promise<string[]> => {
+        // Where what fails is the removal of what has served its purpose, that is still there.
+        const hidden = failed?.startsWith("rm ") ? /^\.docproc-.+\.part$/ : /^$/;
+        const found = (await entries()).filter((name) => !hidden.test(name));
+        if (status !== 0) return found.length === 0 ? [] : [`failed and left ${found.join(", ")}: ${stderr}`];
+        if (found.join() !== file) return [`the directory holds ${found.join(", ")}`];
+        return (await readFile(join(directory, file))).equals(bytes) ? [] : ["the file holds other bytes"];
+      };
+      return {
+        argv: ["download", file, "-o", `out-${n}/`],
+        needs,
+        afterwards: wrong,
+        async again(second, first) {
+          // What is there is never overwritten without --force.
+          const expected = first.status === 0 ? 5 : 0;
+          if (second.status !== expected) return [`exit ${second.status}, ${second.stderr}`];
+          return first.status === 0 ? [] : await wrong(second);
+        },
+      };
+    },
+  };
+}
+
+export const deleting: Scenario = {
+  name: "deleting a document",
+  async prepare(library, n) {
+    const removes = await store(library, `${n}.bin`, small);
+    return {
+      argv: ["delete", removes, "--yes"],
+      removes,
+      async again(second) {
+        return second.status === 0 || second.status === 3 ? [] : [`exit ${second.status}, ${second.stderr}`];
+      },
+    };
+  },
+};
+
+export const initialising: Scenario = {
+  name: "init",
+  async prepare({ sandbox }) {
+    return {
+      argv: ["init"],
+      async again(second) {
+        if (second.status !== 0) return [`failed: ${second.stderr}`];
+        const file = await readFile(join(sandbox.cwd, ".docprocrc.json"), "utf8").catch(() => "");
+        return file.includes('"storage"') ? [] : [`the config file is not there: ${second.stdout}`];
+      },
+    };
+  },
+};
+
+const listed = storedOnce("document.bin", small);
+export const listing: Scenario = {
+  name: "listing documents",
+  async prepare(library) {
+    const needs = await listed(library);
+    const wrong = async (outcome: Outcome) =>
+      outcome.status !== 0 || outcome.json().documents[0]?.id === needs ? [] : [`incomplete: ${outcome.stdout}`];
+    return { argv: ["list", "--all"], needs, afterwards: wrong, again: wrong };
+  },
+};
+
+export const uploadingOne = uploading("uploading a small file", [small]);
+export const uploadingLarge = uploading("uploading a large file", [large]);
+export const uploadingSeveral = uploading("uploading several files", several);
+export const downloadingOne = downloading("downloading a small document", small);
+export const downloadingLarge = downloading("downloading a large document", large);
+
+/**
+ * A library of its own on the servers of this repository, until the test ends.
+ * @param endpoint the servers', or that of a proxy in front of them
+ * @param flags for every command
+ */
+export async function awsLibrary(aws: InRepoAws, endpoint: string, flags: readonly string[]): Promise<Library> {
+  const sandbox = await makeSandbox();
+  const bucket = awsSettings("").bucket ?? "";
+  // Large files of many sweeps would fill the memory.
+  onTestFinished(() => void aws.s3.buckets.delete(bucket));
+  const run: Library["run"] = async (argv, options) =>
+    await runDocproc(sandbox, [...argv, "--endpoint-url", endpoint, "--bucket", bucket, ...flags], options);
+  return { sandbox, state: awsState(aws, bucket), run };
+}
+
+/** The same, made ready for documents. */
+export async function initialised(library: Library): Promise<Library> {
+  const { status, stderr } = await library.run(["init"]);
+  if (status !== 0) throw new Error(`no library to begin with: ${stderr}`);
+  return library;
+}
