@@ -111,7 +111,7 @@ interface Request {
   readonly hostname?: string;
 }
 interface Reply {
-  readonly response: { readonly headers?: Record<string, string>; body?: unknown };
+  readonly response: { readonly statusCode?: number; readonly headers?: Record<string, string>; body?: unknown };
 }
 /** Where the SDK keeps whose credentials a request is signed with. */
 const smithyContext = "__smithy_context";
@@ -166,14 +166,18 @@ function plainHttp(hostname: string): DocprocError {
   });
 }
 
-/** An answer that never ends must not fill the memory. The content of an object is streamed, and is not limited. */
+/**
+ * An answer that never ends must not fill the memory. The content of an object is streamed, and is not limited; why
+ * there is none is an answer like any other.
+ */
 const limitReplies =
   (next: Next, context: { readonly commandName?: string }): Next =>
   async (args) => {
     const reply = await next(args);
     // HEAD tells the length of what it does not send.
-    if (context.commandName === "GetObjectCommand" || args.request.method === "HEAD") return reply;
+    if (args.request.method === "HEAD") return reply;
     const { response } = reply;
+    if (context.commandName === "GetObjectCommand" && Number(response.statusCode) < 300) return reply;
     const length = response.headers?.["content-length"];
     if (Number(length ?? 0) > maxReplyBytes) {
       (response.body as Readable).destroy();

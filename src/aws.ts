@@ -11,6 +11,29 @@ export interface AwsOperation {
   readonly settings: Settings;
 }
 
+/** For an answer that the SDK takes and that makes no sense all the same. */
+export class UnusableAnswer extends Error {
+  override readonly name = "UnusableAnswer";
+}
+
+/**
+ * The pages of a listing, as long as they lead further: the SDK would ask for the same one for ever.
+ * @param markerOf what the page after this one is asked for with
+ * @throws UnusableAnswer; to end there would cut the listing in silence
+ */
+export async function* furtherPages<Page>(
+  pages: AsyncIterable<Page>,
+  markerOf: (page: Page) => unknown,
+): AsyncIterable<Page> {
+  let last: string | undefined;
+  for await (const page of pages) {
+    const marker = JSON.stringify(markerOf(page));
+    if (marker !== undefined && marker === last) throw new UnusableAnswer("A page of a listing leads to itself.");
+    last = marker;
+    yield page;
+  }
+}
+
 /**
  * Classifies a failure of the SDK. The answer to a HEAD request has no body, so its error has a status and
  * nothing else: the status decides wherever the name says nothing.
@@ -173,7 +196,13 @@ const meanings: readonly Meaning[] = [
   },
   {
     code: "INTEGRITY",
-    names: new Set(["BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"]),
+    names: new Set([
+      "BadDigest",
+      "InvalidDigest",
+      "InvalidPart",
+      "XAmzContentSHA256Mismatch",
+      "XAmzContentChecksumMismatch",
+    ]),
     explain: ({ resource }) => [
       `The bytes that reached the ${resource} are not the bytes that were sent.`,
       "Nothing was stored. Run it again; if it happens again, look at the network between here and there.",
@@ -256,8 +285,10 @@ const meanings: readonly Meaning[] = [
   },
   {
     code: "UNAVAILABLE",
-    // What the parser of answers says: a captive portal, or a web server that is none of AWS.
-    names: new Set(["SyntaxError"]),
+    // What the parser of answers says: a captive portal, or a web server that is none of AWS. They redirect, too.
+    names: new Set(["SyntaxError", "UnusableAnswer"]),
+    matches: ({ message, status }) =>
+      message.includes("Deserialization error:") || (status !== undefined && status >= 300 && status < 400),
     explain: ({ settings }) => [
       `What ${endpointOf(settings)} answered is not an answer of AWS.`,
       "Check the endpoint.",

@@ -24,7 +24,7 @@ import {
   TransactWriteItemsCommand,
 } from "@aws-sdk/client-dynamodb";
 import { v4 as randomId } from "uuid";
-import { fromAwsError } from "../aws.ts";
+import { fromAwsError, furtherPages, UnusableAnswer } from "../aws.ts";
 import type { DocumentRecord } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import { idRange, type ListQuery, matcher } from "../query.ts";
@@ -105,8 +105,9 @@ export class DynamoDbMetadata implements MetadataService {
       ExpressionAttributeValues: { ":name": { S: "name#" } },
     };
     try {
-      for await (const page of paginateScan({ client: this.#client }, input, { abortSignal: signal })) {
-        yield* page.Items ?? [];
+      const pages = paginateScan({ client: this.#client }, input, { abortSignal: signal });
+      for await (const page of furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
+        yield* itemsOf(page);
       }
     } catch (error) {
       throw this.#failure(error, "dynamodb:Scan");
@@ -208,8 +209,9 @@ export class DynamoDbMetadata implements MetadataService {
   async *#query(query: Omit<QueryCommandInput, "TableName">, signal: AbortSignal): AsyncIterable<Item> {
     const input = { TableName: this.#table, ConsistentRead: true, ...query };
     try {
-      for await (const page of paginateQuery({ client: this.#client }, input, { abortSignal: signal })) {
-        yield* page.Items ?? [];
+      const pages = paginateQuery({ client: this.#client }, input, { abortSignal: signal });
+      for await (const page of furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
+        yield* itemsOf(page);
       }
     } catch (error) {
       throw this.#failure(error, "dynamodb:Query");
@@ -231,7 +233,13 @@ export class DynamoDbMetadata implements MetadataService {
       } catch (error) {
         if (late.signal.aborted) throw unanswered(this.#table, error);
         if (!(error instanceof TransactionCanceledException)) throw this.#failure(error, "dynamodb:TransactWriteItems");
-        const reasons = error.CancellationReasons ?? [];
+        const reasons = usableReasons(error);
+        if (reasons.length === 0) {
+          throw this.#failure(
+            new UnusableAnswer("A transaction was cancelled without a reason."),
+            "dynamodb:TransactWriteItems",
+          );
+        }
         if (reasons.some(({ Code }) => Code === "ConditionalCheckFailed")) {
           return { done: false, reasons, attempts: error.$metadata.attempts ?? 1 };
         }
@@ -248,6 +256,17 @@ export class DynamoDbMetadata implements MetadataService {
   #failure(error: unknown, action: string): DocprocError {
     return fromAwsError(error, { action, resource: `table ${this.#table}`, settings: this.#settings });
   }
+}
+
+/** What an answer holds under this name is what the SDK passes on, whatever it is. */
+function itemsOf({ Items = [] }: { readonly Items?: Item[] | undefined }): Item[] {
+  if (Array.isArray(Items) && Items.every((item) => typeof item === "object" && item !== null)) return Items;
+  throw new UnusableAnswer("Its items are no list of items.");
+}
+
+/** Why a transaction was cancelled, in the order of its items; empty where the answer does not say. */
+function usableReasons({ CancellationReasons: reasons }: TransactionCanceledException): readonly CancellationReason[] {
+  return Array.isArray(reasons) && reasons.every((reason) => typeof reason?.Code === "string") ? reasons : [];
 }
 
 const absent = "attribute_not_exists(pk)";

@@ -18,7 +18,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import prettyBytes from "pretty-bytes";
-import { errorNameOf, fromAwsError, httpStatusOf } from "../aws.ts";
+import { errorNameOf, fromAwsError, httpStatusOf, UnusableAnswer } from "../aws.ts";
 import { cancelled, DocprocError, mayGoOn, throwIfCancelled } from "../errors.ts";
 import { cleanUpSignal } from "../retry.ts";
 import type { Settings } from "../settings.ts";
@@ -314,7 +314,8 @@ class ObjectUpload {
     const upload = { Bucket, Key, UploadId: this.#uploadId, PartNumber, Body, ChecksumAlgorithm: "CRC32" as const };
     const reply = await client.send(new UploadPartCommand(upload), { abortSignal: this.#stop.signal });
     const { ETag, ChecksumCRC32 } = reply;
-    checkpoint?.save(PartNumber, { size: Body.length, sha256, etag: ETag ?? "" });
+    if (ETag === undefined) throw new UnusableAnswer("A part has no ETag.");
+    checkpoint?.save(PartNumber, { size: Body.length, sha256, etag: ETag });
     const part = { PartNumber, ETag, size: Body.length, ...(ChecksumCRC32 === undefined ? {} : { ChecksumCRC32 }) };
     this.#parts.push(part);
     reached("s3-part-stored");

@@ -1,6 +1,6 @@
 /** The storage contract on S3. Loaded only when a command really talks to S3: it brings the SDK with it. */
 import { DeleteObjectCommand, GetObjectCommand, paginateListObjectsV2, type S3Client } from "@aws-sdk/client-s3";
-import { fromAwsError, httpStatusOf } from "../aws.ts";
+import { fromAwsError, furtherPages, httpStatusOf } from "../aws.ts";
 import { skewOf } from "../aws-client.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import type { Leftover } from "../leftover.ts";
@@ -81,7 +81,8 @@ export class S3Storage implements StorageService {
   async *list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject> {
     const input = { Bucket: this.#bucket, Prefix: prefix };
     try {
-      for await (const page of paginateListObjectsV2({ client: this.#client }, input, { abortSignal: signal })) {
+      const pages = paginateListObjectsV2({ client: this.#client }, input, { abortSignal: signal });
+      for await (const page of furtherPages(pages, ({ NextContinuationToken }) => NextContinuationToken)) {
         for (const { Key, Size, LastModified } of page.Contents ?? []) {
           throwIfCancelled(signal);
           if (Key !== undefined) yield { key: Key, size: Size ?? 0, age: this.#ageOf(LastModified) };

@@ -8,14 +8,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
-import { pipeline, Readable } from "node:stream";
-import {
-  CreateTableCommand,
-  DynamoDBClient,
-  GetItemCommand,
-  PutItemCommand,
-  TransactWriteItemsCommand,
-} from "@aws-sdk/client-dynamodb";
+import type { Readable } from "node:stream";
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -40,7 +33,6 @@ import {
   UploadPartCopyCommand,
 } from "@aws-sdk/client-s3";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type DynamoDbServer, startDynamoDbServer } from "./dynamodb-server.ts";
 import { type Fault, type FaultProxy, startFaultProxy } from "./fault-proxy.ts";
 
 const MiB = 1024 * 1024;
@@ -374,116 +366,5 @@ describe("in front of S3", () => {
   test("a target that is gone breaks the connection", async () => {
     upstream.close();
     await expect(put()).rejects.toMatchObject({ code: "ECONNRESET" });
-  });
-});
-
-test("300 MiB pass in both directions, no faster than they are taken", async () => {
-  const chunk = Buffer.alloc(MiB, 1);
-  /** Counts what it has given away: the memory in use would also count garbage. */
-  function createSource() {
-    const source = { given: 0, stream: Readable.from(generate(), { objectMode: false }) };
-    function* generate() {
-      for (; source.given < 300; source.given += 1) yield chunk;
-    }
-    return source;
-  }
-  const pause = () => new Promise((resolve) => setTimeout(resolve, 300));
-  const count = async (stream: Readable) => {
-    let total = 0;
-    for await (const part of stream) total += part.length;
-    return total;
-  };
-  const upload = createSource();
-  const download = createSource();
-  let givenBeforeReading = 0;
-  let uploaded = 0;
-  const upstream = createServer(async (incoming, response) => {
-    await pause();
-    givenBeforeReading = upload.given;
-    uploaded = await count(incoming);
-    pipeline(download.stream, response, () => undefined);
-  });
-  const proxy = await startFaultProxy(await listen(upstream));
-  try {
-    const headers = { "content-length": 300 * MiB };
-    const outgoing = request(`${proxy.endpoint}/bucket/key`, { method: "PUT", headers });
-    pipeline(upload.stream, outgoing, () => undefined);
-    const [reply] = (await once(outgoing, "response")) as [Readable];
-    expect(uploaded).toBe(300 * MiB);
-    // What is under way fills the buffers of the sockets, a few MiB each.
-    expect(givenBeforeReading).toBeLessThan(64);
-    await pause();
-    expect(download.given).toBeLessThan(64);
-    expect(await count(reply)).toBe(300 * MiB);
-  } finally {
-    await proxy.close();
-    upstream.close();
-    upstream.closeAllConnections();
-  }
-}, 30_000);
-
-describe("in front of DynamoDB", () => {
-  let server: DynamoDbServer;
-  let proxy: FaultProxy;
-  let client: DynamoDBClient;
-  const TableName = "docs";
-  const Item = { pk: { S: "a" } };
-  const put = () => client.send(new PutItemCommand({ TableName, Item }));
-  const get = async () => (await client.send(new GetItemCommand({ TableName, Key: Item }))).Item;
-
-  beforeEach(async () => {
-    server = await startDynamoDbServer();
-    proxy = await startFaultProxy(server.endpoint);
-    client = new DynamoDBClient({ ...config, endpoint: proxy.endpoint });
-    await client.send(
-      new CreateTableCommand({
-        TableName,
-        BillingMode: "PAY_PER_REQUEST",
-        AttributeDefinitions: [{ AttributeName: "pk", AttributeType: "S" }],
-        KeySchema: [{ AttributeName: "pk", KeyType: "HASH" }],
-      }),
-    );
-  });
-
-  afterEach(async () => {
-    client.destroy();
-    await proxy.close();
-    await server.close();
-  });
-
-  test("status: a JSON error", async () => {
-    const code = "ProvisionedThroughputExceededException";
-    proxy.inject({ operation: "PutItem", action: { kind: "status", status: 400, code, message: "Slow down" } });
-    await expect(put()).rejects.toMatchObject({ name: code, message: "Slow down" });
-    expect(await get()).toBeUndefined();
-    expect(proxy.log.map(({ service, operation, status }) => `${service} ${operation} ${status}`)).toEqual([
-      "dynamodb CreateTable 200",
-      "dynamodb PutItem 400",
-      "dynamodb GetItem 200",
-    ]);
-  });
-
-  test("a transaction whose reply is lost is committed, and its repetition finds that out", async () => {
-    const command = () =>
-      new TransactWriteItemsCommand({
-        TransactItems: [{ Put: { TableName, Item, ConditionExpression: "attribute_not_exists(pk)" } }],
-        ClientRequestToken: "token",
-      });
-    proxy.inject({ operation: "TransactWriteItems", nth: 1, action: { kind: "lose-reply" } });
-    await expect(client.send(command())).rejects.toMatchObject({ code: "ECONNRESET" });
-    expect(await get()).toEqual(Item);
-    await client.send(command());
-  });
-
-  test("reset, truncate and flip-byte", async () => {
-    proxy.inject({ operation: "PutItem", nth: 1, action: { kind: "reset" } });
-    await expect(put()).rejects.toMatchObject({ code: "ECONNRESET" });
-    expect(await get()).toBeUndefined();
-    await put();
-    proxy.inject({ operation: "GetItem", nth: 1, action: { kind: "truncate", bytes: 5 } });
-    await expect(get()).rejects.toThrow();
-    proxy.inject({ operation: "GetItem", nth: 1, action: { kind: "flip-byte", offset: 0, in: "reply" } });
-    await expect(get()).rejects.toThrow();
-    expect(await get()).toEqual(Item);
   });
 });
