@@ -7,6 +7,8 @@ export default defineConfig({
     // Spawned journeys need the bundle; building it once here keeps `npm test` true after every edit.
     globalSetup: ["test/support/build.ts"],
     reporters: process.env["DOCPROC_TEST_NO_SKIP"] ? ["default", new CiReporter()] : ["default"],
+    // Many tests wait for a pause, a deadline or another process.
+    maxWorkers: "100%",
     testTimeout: 30_000,
     hookTimeout: 120_000,
     env: {
