@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 /** The only file that touches the process: it makes the Host, runs the program and sets the exit status. */
 
-import { setMaxListeners } from "node:events";
 import { fstatSync } from "node:fs";
 import module from "node:module";
 import { homedir } from "node:os";
@@ -23,8 +22,6 @@ if (process.argv.includes("-v") || process.argv.includes("--verbose")) {
 }
 
 const interruption = new AbortController();
-// As many wait for it as files and requests are in flight, which Node takes for a leak after ten.
-setMaxListeners(0, interruption.signal);
 /** https://tldp.org/LDP/abs/html/exitcodes.html: 128 and the number of the signal. */
 const signalStatuses = { SIGINT: 130, SIGTERM: 143 } as const;
 let interruptedBy: keyof typeof signalStatuses | undefined;

@@ -1,4 +1,5 @@
 /** The whole program as a function: arguments in, exit status out. */
+import { setMaxListeners } from "node:events";
 import { Command as Commander, CommanderError, Option } from "commander";
 import { cat } from "./commands/cat.ts";
 import type { AnyCommand } from "./commands/command.ts";
@@ -28,6 +29,8 @@ type Flags = Readonly<Record<string, unknown>>;
 export async function run(host: Host): Promise<number> {
   let reporter: Reporter | undefined;
   for (const name of secretVariables) keepSecret(host.env[name]);
+  // As many wait for an interruption as there are files and requests in flight; Node warns of a leak after ten.
+  setMaxListeners(0, host.signal);
   try {
     let status = 0;
     const program = commandTree(host, async (command, args, flags) => {

@@ -46,6 +46,21 @@ test.each(Object.entries(places))("documents go into %s and are found there", as
   expect(config.configFile).toBe(aws ? join(sandbox.cwd, ".docprocrc.json") : null);
 });
 
+test("thirty files in flight are no leak to Node, which would say so under -v", async () => {
+  const sandbox = await makeSandbox();
+  const aws = await startInRepoAws();
+  onTestFinished(() => aws.close());
+  const files = Array.from({ length: 30 }, (_, index) => `${index}.bin`);
+  for (const file of files) await writeFile(join(sandbox.cwd, file), randomBytes(100));
+  await writeFile(join(sandbox.cwd, "large.bin"), randomBytes(60 * 1024 * 1024));
+  const flags = ["--endpoint-url", aws.endpoint, "--bucket", awsSettings("").bucket ?? "", "--concurrency", "40", "-v"];
+  for (const argv of [["init"], ["upload", ...files, "large.bin"], ["verify", "--all", "--deep"]]) {
+    const outcome = await docproc(sandbox, [...argv, ...flags]);
+    expect(outcome.status).toBe(0);
+    expect(outcome.stderr).not.toContain("MaxListeners");
+  }
+});
+
 describe("the exit status", () => {
   const foreign = "somebody-elses-bucket";
   let aws: InRepoAws;
