@@ -5,6 +5,7 @@ import { basename, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import type { DocumentSource } from "./document.ts";
 import { cancelled, DocprocError, fromSystemError, throwIfCancelled } from "./errors.ts";
+import { isAbsence } from "./presence.ts";
 
 export interface Source extends DocumentSource {
   /** What the user typed, for messages. */
@@ -74,8 +75,7 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
       if (size === 0 && (await readAt(handle, label, 1, 0)).bytesRead > 0) throw notAFile(label, false);
     },
     async assertUnchanged() {
-      const now = await handle.stat({ bigint: true });
-      const atPath = await stat(path, { bigint: true }).catch(() => undefined);
+      const [now, atPath] = await lookAgain(handle, path, label);
       const same =
         now.size === opened.size &&
         now.mtimeNs === opened.mtimeNs &&
@@ -88,6 +88,19 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
       await handle.close().catch(() => {});
     },
   };
+}
+
+/** The file that is open, and what has its path now. */
+async function lookAgain(handle: FileHandle, path: string, label: string) {
+  try {
+    const atPath = stat(path, { bigint: true }).catch((error: unknown) => {
+      if (isAbsence(error)) return undefined;
+      throw error;
+    });
+    return await Promise.all([handle.stat({ bigint: true }), atPath]);
+  } catch (error) {
+    throw fromSystemError(error, label);
+  }
 }
 
 async function readAt(handle: FileHandle, label: string, length: number, position: number) {

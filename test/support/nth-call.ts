@@ -1,6 +1,6 @@
 /**
  * Picks one call of many: the n-th, counted since it was told to, and perhaps those after it. Of calls that are alike,
- * as the reads of a large file, the first, second, fourth, eighth and so on are counted; in a soak all of them.
+ * as the reads of a large file, the first four, the eighth, the sixteenth and so on are counted; in a soak all of them.
  */
 export class NthCall {
   #left = Number.POSITIVE_INFINITY;
@@ -33,7 +33,7 @@ export class NthCall {
   }
 
   #isNth(seen: number): boolean {
-    if (!soak && !Number.isInteger(Math.log2(seen))) return false;
+    if (!soak && seen > 4 && !Number.isInteger(Math.log2(seen))) return false;
     this.#left -= 1;
     return this.#left === 0;
   }
