@@ -16,10 +16,15 @@ export const config = defineCommand<object, null>({
           [{ heading: "SETTING" }, { heading: "VALUE", narrow: "cut" }, { heading: "FROM" }],
           origins.map(({ name, value, origin }) => [
             name,
-            value === null ? painter.faint("-") : painter.text(String(value)),
+            value === null ? painter.faint("-") : painter.text(asGiven(name, value)),
             painter.text(origin),
           ]),
         ),
     };
   },
 });
+
+/** As the flag takes it: a number alone would be seconds there. */
+function asGiven(name: string, value: unknown): string {
+  return name === "timeout" ? `${Number(value) / 1000}s` : String(value);
+}

@@ -74,6 +74,7 @@ test("a person sees a line a setting, and a setting a line under --ndjson", asyn
   expect(rows.map(([name]) => name)).toEqual(settingNames);
   expect(rows).toContainEqual(["prefix", "a/b/", "--prefix"]);
   expect(rows).toContainEqual(["bucket", "-", "default"]);
+  expect(rows).toContainEqual(["timeout", "120s", "default"]);
   const lines = (await runDocproc(sandbox, ["config", "--ndjson"])).stdout.trimEnd().split("\n");
   expect(lines.map((line) => JSON.parse(line).name)).toEqual(settingNames);
   const drawn = await runDocproc(sandbox, ["config"], { terminal: 60 });
