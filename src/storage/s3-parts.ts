@@ -9,7 +9,7 @@ import {
   type Part,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { httpStatusOf } from "../aws.ts";
+import { httpStatusOf, UnusableAnswer } from "../aws.ts";
 import { DocprocError } from "../errors.ts";
 import type { StoredObject } from "./service.ts";
 
@@ -118,7 +118,8 @@ export async function* unfinishedUploads(
     yield* page.Uploads ?? [];
     const next: Markers = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
     const further: boolean = next.KeyMarker !== markers.KeyMarker || next.UploadIdMarker !== markers.UploadIdMarker;
-    markers = page.IsTruncated && further ? next : undefined;
+    if (page.IsTruncated && !further) throw new UnusableAnswer("A page of a listing leads to itself.");
+    markers = page.IsTruncated ? next : undefined;
   }
 }
 
