@@ -113,11 +113,14 @@ async function openOrReplace(path: string, plan: UploadPlan): Promise<UploadJour
   } catch (error) {
     if (!unreadable.has(sqliteCodeOf(error))) throw error;
     // There is nothing to go on with.
-    for (const suffix of ["", "-wal", "-shm", "-journal"]) await rm(`${path}${suffix}`, { force: true });
+    for (const suffix of ["", ...companions]) await rm(`${path}${suffix}`, { force: true });
     await makeDatabaseFile(path);
     return await openJournal(path, plan);
   }
 }
+
+/** Endings of the files that SQLite puts beside a database: https://www.sqlite.org/tempfiles.html */
+const companions = ["-wal", "-shm", "-journal"];
 
 /** What SQLite says of a file that is damaged, is no database, or is one with other tables. */
 const unreadable: ReadonlySet<number> = new Set([sqliteCorrupt, sqliteNotADatabase, sqliteError]);
@@ -136,8 +139,27 @@ async function openJournal(path: string, plan: UploadPlan): Promise<UploadJourna
   try {
     return new UploadJournal(path, database, plan);
   } catch (error) {
-    database.close();
+    release(database);
     throw error;
+  }
+}
+
+/**
+ * Closes a database and gives up its lock: an engine that keeps its statements until they are collected keeps both.
+ * @returns whether nothing is left beside the file
+ */
+function release(database: Database): boolean {
+  try {
+    // Without a log beside it: one that another process makes under the same name must not be taken for ours.
+    database.exec("PRAGMA journal_mode = DELETE");
+    // The lock goes with the next reading, not before.
+    database.exec("PRAGMA locking_mode = NORMAL; SELECT 1 FROM upload");
+    return true;
+  } catch {
+    // The process ends soon, and the lock with it.
+    return false;
+  } finally {
+    database.close();
   }
 }
 
@@ -199,33 +221,14 @@ export class UploadJournal implements Checkpoint {
 
   /** Keeps what is there for a later run. */
   close(): void {
-    this.#release();
+    release(this.#database);
   }
 
   /** The upload is over, one way or the other. */
   async remove(): Promise<void> {
     this.#attempt(() => this.#database.exec("DELETE FROM upload; DELETE FROM part"));
-    if (!this.#release()) await rm(`${this.#path}-wal`, { force: true }).catch(() => {});
-    await rm(this.#path, { force: true }).catch(() => {});
-  }
-
-  /**
-   * An engine that keeps its statements until they are collected keeps the database, and its lock, when closed.
-   * @returns whether its log is gone
-   */
-  #release(): boolean {
-    try {
-      // Without a log beside it: one that another process makes under the same name must not be taken for ours.
-      this.#database.exec("PRAGMA journal_mode = DELETE");
-      // The lock goes with the next reading, not before.
-      this.#database.exec("PRAGMA locking_mode = NORMAL; SELECT 1 FROM upload");
-      return true;
-    } catch {
-      // The process ends soon, and the lock with it.
-      return false;
-    } finally {
-      this.#database.close();
-    }
+    const suffixes = release(this.#database) ? [""] : [...companions, ""];
+    for (const suffix of suffixes) await rm(`${this.#path}${suffix}`, { force: true }).catch(() => {});
   }
 
   #rewrite(begun: BegunUpload | undefined): void {
