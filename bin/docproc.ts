@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The only file that touches the process: it makes the Host, runs the program and sets the exit status. */
 
-import { fstatSync } from "node:fs";
+import fs from "node:fs";
 import module from "node:module";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -11,8 +11,8 @@ import { DocprocError, exitStatuses } from "../src/errors.ts";
 
 declare const DOCPROC_VERSION: string;
 
-// Node 22.8 and later keep compiled code between two runs: of what is imported after this line.
-(module as { enableCompileCache?: () => void }).enableCompileCache?.();
+const platformPaths = envPaths("docproc", { suffix: "" });
+keepCompiledCode(platformPaths.cache);
 // The SDK says on stderr that it will need Node 22 some day; users cannot act on it. Documented switch of the SDK.
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
 // Node says of its own SQLite that it is experimental. Other warnings are shown with -v.
@@ -43,7 +43,6 @@ process.stdout.on("error", (error) => {
 });
 process.stderr.on("error", () => {});
 
-const platformPaths = envPaths("docproc", { suffix: "" });
 const host: Host = {
   argv: process.argv.slice(2),
   env: process.env,
@@ -72,9 +71,27 @@ const oldestNode = [20, 19] as const;
 const status = isTooOld(process.versions.node) ? refuseNode() : await runProgram(host);
 process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
 
+/**
+ * Lets Node 22.8 and later keep compiled code between two runs, of what is imported after the call. Not where Node
+ * would, in the directory for temporary files: whoever may write to the place of this code could put other code there.
+ */
+function keepCompiledCode(directory: string): void {
+  const { enableCompileCache } = module as { enableCompileCache?: (directory: string) => void };
+  if (enableCompileCache === undefined) return;
+  try {
+    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const { uid, mode } = fs.statSync(directory);
+    // Windows has no such numbers, and keeps other users out of one's own directories.
+    const isOurs = process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0);
+    if (isOurs) enableCompileCache(directory);
+  } catch {
+    // Without such a place every start takes a little longer.
+  }
+}
+
 /** Node takes a directory for an input that is empty, and an empty document is not what anybody meant. */
 function openStdin() {
-  if (fstatSync(0).isDirectory()) {
+  if (fs.fstatSync(0).isDirectory()) {
     throw new DocprocError("USAGE", "Standard input is a directory.", { hint: "Add -r to upload the files in one." });
   }
   return process.stdin;

@@ -304,7 +304,7 @@ describe("with a umask of 000", () => {
     await mkdir(join(sandbox.root, "tmp"));
     const run = (argv: string[], step?: Step) =>
       docproc(sandbox, argv, { node: unprotected(step), env: { TMPDIR: join(sandbox.root, "tmp") } });
-    const own = ["data", "state", "config", "cache", "tmp"].map((name) => join(sandbox.root, name));
+    const own = ["data", "state", "config", "tmp"].map((name) => join(sandbox.root, name));
     const allExposed = async () => (await Promise.all(own.map(exposed))).flat();
     return { sandbox, run, allExposed };
   }

@@ -1,0 +1,47 @@
+/** Where Node keeps the code that it has compiled: nowhere that somebody else may write to. */
+import { chmod, lstat, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { docproc, preload } from "../support/process.ts";
+import { makeSandbox, type Sandbox } from "../support/run.ts";
+
+/** The directory that Node is given, or nothing. In place of the function that Node has since 22.8. */
+async function givenTo(sandbox: Sandbox, more = ""): Promise<string> {
+  const file = join(sandbox.root, "given");
+  await writeFile(file, "");
+  const node = preload(`import module from "node:module";
+    import { writeFileSync } from "node:fs";
+    process.umask(0);
+    ${more}
+    module.enableCompileCache = (directory) => writeFileSync(${JSON.stringify(file)}, String(directory));`);
+  expect(await docproc(sandbox, ["list"], { node })).toMatchObject({ status: 0, stderr: "No documents.\n" });
+  return await readFile(file, "utf8");
+}
+
+test("is the user's own cache directory, whatever the umask", async () => {
+  const sandbox = await makeSandbox();
+  const directory = join(sandbox.root, "cache", "docproc");
+  expect(await givenTo(sandbox)).toBe(directory);
+  expect((await lstat(directory)).mode & 0o777).toBe(0o700);
+  expect(await givenTo(sandbox)).toBe(directory);
+});
+
+test("is nowhere when others may write to it", async () => {
+  const sandbox = await makeSandbox();
+  const directory = join(sandbox.root, "cache", "docproc");
+  await mkdir(directory, { recursive: true });
+  await chmod(directory, 0o777);
+  expect(await givenTo(sandbox)).toBe("");
+});
+
+test("is nowhere when it is somebody else's", async () => {
+  const sandbox = await makeSandbox();
+  await mkdir(join(sandbox.root, "cache", "docproc"), { recursive: true, mode: 0o700 });
+  expect(await givenTo(sandbox, "const uid = process.getuid(); process.getuid = () => uid + 1;")).toBe("");
+});
+
+test("is nowhere when there is no place for it", async () => {
+  const sandbox = await makeSandbox();
+  await writeFile(join(sandbox.root, "cache"), "a file");
+  expect(await givenTo(sandbox)).toBe("");
+});
