@@ -11,8 +11,6 @@ import { DocprocError, exitStatuses } from "../src/errors.ts";
 
 declare const DOCPROC_VERSION: string;
 
-const platformPaths = envPaths("docproc", { suffix: "" });
-keepCompiledCode(platformPaths.cache);
 // The SDK says on stderr that it will need Node 22 some day; users cannot act on it. Documented switch of the SDK.
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
 // Node says of its own SQLite that it is experimental. Other warnings are shown with -v.
@@ -43,6 +41,7 @@ process.stdout.on("error", (error) => {
 });
 process.stderr.on("error", () => {});
 
+const platformPaths = envPaths("docproc", { suffix: "" });
 const host: Host = {
   argv: process.argv.slice(2),
   env: process.env,
@@ -103,6 +102,7 @@ async function runProgram(host: Host): Promise<number> {
     process.stdout.write(`${host.version}\n`);
     return 0;
   }
+  keepCompiledCode(platformPaths.cache);
   const { run } = await import("../src/program.ts");
   return await run(host);
 }

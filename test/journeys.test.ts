@@ -214,7 +214,8 @@ describe("a first look", () => {
       expect(own).toMatchObject({ status: 0, stderr: "" });
       expect(own.stdout).toContain(`  docproc ${command}`);
     }
-    expect(await readdir(sandbox.root)).toEqual(["cwd", "home"]);
+    // Newer Nodes keep compiled code.
+    expect((await readdir(sandbox.root)).filter((name) => name !== "cache")).toEqual(["cwd", "home"]);
   });
 
   test("with a word that is no command suggests one", async () => {

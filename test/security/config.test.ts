@@ -127,7 +127,8 @@ describe("a config file that never ends", () => {
       expect(outcome.stderr.length).toBeLessThan(2_000);
       expect(outcome.stderr).toContain(file);
     }
-    expect(await readdir(sandbox.root)).toEqual(["cwd", "home"]);
+    // Newer Nodes keep compiled code.
+    expect((await readdir(sandbox.root)).filter((name) => name !== "cache")).toEqual(["cwd", "home"]);
   });
 });
 
