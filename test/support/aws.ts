@@ -4,11 +4,9 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { createServer, request } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Settings } from "../../src/settings.ts";
 import { startDynamoDbServer } from "./dynamodb-server.ts";
+import { forward, listen } from "./forward.ts";
 import { motoOnPath, startMoto } from "./moto.ts";
 import { type S3Server, type S3ServerOptions, startS3Server } from "./s3-server.ts";
 
@@ -32,28 +30,18 @@ function callerIdentity(account: string): string {
 /** S3, DynamoDB and as much of STS as is asked, of this repository behind one address, as an emulator has it. */
 export async function startInRepoAws(options: S3ServerOptions = {}): Promise<InRepoAws> {
   const [s3, dynamodb] = await Promise.all([startS3Server(options), startDynamoDbServer()]);
-  const router = createServer((incoming, outgoing) => {
+  const router = await listen((incoming, outgoing) => {
     if (incoming.headers["content-type"]?.startsWith("application/x-www-form-urlencoded")) {
       incoming.on("end", () => outgoing.end(callerIdentity(options.ownerAccount ?? "123456789012"))).resume();
       return;
     }
     const isDynamoDb = incoming.headers["x-amz-target"] !== undefined;
-    const target = new URL(incoming.url ?? "/", isDynamoDb ? dynamodb.endpoint : s3.endpoint);
-    const forwarded = request(target, { method: incoming.method, headers: incoming.headers }, (reply) => {
-      outgoing.writeHead(reply.statusCode ?? 500, reply.headers);
-      reply.pipe(outgoing);
-    });
-    forwarded.on("error", () => outgoing.destroy());
-    outgoing.on("close", () => forwarded.destroy());
-    incoming.pipe(forwarded);
+    void forward(incoming, outgoing, isDynamoDb ? dynamodb.endpoint : s3.endpoint);
   });
-  router.listen(0, "127.0.0.1");
-  await once(router, "listening");
   return {
-    endpoint: `http://127.0.0.1:${(router.address() as AddressInfo).port}`,
+    endpoint: router.endpoint,
     s3,
     async close() {
-      router.closeAllConnections();
       router.close();
       await Promise.all([s3.close(), dynamodb.close()]);
     },

@@ -4,6 +4,7 @@ import { accessSync, constants, statSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { forward, type Listening, listen } from "./forward.ts";
 
 export interface Moto {
   endpoint: string;
@@ -88,5 +89,24 @@ export async function startMoto(): Promise<Moto> {
     }
     await sleep(100);
   }
-  return { endpoint, close };
+  const queue = await oneTransactionAtATime(endpoint);
+  return {
+    endpoint: queue.endpoint,
+    async close() {
+      queue.close();
+      await close();
+    },
+  };
+}
+
+/**
+ * moto undoes a cancelled transaction by putting the whole table back as it was before: with it, what others have done
+ * meanwhile. `transact_write_items` in https://github.com/getmoto/moto/blob/master/moto/dynamodb/models/__init__.py
+ */
+async function oneTransactionAtATime(moto: string): Promise<Listening> {
+  let last = Promise.resolve();
+  return await listen((incoming, outgoing) => {
+    if (incoming.headers["x-amz-target"] === undefined) return void forward(incoming, outgoing, moto);
+    last = last.then(() => (outgoing.destroyed ? undefined : forward(incoming, outgoing, moto)));
+  });
 }
