@@ -4,12 +4,14 @@ import {
   type CompletedPart,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandInput,
+  type ListMultipartUploadsCommandOutput,
   ListPartsCommand,
   type MultipartUpload,
   type Part,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { httpStatusOf, UnusableAnswer } from "../aws.ts";
+import { furtherPages, httpStatusOf } from "../aws.ts";
 import { DocprocError } from "../errors.ts";
 import type { StoredObject } from "./service.ts";
 
@@ -110,17 +112,30 @@ export async function* unfinishedUploads(
   Prefix: string,
   abortSignal: AbortSignal,
 ): AsyncIterable<MultipartUpload> {
-  type Markers = { readonly KeyMarker?: string | undefined; readonly UploadIdMarker?: string | undefined };
-  let markers: Markers | undefined = {};
-  while (markers) {
-    const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand({ Bucket, Prefix, ...markers });
-    const page = await client.send(command, { abortSignal });
-    yield* page.Uploads ?? [];
-    const next: Markers = { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker };
-    const further: boolean = next.KeyMarker !== markers.KeyMarker || next.UploadIdMarker !== markers.UploadIdMarker;
-    if (page.IsTruncated && !further) throw new UnusableAnswer("A page of a listing leads to itself.");
-    markers = page.IsTruncated ? next : undefined;
+  const pages = furtherPages(uploadPages(client, { Bucket, Prefix }, abortSignal), nextUploads);
+  for await (const { Uploads = [] } of pages) yield* Uploads;
+}
+
+async function* uploadPages(
+  client: S3Client,
+  input: ListMultipartUploadsCommandInput,
+  abortSignal: AbortSignal,
+): AsyncIterable<ListMultipartUploadsCommandOutput> {
+  for (let next: ReturnType<typeof nextUploads> = {}; next; ) {
+    const command = new ListMultipartUploadsCommand({ ...input, ...next });
+    const page: ListMultipartUploadsCommandOutput = await client.send(command, { abortSignal });
+    yield page;
+    next = nextUploads(page);
   }
+}
+
+/** What the page after this one is asked for with. */
+function nextUploads({ IsTruncated, NextKeyMarker, NextUploadIdMarker }: ListMultipartUploadsCommandOutput) {
+  const next: Pick<ListMultipartUploadsCommandInput, "KeyMarker" | "UploadIdMarker"> = {
+    KeyMarker: NextKeyMarker,
+    UploadIdMarker: NextUploadIdMarker,
+  };
+  return IsTruncated ? next : undefined;
 }
 
 /**
