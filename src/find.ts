@@ -30,7 +30,7 @@ async function findByPrefix(
 ): Promise<DocumentRecord | undefined> {
   if (!/^[0-9a-f][0-9a-f-]{3,34}$/.test(prefix)) return undefined;
   const found: DocumentRecord[] = [];
-  for await (const record of metadata.list({ ascending: true, idPrefix: prefix }, signal)) {
+  for await (const record of metadata.list({ ascending: true, idPrefix: prefix, expected: 2 }, signal)) {
     if (found.push(record) === 2) break;
   }
   if (found.length < 2) return found[0];

@@ -16,6 +16,8 @@ export interface ListQuery {
   /** Ids that start with this. */
   readonly idPrefix?: string | undefined;
   readonly filter?: DocumentFilter | undefined;
+  /** How many records the caller will take; a hint that sizes the pages that are read, not a bound. Undefined: all. */
+  readonly expected?: number | undefined;
 }
 
 export interface DocumentFilter {

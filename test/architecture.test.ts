@@ -50,6 +50,7 @@ const ranks: Record<string, number> = {
   "src/metadata/doubt.ts": 4,
   "src/metadata/local.ts": 4,
   "src/metadata/dynamodb-client.ts": 2,
+  "src/metadata/dynamodb-listing.ts": 3,
   "src/metadata/dynamodb-records.ts": 4,
   "src/metadata/dynamodb-table.ts": 4,
   "src/metadata/dynamodb.ts": 5,

@@ -242,7 +242,48 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     expect(seen.slice(0, wanted.length)).toEqual(wanted);
     expect(new Set(seen).size).toBe(seen.length);
     expect(await ids({ since: at, until: at + 3000 })).toEqual(wanted.toReversed());
+    // Small pages that grow until they are full.
+    expect(await ids({ since: at, until: at + 3000, expected: 2 })).toEqual(wanted.toReversed());
   }, 60_000);
+
+  test("lists the same whatever number of records is expected, and from any cursor", async () => {
+    const at = Date.UTC(2007, 0, 1);
+    const made = Array.from({ length: 40 }, (_, index) =>
+      recordWith({ id: idAt(at + index), tags: { seventh: String(index % 7 === 0) } }),
+    );
+    await Promise.all(made.map(commit));
+    const range = { since: at, until: at + 1000 };
+    for (const ascending of [true, false]) {
+      for (const filter of [undefined, { tags: { seventh: "true" } }]) {
+        const matching = made.filter((record) => !filter || record.tags["seventh"] === "true").map(({ id }) => id);
+        const wanted = ascending ? matching : matching.toReversed();
+        for (const expected of [1, wanted.length, 5000, undefined]) {
+          expect(await ids({ ...range, ascending, filter, expected })).toEqual(wanted);
+        }
+        // Page by page, as a person goes on.
+        for (const limit of [13, wanted.length]) {
+          const seen: string[] = [];
+          for (let last = -1; seen.length > last; ) {
+            last = seen.length;
+            const query = { ...range, ascending, filter, after: seen.at(-1), expected: limit + 1 };
+            const page: string[] = [];
+            for await (const { id } of metadata.list(query, never)) if (page.push(id) === limit) break;
+            seen.push(...page);
+          }
+          expect(seen).toEqual(wanted);
+        }
+      }
+    }
+  }, 120_000);
+
+  test("lists nothing where the cursor lies beyond the time range", async () => {
+    const at = Date.UTC(2008, 0, 1);
+    const [early, late] = [recordWith({ id: idAt(at) }), recordWith({ id: idAt(at + 1000) })];
+    for (const record of [early, late]) await commit(record);
+    expect(await ids({ since: at + 500, after: early.id })).toEqual([]);
+    expect(await ids({ until: at + 500, after: late.id, ascending: true })).toEqual([]);
+    expect(await ids({ since: at + 500, after: early.id, filter: { name: early.name } })).toEqual([]);
+  });
 
   test("filters by every tag given, by name and by type", async () => {
     const at = Date.UTC(2005, 0, 1);

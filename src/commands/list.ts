@@ -59,6 +59,7 @@ export const list = defineCommand<ListFlags, ListInput>({
         hint: "Take the nextCursor of the page before.",
       });
     }
+    const limit = flags.all ? Number.POSITIVE_INFINITY : parseLimit(flags.limit);
     return {
       query: {
         ascending: flags.asc ?? false,
@@ -66,8 +67,10 @@ export const list = defineCommand<ListFlags, ListInput>({
         since,
         until,
         filter: { tags: documentTags(flags.tag ?? []), name: flags.name, type: flags.type },
+        // One more tells whether there is another page.
+        expected: flags.all ? undefined : limit + 1,
       },
-      limit: flags.all ? Number.POSITIVE_INFINITY : parseLimit(flags.limit),
+      limit,
     };
   },
   async run({ documents: openDocuments, reporter, signal }, { query, limit }) {

@@ -6,8 +6,7 @@
  *   catalog    pk catalog       sk catalog     id and format of the catalog itself
  *
  * Every read is strongly consistent and there is no index, so a command sees what the one before it wrote.
- * Eight shards: one partition takes 1,000 writes a second, and ids that grow with time would all go to one.
- * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
+ * dynamodb-listing.ts reads documents in order.
  */
 import {
   type AttributeValue,
@@ -27,19 +26,17 @@ import { v4 as randomId } from "uuid";
 import { fromAwsError, furtherPages, UnusableAnswer } from "../aws.ts";
 import type { DocumentRecord } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
-import { idRange, type ListQuery, matcher } from "../query.ts";
+import { type ListQuery, matcher } from "../query.ts";
 import { lateSignal, pause } from "../retry.ts";
 import type { Settings } from "../settings.ts";
 import { fromStored, toStored } from "../stored-record.ts";
+import { documentKey, type Item, itemsOf, listDocuments } from "./dynamodb-listing.ts";
 import type { Claim, CommitResult, MetadataService } from "./service.ts";
 
 /** Raised when an older docproc would misread what a newer one writes. */
 const format = 1;
-const shards = 8;
 /** Meetings with other transactions are no failures, so more of them are borne than there are retries. */
 const conflictsExpected = 5;
-
-type Item = Record<string, AttributeValue>;
 
 export class DynamoDbMetadata implements MetadataService {
   readonly #client: DynamoDBClient;
@@ -128,23 +125,13 @@ export class DynamoDbMetadata implements MetadataService {
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
     const matches = matcher(query.filter);
-    const { from = "0", to = "~" } = idRange(query);
-    const listings = Array.from({ length: shards }, (_, shard) => {
-      const values = { ":pk": { S: `doc#${shard}` }, ":from": { S: from }, ":to": { S: to } };
-      return this.#query(
-        {
-          KeyConditionExpression: "pk = :pk AND sk BETWEEN :from AND :to",
-          ExpressionAttributeValues: values,
-          ScanIndexForward: query.ascending,
-        },
-        signal,
-      );
-    });
-    for await (const item of mergeById(listings, query.ascending)) {
-      // BETWEEN includes its end; a cursor does not.
-      if (item["sk"]?.S === to) continue;
-      const record = toRecord(item);
-      if (matches(record)) yield record;
+    try {
+      for await (const item of listDocuments(this.#client, this.#table, query, signal)) {
+        const record = toRecord(item);
+        if (matches(record)) yield record;
+      }
+    } catch (error) {
+      throw this.#failure(error, "dynamodb:Query");
     }
   }
 
@@ -258,12 +245,6 @@ export class DynamoDbMetadata implements MetadataService {
   }
 }
 
-/** What an answer holds under this name is what the SDK passes on, whatever it is. */
-function itemsOf({ Items = [] }: { readonly Items?: Item[] | undefined }): Item[] {
-  if (Array.isArray(Items) && Items.every((item) => typeof item === "object" && item !== null)) return Items;
-  throw new UnusableAnswer("Its items are no list of items.");
-}
-
 /** Why a transaction was cancelled, in the order of its items; empty where the answer does not say. */
 function usableReasons({ CancellationReasons: reasons }: TransactionCanceledException): readonly CancellationReason[] {
   return Array.isArray(reasons) && reasons.every((reason) => typeof reason?.Code === "string") ? reasons : [];
@@ -291,10 +272,6 @@ function unanswered(table: string, cause: unknown): DocprocError {
     hint: "Nobody knows whether it was done. Run the same command again.",
     cause,
   });
-}
-
-function documentKey(id: string): Item {
-  return { pk: { S: `doc#${Number.parseInt(id.slice(-1), 16) % shards}` }, sk: { S: id } };
 }
 
 function claimKey(name: string, identity: string): Item {
@@ -337,31 +314,4 @@ function toRecord(item: Item): DocumentRecord {
     provenance: text("provenance"),
     crc32: text("crc32"),
   });
-}
-
-/** Merges listings that are each in order. The first page of each is asked for at once. */
-async function* mergeById(listings: AsyncIterable<Item>[], ascending: boolean): AsyncIterable<Item> {
-  const iterators = listings.map((listing) => listing[Symbol.asyncIterator]());
-  try {
-    const heads = await Promise.all(iterators.map((iterator) => iterator.next()));
-    for (;;) {
-      let first = -1;
-      for (const [index, head] of heads.entries()) {
-        if (!head.done && (first < 0 || comesBefore(head.value, heads[first]?.value, ascending))) first = index;
-      }
-      const head = heads[first];
-      const iterator = iterators[first];
-      if (!head || !iterator) return;
-      yield head.value;
-      heads[first] = await iterator.next();
-    }
-  } finally {
-    await Promise.all(iterators.map((iterator) => iterator.return?.()));
-  }
-}
-
-/** Ids are ASCII, so the order of strings is the order of bytes. */
-function comesBefore(a: Item, b: Item | undefined, ascending: boolean): boolean {
-  const [left, right] = [a["sk"]?.S ?? "", b?.["sk"]?.S ?? ""];
-  return ascending ? left < right : left > right;
 }
