@@ -1,7 +1,7 @@
 /** What a listing asks for, and what it means, once for both catalogs. */
 import ms from "ms";
 import picomatch from "picomatch";
-import { type DocumentRecord, firstIdAt, type TextMap } from "./document.ts";
+import { type DocumentRecord, firstIdAt, isDocumentName, type TextMap } from "./document.ts";
 import { DocprocError } from "./errors.ts";
 
 export interface ListQuery {
@@ -61,6 +61,15 @@ export function matcher(filter: DocumentFilter = {}): (record: DocumentRecord) =
     tags.every(([key, value]) => Object.hasOwn(record.tags, key) && record.tags[key] === value) &&
     (name?.(record.name) ?? true) &&
     (type?.(record.contentType) ?? true);
+}
+
+/** Characters that mean themselves in a glob, wherever they stand. There are more, but not many in names. */
+const plainGlob = /^[\p{L}\p{M}\p{N} ()._~@#%&=,'-]+$/u;
+
+/** The one name that a filter asks for; undefined when it may ask for several. Names are kept in NFC. */
+export function literalName({ name }: DocumentFilter = {}): string | undefined {
+  if (name === undefined || !plainGlob.test(name) || !isDocumentName(name)) return undefined;
+  return name === name.normalize("NFC") ? name : undefined;
 }
 
 const maxGlobLength = 1024;

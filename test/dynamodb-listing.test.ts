@@ -1,8 +1,8 @@
 /** Reading DynamoDB in pages, where no emulator does what DynamoDB may do. */
-import type { AttributeValue, DynamoDBClient, QueryCommand } from "@aws-sdk/client-dynamodb";
+import type { AttributeValue, BatchGetItemCommand, DynamoDBClient, QueryCommand } from "@aws-sdk/client-dynamodb";
 import { v7 } from "uuid";
 import { expect, test } from "vitest";
-import { documentKey, listDocuments } from "../src/metadata/dynamodb-listing.ts";
+import { documentKey, type Item, listDocuments, readDocuments } from "../src/metadata/dynamodb-listing.ts";
 
 const never = new AbortController().signal;
 
@@ -10,6 +10,38 @@ const never = new AbortController().signal;
 function answering(send: (command: never, options: { abortSignal: AbortSignal }) => Promise<object>): DynamoDBClient {
   return { send } as unknown as DynamoDBClient;
 }
+
+const idsOf = async (items: AsyncIterable<Item>) => {
+  const ids: string[] = [];
+  for await (const { sk } of items) ids.push(sk?.S ?? "");
+  return ids;
+};
+
+/** Three keys a request: the others are left unprocessed, as under load. */
+function threeAtATime(asked: number[]) {
+  return answering(async ({ input }: BatchGetItemCommand) => {
+    const keys = input.RequestItems?.["t"]?.Keys ?? [];
+    asked.push(keys.length);
+    const left = keys.slice(3);
+    return {
+      Responses: { t: keys.slice(0, 3).reverse() },
+      UnprocessedKeys: left.length > 0 ? { t: { Keys: left } } : {},
+    };
+  });
+}
+
+test("documents that are left unprocessed are asked for again, and come in order", async () => {
+  const ids = Array.from({ length: 8 }, () => v7());
+  const asked: number[] = [];
+  expect(await idsOf(readDocuments(threeAtATime(asked), "t", ids, { retries: 2 }, never))).toEqual(ids);
+  expect(asked).toEqual([8, 5, 2]);
+});
+
+test("a table that goes on leaving documents unprocessed is too busy, not smaller", async () => {
+  const ids = Array.from({ length: 8 }, () => v7());
+  const reading = idsOf(readDocuments(threeAtATime([]), "t", ids, { retries: 1 }, never));
+  await expect(reading).rejects.toMatchObject({ code: "UNAVAILABLE", message: expect.stringContaining("too busy") });
+});
 
 /** Answers every page after a while, with as many items as it is asked for, and says what it was asked. */
 function endless(asked: { limit: number | undefined; signal: AbortSignal }[], fail?: (n: number) => boolean) {

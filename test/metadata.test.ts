@@ -285,6 +285,32 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     expect(await ids({ since: at + 500, after: early.id, filter: { name: early.name } })).toEqual([]);
   });
 
+  test("lists one name in order, in the range, behind the cursor, and what is not there no more", async () => {
+    const at = Date.UTC(2009, 0, 1);
+    const name = `one of many (${v7()}).tgz`;
+    // More than a batch of DynamoDB, which has 100.
+    const made = Array.from({ length: 120 }, (_, index) =>
+      recordWith({ id: idAt(at + index), name, tags: { even: String(index % 2 === 0) } }),
+    );
+    for (let index = 0; index < made.length; index += 10) await Promise.all(made.slice(index, index + 10).map(commit));
+    await commit(recordWith({ id: idAt(at + 50), name: `${name}.sig` }));
+    const wanted = made.map(({ id }) => id);
+    for (const expected of [1, 10, 120, undefined]) {
+      expect(await ids({ filter: { name }, expected })).toEqual(wanted.toReversed());
+      expect(await ids({ filter: { name }, expected, ascending: true })).toEqual(wanted);
+    }
+    const range = { since: at + 10, until: at + 20, filter: { name } };
+    expect(await ids(range)).toEqual(wanted.slice(10, 20).toReversed());
+    expect(await ids({ ...range, after: wanted[15], ascending: true })).toEqual(wanted.slice(16, 20));
+    expect(await ids({ ...range, filter: { name, tags: { even: "true" } }, ascending: true })).toEqual(
+      wanted.slice(10, 20).filter((_, index) => index % 2 === 0),
+    );
+    expect(await ids({ filter: { name: name.toUpperCase() } })).toEqual([]);
+    await metadata.remove(wanted[119] ?? "", never);
+    await target.putClaim(name, "0".repeat(64), v7());
+    expect(await ids({ filter: { name }, expected: 2 })).toEqual(wanted.slice(0, 119).toReversed());
+  }, 120_000);
+
   test("filters by every tag given, by name and by type", async () => {
     const at = Date.UTC(2005, 0, 1);
     const range = { since: at, until: at + 1000 };

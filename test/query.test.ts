@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type DocumentRecord, firstIdAt } from "../src/document.ts";
 import { DocprocError } from "../src/errors.ts";
-import { globMatcher, idRange, type ListQuery, matcher, parseTime } from "../src/query.ts";
+import { globMatcher, idRange, type ListQuery, literalName, matcher, parseTime } from "../src/query.ts";
+import { randomNumbers } from "./support/random.ts";
 import { makeSandbox, runDocproc } from "./support/run.ts";
 
 const record: DocumentRecord = {
@@ -178,6 +179,56 @@ describe("globs", () => {
     ["longer than any name", "x".repeat(70_000)],
   ])("a glob that is %s is a mistake of the caller, not a bug of ours", (_what, glob) => {
     expect(["no match", "USAGE"]).toContain(outcome(() => (globMatcher(glob)("a") ? "match" : "no match")));
+  });
+});
+
+describe("the one name that a filter asks for", () => {
+  test.each(["a.tgz", "copy (1).pdf", "Résumé.pdf", ".hidden", "a..b", "~x,y=z'&%#@", "日本.txt"])("is %j", (name) => {
+    expect(literalName({ name })).toBe(name);
+  });
+
+  test.each([
+    "inv*",
+    "a?",
+    "[ab]",
+    "{a,b}",
+    "a\\*",
+    'a"b',
+    "a!b",
+    "a|b",
+    "a+b",
+    "$",
+    "^",
+    "",
+    ".",
+    "a/b",
+    "a\nb",
+    "e\u0301",
+  ])("is not known from %j", (name) => {
+    expect(literalName({ name })).toBeUndefined();
+  });
+
+  test("is none without a name, and none for what can be no name", () => {
+    expect(literalName()).toBeUndefined();
+    expect(literalName({ tags: { a: "b" } })).toBeUndefined();
+    expect(literalName({ name: "x".repeat(513) })).toBeUndefined();
+  });
+
+  test("is what the glob matches, and nothing else", () => {
+    const next = randomNumbers(7);
+    const characters = [..." ()._~@#%&=,'-abAB1é"];
+    const text = () =>
+      Array.from({ length: 1 + Math.floor(next() * 4) }, () => characters[Math.floor(next() * 20)]).join("");
+    for (let round = 0; round < 500; round++) {
+      const name = text();
+      const matches = globMatcher(name);
+      if (literalName({ name }) === undefined) continue;
+      expect(matches(name)).toBe(true);
+      for (let other = 0; other < 20; other++) {
+        const found = text();
+        expect([name, found, matches(found)]).toEqual([name, found, found === name]);
+      }
+    }
   });
 });
 

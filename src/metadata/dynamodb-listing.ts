@@ -10,13 +10,16 @@
 import { setMaxListeners } from "node:events";
 import {
   type AttributeValue,
+  BatchGetItemCommand,
   type DynamoDBClient,
   QueryCommand,
   type QueryCommandInput,
   type QueryCommandOutput,
 } from "@aws-sdk/client-dynamodb";
 import { furtherPages, UnusableAnswer } from "../aws.ts";
+import { DocprocError } from "../errors.ts";
 import { idRange, type ListQuery } from "../query.ts";
+import { pause } from "../retry.ts";
 
 export type Item = Record<string, AttributeValue>;
 
@@ -26,6 +29,8 @@ export type Item = Record<string, AttributeValue>;
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
  */
 const shards = 8;
+/** https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html */
+const mostKeys = 100;
 /** Items. A document is larger than 256 bytes, so this many fill a page of 1 MB, and more need no limit. */
 const fullPage = 4096;
 /** Of a page, when one shard has to be waited for: those with no more than this left are asked, too. */
@@ -109,6 +114,45 @@ async function* growingPages(
     limit = limit === undefined ? undefined : Math.min(2 * limit, fullPage);
     start = answer.LastEvaluatedKey;
   } while (start);
+}
+
+/**
+ * The documents with these ids, in this order, without those that are not there.
+ * @param expected how many of them the caller will take; undefined: all
+ * @param retries how often those that the table is too busy to give are asked for again
+ */
+export async function* readDocuments(
+  client: DynamoDBClient,
+  table: string,
+  ids: readonly string[],
+  { expected = mostKeys, retries }: { readonly expected?: number | undefined; readonly retries: number },
+  signal: AbortSignal,
+): AsyncIterable<Item> {
+  const count = Math.min(expected, mostKeys);
+  for (let index = 0; index < ids.length; index += count) {
+    const batch = ids.slice(index, index + count);
+    const found = new Map<string, Item>();
+    for (let attempt = 1; ; attempt++) {
+      const Keys = batch.filter((id) => !found.has(id)).map(documentKey);
+      const command = new BatchGetItemCommand({ RequestItems: { [table]: { Keys, ConsistentRead: true } } });
+      const { Responses, UnprocessedKeys } = await client.send(command, { abortSignal: signal });
+      for (const item of itemsOf({ Items: Responses?.[table] })) found.set(item["sk"]?.S ?? "", item);
+      // The SDK repeats what failed as a whole, and leaves what is given in part to us.
+      if (!UnprocessedKeys?.[table]) break;
+      if (attempt > retries) throw tooBusy(table);
+      await pause(attempt, signal);
+    }
+    for (const id of batch) {
+      const item = found.get(id);
+      if (item) yield item;
+    }
+  }
+}
+
+function tooBusy(table: string): DocprocError {
+  return new DocprocError("UNAVAILABLE", `The table ${table} is too busy to be read now.`, {
+    hint: "Wait a moment and run the same command again.",
+  });
 }
 
 /** What an answer holds under this name is what the SDK passes on, whatever it is. */

@@ -24,13 +24,13 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { v4 as randomId } from "uuid";
 import { fromAwsError, furtherPages, UnusableAnswer } from "../aws.ts";
-import type { DocumentRecord } from "../document.ts";
+import { type DocumentRecord, isDocumentId } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
-import { type ListQuery, matcher } from "../query.ts";
+import { idRange, type ListQuery, literalName, matcher } from "../query.ts";
 import { lateSignal, pause } from "../retry.ts";
 import type { Settings } from "../settings.ts";
 import { fromStored, toStored } from "../stored-record.ts";
-import { documentKey, type Item, itemsOf, listDocuments } from "./dynamodb-listing.ts";
+import { documentKey, type Item, itemsOf, listDocuments, readDocuments } from "./dynamodb-listing.ts";
 import type { Claim, CommitResult, MetadataService } from "./service.ts";
 
 /** Raised when an older docproc would misread what a newer one writes. */
@@ -125,14 +125,32 @@ export class DynamoDbMetadata implements MetadataService {
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
     const matches = matcher(query.filter);
+    const name = literalName(query.filter);
     try {
-      for await (const item of listDocuments(this.#client, this.#table, query, signal)) {
+      const items =
+        name === undefined
+          ? listDocuments(this.#client, this.#table, query, signal)
+          : this.#documentsOf(name, query, signal);
+      for await (const item of items) {
         const record = toRecord(item);
         if (matches(record)) yield record;
       }
     } catch (error) {
-      throw this.#failure(error, "dynamodb:Query");
+      throw this.#failure(error, name === undefined ? "dynamodb:Query" : "dynamodb:BatchGetItem");
     }
+  }
+
+  /** The documents of one name by its claims, which are few where the documents of all names are many. */
+  async *#documentsOf(name: string, query: ListQuery, signal: AbortSignal): AsyncIterable<Item> {
+    const { from = "0", to = "~" } = idRange(query);
+    const ids = new Set<string>();
+    for await (const { id } of this.#queryClaims(name, signal)) {
+      if (id?.S !== undefined && isDocumentId(id.S) && id.S >= from && id.S < to) ids.add(id.S);
+    }
+    const ordered = [...ids].sort();
+    if (!query.ascending) ordered.reverse();
+    const { expected } = query;
+    yield* readDocuments(this.#client, this.#table, ordered, { expected, retries: this.#settings.retries }, signal);
   }
 
   async remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
