@@ -1,0 +1,127 @@
+/** What requests to DynamoDB cost, counted by a proxy: the emulators do not charge, and some do not even count. */
+import { Agent, type IncomingMessage, request } from "node:http";
+import { listen } from "./forward.ts";
+
+export type Value = { readonly S?: string; readonly N?: string };
+export type Item = Readonly<Record<string, Value>>;
+
+export interface Meter {
+  readonly endpoint: string;
+  /** Resets the counters. */
+  start(): void;
+  read(): Reading;
+  close(): void;
+}
+
+export interface Reading {
+  /** Requests by operation. */
+  readonly requests: Readonly<Record<string, number>>;
+  readonly readUnits: number;
+  readonly writeUnits: number;
+  /** Read units as the emulator reports them; where it reports none at all, the one that is paid at least. */
+  readonly reportedUnits: number;
+}
+
+interface Answer {
+  readonly Items?: readonly Item[];
+  readonly Item?: Item;
+  readonly Responses?: Readonly<Record<string, readonly Item[]>>;
+  readonly ConsumedCapacity?: Capacity | readonly Capacity[];
+}
+type Capacity = { readonly CapacityUnits?: number };
+type Action = { readonly Item?: Item; readonly Key?: Item };
+interface Input {
+  readonly TransactItems?: readonly { readonly Put?: Action; readonly Delete?: Action }[];
+  readonly Item?: Item;
+}
+
+/**
+ * Bytes of an item, of which there are only texts and numbers here.
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+ */
+export function itemBytes(item: Item): number {
+  const bytes = ({ S, N }: Value) => (S === undefined ? Math.ceil((N ?? "").length / 2) + 1 : Buffer.byteLength(S));
+  return Object.entries(item).reduce((sum, [name, value]) => sum + Buffer.byteLength(name) + bytes(value), 0);
+}
+
+/**
+ * Strongly consistent reads: one unit for each 4 KiB of what an answer is made of, and one for nothing at all.
+ * Writes: one unit for each KiB of an item, in a transaction two.
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+ */
+const readUnits = (bytes: number) => Math.max(1, Math.ceil(bytes / 4096));
+const writeUnits = (bytes: number) => Math.max(1, Math.ceil(bytes / 1024));
+
+function read(operation: string, { Item, Items = Item ? [Item] : [], Responses = {} }: Answer): number {
+  // Of a batch, each item for itself.
+  if (operation === "BatchGetItem") return sum(Object.values(Responses).flat().map(itemBytes).map(readUnits));
+  return readOperations.has(operation) ? readUnits(sum(Items.map(itemBytes))) : 0;
+}
+
+const readOperations = new Set(["Query", "GetItem", "BatchGetItem", "Scan"]);
+
+/**
+ * Stands in front of an endpoint for S3 and DynamoDB.
+ * @param sizeOf bytes of the item that a key names, for what is deleted
+ */
+export async function startMeter(target: string, sizeOf: (key: Item) => number = () => 0): Promise<Meter> {
+  const agent = new Agent({ keepAlive: true });
+  let reading: Reading;
+  const start = () => {
+    reading = { requests: {}, readUnits: 0, writeUnits: 0, reportedUnits: 0 };
+  };
+  start();
+
+  const account = (operation: string, input: Input, answer: Answer) => {
+    const { requests } = reading;
+    const reported = [answer.ConsumedCapacity ?? []].flat().map(({ CapacityUnits = 0 }) => CapacityUnits || 1);
+    const written = (input.TransactItems ?? []).map(({ Put, Delete }) =>
+      Put?.Item ? itemBytes(Put.Item) : sizeOf(Delete?.Key ?? {}),
+    );
+    reading = {
+      requests: { ...requests, [operation]: (requests[operation] ?? 0) + 1 },
+      readUnits: reading.readUnits + read(operation, answer),
+      writeUnits:
+        reading.writeUnits +
+        sum(written.map((bytes) => 2 * writeUnits(bytes))) +
+        (operation === "PutItem" && input.Item ? writeUnits(itemBytes(input.Item)) : 0),
+      reportedUnits: reading.reportedUnits + sum(reported),
+    };
+  };
+
+  const server = await listen(async (incoming, outgoing) => {
+    const body = await readAll(incoming);
+    const operation = /^DynamoDB_\w+\.(\w+)$/.exec(String(incoming.headers["x-amz-target"]))?.[1];
+    const input = operation ? JSON.parse(body.toString()) : undefined;
+    // The product has no use for the report, and the emulators verify no signature.
+    const isRead = operation !== undefined && readOperations.has(operation);
+    const asked = isRead ? Buffer.from(JSON.stringify({ ...input, ReturnConsumedCapacity: "TOTAL" })) : body;
+    const { "transfer-encoding": _, ...headers } = incoming.headers;
+    const options = { method: incoming.method, agent, headers: { ...headers, "content-length": asked.length } };
+    const forwarded = request(new URL(incoming.url ?? "/", target), options, async (reply) => {
+      const answer = await readAll(reply);
+      if (operation && reply.statusCode === 200) account(operation, input, JSON.parse(answer.toString()));
+      outgoing.writeHead(reply.statusCode ?? 500, reply.headers).end(answer);
+    });
+    forwarded.on("error", () => outgoing.destroy()).end(asked);
+  });
+  return {
+    endpoint: server.endpoint,
+    start,
+    read: () => reading,
+    close() {
+      server.close();
+      agent.destroy();
+    },
+  };
+}
+
+async function readAll(message: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of message) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
