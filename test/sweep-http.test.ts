@@ -12,6 +12,7 @@ import {
   initialised,
   initialising,
   listing,
+  listingOneName,
   uploadingLarge,
   uploadingOne,
   uploadingSeveral,
@@ -52,7 +53,7 @@ const more: HttpFault[] = [
 ];
 const scenarios = [
   ...[uploadingOne, uploadingLarge, uploadingSeveral, downloadingOne, downloadingLarge],
-  ...[deleting, listing, initialising],
+  ...[deleting, listing, listingOneName, initialising],
 ].map((scenario) => [scenario.name, scenario] as const);
 
 /** Lets the n-th request that can fail do so, and those after it that fail with it. */

@@ -56,6 +56,7 @@ const commands = [
   ["upload", "small.txt"],
   ["upload", "large.bin", "--part-size", "5MiB"],
   ["list", "--all"],
+  ["list", "--name", "stored.txt"],
   ["show", "stored.txt"],
   ["download", "stored.txt", "-o", "copy", "--force"],
   ["verify", "--all", "--deep"],

@@ -126,15 +126,17 @@ export const initialising: Scenario = {
 };
 
 const listed = storedOnce("document.bin", small);
-export const listing: Scenario = {
-  name: "listing documents",
+const listingWith = (name: string, argv: string[]): Scenario => ({
+  name,
   async prepare(library) {
     const needs = await listed(library);
     const wrong = async (outcome: Outcome) =>
       outcome.status !== 0 || outcome.json().documents[0]?.id === needs ? [] : [`incomplete: ${outcome.stdout}`];
-    return { argv: ["list", "--all"], needs, afterwards: wrong, again: wrong };
+    return { argv: ["list", ...argv], needs, afterwards: wrong, again: wrong };
   },
-};
+});
+export const listing = listingWith("listing documents", ["--all"]);
+export const listingOneName = listingWith("listing documents of one name", ["--name", "document.bin"]);
 
 export const uploadingOne = uploading("uploading a small file", [small]);
 export const uploadingLarge = uploading("uploading a large file", [large]);
