@@ -71,6 +71,27 @@ const mutations = [
     ["test/journal.test.ts", "test/resume.test.ts"],
   ],
   [
+    "a listing does not wait for a shard whose page is used",
+    "src/metadata/dynamodb-listing.ts",
+    "if (used.length > 0) {",
+    "if (used.length === lists.length) {",
+    ["test/metadata.test.ts"],
+  ],
+  [
+    "a page of a listing is thrown away when the next one was asked for ahead",
+    "src/metadata/dynamodb-listing.ts",
+    "if (this.#ended || this.#coming) return;",
+    "if (this.#ended) return;",
+    ["test/metadata.test.ts"],
+  ],
+  [
+    "documents that DynamoDB left out of a batch are taken for deleted",
+    "src/metadata/dynamodb-listing.ts",
+    "if (!UnprocessedKeys?.[table]) break;",
+    "if (!UnprocessedKeys?.[table] || attempt > 0) break;",
+    ["test/dynamodb-listing.test.ts"],
+  ],
+  [
     "the claim on a name is ignored in DynamoDB",
     "src/metadata/dynamodb-records.ts",
     `            Item: claim,
