@@ -18,7 +18,8 @@ fUGIBSQvPEIaUK6qcKFn5QIhAM4dE3+vyHm024aAuN9YdgJ3fZLj1JsBnMsTvA1V
 nFhW
 -----END CERTIFICATE-----
 `;
-const key = `-----BEGIN PRIVATE KEY-----
+/** Of {@link certificate}. */
+export const key = `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgPdn2Oyh6UniBO+w3
 TIVk2q0XFTdNQ7s2kcFcSWjDAP2hRANCAAQv/kwzDjXNeNEsV8/xKSihuUWiWWw9
 ODNxabmcp+JVLMdZTx7DU/UpQBwH/bj66NO1DIEe5WA7srfHZ7k2HV1o
