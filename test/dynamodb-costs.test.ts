@@ -12,6 +12,7 @@ import {
 import { v7 } from "uuid";
 import { afterAll, describe, expect, test } from "vitest";
 import { canonicalJson, identityOf, storageKey } from "../src/document.ts";
+import { documentKey } from "../src/metadata/dynamodb-listing.ts";
 import { type AwsEndpoint, awsEndpoints, awsSettings } from "./support/aws.ts";
 import { itemBytes, type Reading, startMeter } from "./support/dynamodb-meter.ts";
 import { randomNumbers } from "./support/random.ts";
@@ -90,8 +91,7 @@ async function fill(aws: AwsEndpoint, count: number): Promise<Library> {
     const identity = identityOf({ sha256, tags });
     made.push({
       ...document,
-      pk: { S: `doc#${Number.parseInt(id.slice(-1), 16) % shards}` },
-      sk: { S: id },
+      ...documentKey(id),
       identity: { S: identity },
       name: { S: name },
       sha256: { S: sha256 },

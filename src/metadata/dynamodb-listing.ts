@@ -139,7 +139,7 @@ export async function* readDocuments(
       for (const item of itemsOf({ Items: Responses?.[table] })) found.set(item["sk"]?.S ?? "", item);
       // The SDK repeats what failed as a whole, and leaves what is given in part to us.
       if (!UnprocessedKeys?.[table]) break;
-      if (attempt > retries) throw tooBusy(table);
+      if (attempt > retries) throw tooBusy(table, "be read");
       await pause(attempt, signal);
     }
     for (const id of batch) {
@@ -149,9 +149,11 @@ export async function* readDocuments(
   }
 }
 
-function tooBusy(table: string): DocprocError {
-  return new DocprocError("UNAVAILABLE", `The table ${table} is too busy to be read now.`, {
+/** @param what the table could not do, as often as it was asked */
+export function tooBusy(table: string, what: "be read" | "commit", cause?: unknown): DocprocError {
+  return new DocprocError("UNAVAILABLE", `The table ${table} is too busy to ${what} now.`, {
     hint: "Wait a moment and run the same command again.",
+    cause,
   });
 }
 
@@ -188,7 +190,7 @@ class Pages {
   }
 
   take(): Item {
-    const item = this.#items[this.#taken];
+    const item = this.head;
     if (item === undefined) throw new RangeError("The page is used.");
     this.#taken += 1;
     return item;

@@ -30,7 +30,7 @@ import { idRange, type ListQuery, literalName, matcher } from "../query.ts";
 import { lateSignal, pause } from "../retry.ts";
 import type { Settings } from "../settings.ts";
 import { fromStored, toStored } from "../stored-record.ts";
-import { documentKey, type Item, itemsOf, listDocuments, readDocuments } from "./dynamodb-listing.ts";
+import { documentKey, type Item, itemsOf, listDocuments, readDocuments, tooBusy } from "./dynamodb-listing.ts";
 import type { Claim, CommitResult, MetadataService } from "./service.ts";
 
 /** Raised when an older docproc would misread what a newer one writes. */
@@ -250,7 +250,7 @@ export class DynamoDbMetadata implements MetadataService {
         }
         const temporary = reasons.some(({ Code }) => Code !== undefined && temporaryReasons.has(Code));
         if (!temporary) throw this.#failure(error, "dynamodb:TransactWriteItems");
-        if (attempt > this.#settings.retries + conflictsExpected) throw tooBusy(this.#table, error);
+        if (attempt > this.#settings.retries + conflictsExpected) throw tooBusy(this.#table, "commit", error);
       } finally {
         late.forget();
       }
@@ -276,13 +276,6 @@ type TransactionOutcome =
 
 /** https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
 const temporaryReasons = new Set(["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"]);
-
-function tooBusy(table: string, cause: unknown): DocprocError {
-  return new DocprocError("UNAVAILABLE", `The table ${table} is too busy to commit now.`, {
-    hint: "Wait a moment and run the same command again.",
-    cause,
-  });
-}
 
 /** The contract of commit() and remove(): it may be done, or come to be done. */
 function unanswered(table: string, cause: unknown): DocprocError {

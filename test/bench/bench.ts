@@ -2,7 +2,8 @@
  * `npm run bench`: docproc beside the programs that people would use instead, in one run, round after round in turn,
  * so that a slow moment of the machine is one of all. What counts is the ratio of each round, never a time alone.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -42,6 +43,8 @@ await writeFile(authority, certificate);
 const endpoint = await Endpoint.start();
 const bench: Bench = { scratch, endpoint, authority, peers: findPeers(), scale };
 process.once("SIGINT", () => process.exit(130));
+// However it ends: what is in there may be many gigabytes.
+process.once("exit", () => rmSync(scratch, { recursive: true, force: true }));
 const say = (line: string) => process.stderr.write(`${line}\n`);
 try {
   say(machine(cpus()));
@@ -62,5 +65,4 @@ try {
   }
 } finally {
   endpoint.stop();
-  await rm(scratch, { recursive: true, force: true });
 }

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Endpoint } from "./endpoint.ts";
-import { makeFile, makeFiles } from "./files.ts";
+import { type Files, makeFile, makeFiles } from "./files.ts";
 import { type Command, measure } from "./measure.ts";
 import {
   bucket,
@@ -12,12 +12,13 @@ import {
   environment,
   type PeerName,
   peerNames,
+  plain,
   type Target,
 } from "./peers.ts";
 
 export interface Contender {
   readonly name: string;
-  /** Documents that it stores; 0 where requests are of no interest. */
+  /** Documents that it stores; not given where requests are of no interest. */
   readonly documents?: number;
   /** Called before each run, which is not counted in it. */
   readonly command: () => Promise<Command>;
@@ -57,7 +58,7 @@ type MakeCase = (bench: Bench) => Promise<Case>;
 const mebibyte = 1024 * 1024;
 const megabyte = 1_000_000;
 
-/** Made one after the other, each just before it is run: what one needs on disk is removed before the next. */
+/** Each is made just before it is run. The files that several of them need are made once. */
 export const cases: Readonly<Record<string, MakeCase>> = {
   version: async () => ({
     name: "docproc --version",
@@ -71,7 +72,8 @@ export const cases: Readonly<Record<string, MakeCase>> = {
 
   "list-embedded": async (bench) => {
     const env = { ...plain(), HOME: await emptyHome(bench), DOCPROC_DIRECTORY: join(bench.scratch, "small-library") };
-    await measure(docproc(["upload", "-r", await makeFiles(bench, 20, 100)], env));
+    const { path } = await makeFiles(bench, 20, 100);
+    await measure(docproc(["upload", "-r", path], env));
     return {
       name: "docproc list --json",
       about: "start-up, embedded library of 20 documents",
@@ -84,26 +86,21 @@ export const cases: Readonly<Record<string, MakeCase>> = {
   },
 
   "list-dynamodb": async (bench) => {
-    const target = await newTarget(bench, "http");
-    const env = { ...environment(target), ...onAws };
-    const files = await makeFiles(bench, 20, 100);
+    const env = environment(await newTarget(bench, "http"));
+    const { path } = await makeFiles(bench, 20, 100);
+    // The endpoint forgets everything between two runs.
+    const afterUpload = (command: Command) => async () => {
+      await measure(docproc(["upload", "-r", path], env));
+      return command;
+    };
     return {
       name: "docproc list --json, DynamoDB",
       about: "start-up, table of 20 documents",
       contenders: [
-        {
-          name: "docproc",
-          command: async () => {
-            await measure(docproc(["upload", "-r", files], env));
-            return docproc(["list", "--json"], env);
-          },
-        },
+        { name: "docproc", command: afterUpload(docproc(["list", "--json"], env)) },
         ...ifThere(bench, "aws", (program) => ({
           name: "aws dynamodb scan",
-          command: async () => {
-            await measure(docproc(["upload", "-r", files], env));
-            return { file: program, args: ["dynamodb", "scan", "--table-name", bucket], env };
-          },
+          command: afterUpload({ file: program, args: ["dynamodb", "scan", "--table-name", bucket], env }),
         })),
       ],
       goals: [{ figure: "wall", to: "aws dynamodb scan", atMost: 0.3 }],
@@ -141,8 +138,7 @@ export const cases: Readonly<Record<string, MakeCase>> = {
 
   stdin: async (bench) => {
     const file = await makeFile(bench, 1024 * mebibyte);
-    const target = await newTarget(bench, "https");
-    const env = { ...environment(target), ...onAws };
+    const env = environment(await newTarget(bench, "https"));
     return {
       name: "standard input of 1 GiB over TLS",
       about: "of a size that nobody knows before its end",
@@ -195,8 +191,8 @@ export const cases: Readonly<Record<string, MakeCase>> = {
       name: "2,000 files of 4 KiB over TLS",
       about: "docproc: each with its record; every tool with its own defaults",
       contenders: [
-        await uploadMany(bench, "docproc", files, 2000),
-        ...(await peersWith(bench, copyDirectory, files, 2000)),
+        await uploadMany(bench, "docproc", files),
+        ...(await peersWith(bench, copyDirectory, files.path, files.count)),
       ],
       goals: [
         { figure: "wall", to: "aws", atMost: 0.25 },
@@ -211,8 +207,8 @@ export const cases: Readonly<Record<string, MakeCase>> = {
     about: "memory, against 2,000",
     rounds: 3,
     contenders: [
-      await uploadMany(bench, "20,000 files", await makeFiles(bench, 20_000, 4096), 20_000),
-      await uploadMany(bench, "2,000 files", await makeFiles(bench, 2000, 4096), 2000),
+      await uploadMany(bench, "20,000 files", await makeFiles(bench, 20_000, 4096)),
+      await uploadMany(bench, "2,000 files", await makeFiles(bench, 2000, 4096)),
     ],
     goals: [{ figure: "peak", to: "2,000 files", atMost: 1.3 }],
   }),
@@ -229,19 +225,13 @@ export const cases: Readonly<Record<string, MakeCase>> = {
       rounds: 3,
       contenders: [
         // Two of them are to the catalog: one that looks names up, one that commits.
-        await uploadMany(bench, "docproc", files, 2000, ["--concurrency", String(connections - 2)]),
-        ...(await peersWith(bench, alike, files, 2000)),
+        await uploadMany(bench, "docproc", files, ["--concurrency", String(connections - 2)]),
+        ...(await peersWith(bench, alike, files.path, files.count)),
       ],
       goals: [{ figure: "wall", to: "rclone", atMost: 1.3 }],
     };
   },
 };
-
-const onAws = { DOCPROC_BUCKET: bucket };
-
-function plain(): Record<string, string> {
-  return { PATH: process.env["PATH"] ?? "" };
-}
 
 function node(): Command {
   return { file: process.execPath, args: ["-e", "0"], env: plain() };
@@ -275,11 +265,12 @@ async function peersWith(
 }
 
 async function uploadLarge(bench: Bench, name: string, file: string): Promise<Contender> {
-  const env = { ...environment(await newTarget(bench, "https")), ...onAws };
+  const env = environment(await newTarget(bench, "https"));
   return { name, documents: 1, command: async () => docproc(["upload", file], env) };
 }
 
-async function uploadMany(bench: Bench, name: string, files: string, documents: number, flags: string[] = []) {
-  const env = { ...environment(await newTarget(bench, "https")), ...onAws };
-  return { name, documents, command: async () => docproc(["upload", "-r", files, "--ndjson", ...flags], env) };
+async function uploadMany(bench: Bench, name: string, { path, count }: Files, flags: string[] = []) {
+  const env = environment(await newTarget(bench, "https"));
+  const command = async () => docproc(["upload", "-r", path, "--ndjson", ...flags], env);
+  return { name, documents: count, command };
 }

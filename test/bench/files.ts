@@ -29,18 +29,24 @@ export async function makeFile({ scratch, scale }: Place, size: number): Promise
   return path;
 }
 
-/** A directory of `count` different files of `size` bytes, a hundred in each directory below it. */
-export async function makeFiles({ scratch, scale }: Place, count: number, size: number): Promise<string> {
-  const wanted = Math.ceil(count * scale);
-  const path = join(scratch, `files-${wanted}-${size}`);
-  if (await isThere(path)) return path;
-  for (let index = 0; index < wanted; index++) {
+export interface Files {
+  readonly path: string;
+  /** After scaling. */
+  readonly count: number;
+}
+
+/** A directory of different files of `size` bytes, a hundred in each directory below it. */
+export async function makeFiles({ scratch, scale }: Place, unscaled: number, size: number): Promise<Files> {
+  const count = Math.ceil(unscaled * scale);
+  const path = join(scratch, `files-${count}-${size}`);
+  if (await isThere(path)) return { path, count };
+  for (let index = 0; index < count; index++) {
     const folder = join(`${path}.part`, String(Math.floor(index / 100)));
     if (index % 100 === 0) await mkdir(folder, { recursive: true });
     await writeFile(join(folder, `document-${index}.bin`), randomFillSync(Buffer.alloc(size)));
   }
   await rename(`${path}.part`, path);
-  return path;
+  return { path, count };
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -1,31 +1,17 @@
 /** The programs that people would use instead, as far as they are here, and how each of them is told the same. */
 import { execFileSync } from "node:child_process";
-import { accessSync, constants, existsSync } from "node:fs";
-import { delimiter, join, resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { findOnPath } from "../support/on-path.ts";
 import type { Command } from "./measure.ts";
 
 export const peerNames = ["aws", "rclone", "s5cmd", "s3cmd", "curl", "cp"] as const;
 export type PeerName = (typeof peerNames)[number];
 
 /** Where each peer is; undefined for one that is not installed. */
-export function findPeers(path = process.env["PATH"] ?? ""): Record<PeerName, string | undefined> {
-  const find = (name: string) =>
-    path
-      .split(delimiter)
-      .map((folder) => join(folder, name))
-      .find(isProgram);
-  return Object.fromEntries(peerNames.map((name) => [name, behindShim(name, find(name))])) as ReturnType<
-    typeof findPeers
-  >;
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
+export function findPeers(): Record<PeerName, string | undefined> {
+  const found = peerNames.map((name) => [name, behindShim(name, findOnPath(name))]);
+  return Object.fromEntries(found) as ReturnType<typeof findPeers>;
 }
 
 /** A version manager's shell script in front of a program would be counted as the program's own time. */
@@ -46,12 +32,17 @@ export interface Target {
 
 export const bucket = "bench";
 
+/** The environment of what needs no service. */
+export function plain(): Record<string, string> {
+  return { PATH: process.env["PATH"] ?? "" };
+}
+
 /** The whole environment of docproc and of every peer. */
 export function environment({ endpoint, authority, home }: Target): Record<string, string> {
-  const path = process.env["PATH"] ?? "";
   return {
-    PATH: path,
+    ...plain(),
     HOME: home,
+    DOCPROC_BUCKET: bucket,
     AWS_ACCESS_KEY_ID: "bench",
     AWS_SECRET_ACCESS_KEY: "bench",
     AWS_REGION: "us-east-1",

@@ -1,5 +1,6 @@
 /** What requests to DynamoDB cost, counted by a proxy: the emulators do not charge, and some do not even count. */
-import { Agent, type IncomingMessage, request } from "node:http";
+import { Agent, request } from "node:http";
+import { buffer } from "node:stream/consumers";
 import { listen } from "./forward.ts";
 
 export type Value = { readonly S?: string; readonly N?: string };
@@ -90,7 +91,7 @@ export async function startMeter(target: string, sizeOf: (key: Item) => number =
   };
 
   const server = await listen(async (incoming, outgoing) => {
-    const body = await readAll(incoming);
+    const body = await buffer(incoming);
     const operation = /^DynamoDB_\w+\.(\w+)$/.exec(String(incoming.headers["x-amz-target"]))?.[1];
     const input = operation ? JSON.parse(body.toString()) : undefined;
     // The product has no use for the report, and the emulators verify no signature.
@@ -99,7 +100,7 @@ export async function startMeter(target: string, sizeOf: (key: Item) => number =
     const { "transfer-encoding": _, ...headers } = incoming.headers;
     const options = { method: incoming.method, agent, headers: { ...headers, "content-length": asked.length } };
     const forwarded = request(new URL(incoming.url ?? "/", target), options, async (reply) => {
-      const answer = await readAll(reply);
+      const answer = await buffer(reply);
       if (operation && reply.statusCode === 200) account(operation, input, JSON.parse(answer.toString()));
       outgoing.writeHead(reply.statusCode ?? 500, reply.headers).end(answer);
     });
@@ -114,12 +115,6 @@ export async function startMeter(target: string, sizeOf: (key: Item) => number =
       agent.destroy();
     },
   };
-}
-
-async function readAll(message: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of message) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
 }
 
 function sum(numbers: readonly number[]): number {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { Agent, createServer, type IncomingMessage, request, type Server } from "node:http";
 import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
+import { text as readText } from "node:stream/consumers";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { crc32 } from "node:zlib";
@@ -131,12 +132,6 @@ function parseActions(items: Input["TransactItems"] = []): { kind: Kind; input: 
   });
 }
 
-async function readAll(message: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of message) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString();
-}
-
 async function listen(server: Server): Promise<number> {
   // The SDK keeps connections open, and a server that drops an idle one makes its next request fail.
   server.keepAliveTimeout = 0;
@@ -166,7 +161,7 @@ export async function startDynamoDbServer(options: DynamoDbServerOptions = {}): 
       const target = { host: "127.0.0.1", port: backendPort, agent, method, path, headers };
       const outgoing = request(target, (response) => {
         const { statusCode: status = 500, rawHeaders } = response;
-        readAll(response).then((text) => resolve({ status, headers: rawHeaders, body: text }), reject);
+        readText(response).then((text) => resolve({ status, headers: rawHeaders, body: text }), reject);
       });
       outgoing.on("error", reject).end(body);
     });
@@ -307,7 +302,7 @@ export async function startDynamoDbServer(options: DynamoDbServerOptions = {}): 
 
   async function answer(incoming: IncomingMessage): Promise<Reply> {
     const { method = "GET", url = "/", rawHeaders } = incoming;
-    const text = await readAll(incoming);
+    const text = await readText(incoming);
     const operation = String(incoming.headers["x-amz-target"] ?? method).replace(/^.*\./, "");
     let body: unknown;
     try {

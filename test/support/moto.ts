@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { accessSync, constants, statSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
-import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { forward, type Listening, listen } from "./forward.ts";
+import { findOnPath } from "./on-path.ts";
 
 export interface Moto {
   endpoint: string;
@@ -14,18 +13,8 @@ export interface Moto {
 const START_MS = 60_000;
 const TERMINATE_MS = 5_000;
 
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
-  }
-}
-
 export function motoOnPath(): boolean {
-  const { PATH = "" } = process.env;
-  return PATH.split(delimiter).some((folder) => folder !== "" && isExecutable(join(folder, "moto_server")));
+  return findOnPath("moto_server") !== undefined;
 }
 
 async function freePort(): Promise<number> {
