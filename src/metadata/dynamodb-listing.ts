@@ -9,19 +9,14 @@
  */
 import { setMaxListeners } from "node:events";
 import {
-  type AttributeValue,
-  BatchGetItemCommand,
   type DynamoDBClient,
   QueryCommand,
   type QueryCommandInput,
   type QueryCommandOutput,
 } from "@aws-sdk/client-dynamodb";
-import { furtherPages, UnusableAnswer } from "../aws.ts";
-import { DocprocError } from "../errors.ts";
+import { furtherPages } from "../aws.ts";
 import { idRange, type ListQuery } from "../query.ts";
-import { pause } from "../retry.ts";
-
-export type Item = Record<string, AttributeValue>;
+import { type Item, itemsOf, mostKeys, readItems } from "./dynamodb-reads.ts";
 
 /**
  * Partition keys among which documents are spread: one partition takes 1,000 write units a second, and ids that grow
@@ -29,8 +24,6 @@ export type Item = Record<string, AttributeValue>;
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
  */
 const shards = 8;
-/** https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html */
-const mostKeys = 100;
 /** Items. A document is larger than 256 bytes, so this many fill a page of 1 MB, and more need no limit. */
 const fullPage = 4096;
 /** Of a page, when one shard has to be waited for: those with no more than this left are asked, too. */
@@ -130,37 +123,9 @@ export async function* readDocuments(
 ): AsyncIterable<Item> {
   const count = Math.min(expected, mostKeys);
   for (let index = 0; index < ids.length; index += count) {
-    const batch = ids.slice(index, index + count);
-    const found = new Map<string, Item>();
-    for (let attempt = 1; ; attempt++) {
-      const Keys = batch.filter((id) => !found.has(id)).map(documentKey);
-      const command = new BatchGetItemCommand({ RequestItems: { [table]: { Keys, ConsistentRead: true } } });
-      const { Responses, UnprocessedKeys } = await client.send(command, { abortSignal: signal });
-      for (const item of itemsOf({ Items: Responses?.[table] })) found.set(item["sk"]?.S ?? "", item);
-      // The SDK repeats what failed as a whole, and leaves what is given in part to us.
-      if (!UnprocessedKeys?.[table]) break;
-      if (attempt > retries) throw tooBusy(table, "be read");
-      await pause(attempt, signal);
-    }
-    for (const id of batch) {
-      const item = found.get(id);
-      if (item) yield item;
-    }
+    const keys = ids.slice(index, index + count).map(documentKey);
+    for (const item of await readItems(client, table, keys, retries, signal)) if (item) yield item;
   }
-}
-
-/** @param what the table could not do, as often as it was asked */
-export function tooBusy(table: string, what: "be read" | "commit", cause?: unknown): DocprocError {
-  return new DocprocError("UNAVAILABLE", `The table ${table} is too busy to ${what} now.`, {
-    hint: "Wait a moment and run the same command again.",
-    cause,
-  });
-}
-
-/** What an answer holds under this name is what the SDK passes on, whatever it is. */
-export function itemsOf({ Items = [] }: { readonly Items?: Item[] | undefined }): Item[] {
-  if (Array.isArray(Items) && Items.every((item) => typeof item === "object" && item !== null)) return Items;
-  throw new UnusableAnswer("Its items are no list of items.");
 }
 
 /** The pages of one shard: the one that is used, and perhaps the next, which is on its way. */

@@ -6,63 +6,58 @@
  *   catalog    pk catalog       sk catalog     id and format of the catalog itself
  *
  * Every read is strongly consistent and there is no index, so a command sees what the one before it wrote.
- * dynamodb-listing.ts reads documents in order.
+ * dynamodb-reads.ts and dynamodb-commits.ts do in one request what is asked for at the same time, dynamodb-listing.ts
+ * reads documents in order.
  */
 import {
   type AttributeValue,
-  type CancellationReason,
   ConditionalCheckFailedException,
   type DynamoDBClient,
-  GetItemCommand,
   PutItemCommand,
   paginateQuery,
   paginateScan,
   type QueryCommandInput,
-  TransactionCanceledException,
-  type TransactWriteItem,
-  TransactWriteItemsCommand,
 } from "@aws-sdk/client-dynamodb";
 import { v4 as randomId } from "uuid";
-import { fromAwsError, furtherPages, UnusableAnswer } from "../aws.ts";
+import { furtherPages } from "../aws.ts";
 import { type DocumentRecord, isDocumentId } from "../document.ts";
-import { DocprocError, throwIfCancelled } from "../errors.ts";
+import { DocprocError } from "../errors.ts";
 import { idRange, type ListQuery, literalName, matcher } from "../query.ts";
-import { lateSignal, pause } from "../retry.ts";
 import type { Settings } from "../settings.ts";
 import { fromStored, toStored } from "../stored-record.ts";
-import { documentKey, type Item, itemsOf, listDocuments, readDocuments, tooBusy } from "./dynamodb-listing.ts";
+import { Commits } from "./dynamodb-commits.ts";
+import { tableFailure } from "./dynamodb-failures.ts";
+import { documentKey, listDocuments, readDocuments } from "./dynamodb-listing.ts";
+import { type Item, itemsOf, PointReads } from "./dynamodb-reads.ts";
+import { Transactions } from "./dynamodb-transactions.ts";
 import type { Claim, CommitResult, MetadataService } from "./service.ts";
 
 /** Raised when an older docproc would misread what a newer one writes. */
 const format = 1;
-/** Meetings with other transactions are no failures, so more of them are borne than there are retries. */
-const conflictsExpected = 5;
 
 export class DynamoDbMetadata implements MetadataService {
   readonly #client: DynamoDBClient;
   readonly #table: string;
   readonly #settings: Settings;
+  readonly #reads: PointReads;
+  readonly #transactions: Transactions;
+  readonly #commits: Commits;
 
   constructor(client: DynamoDBClient, table: string, settings: Settings) {
     this.#client = client;
     this.#table = table;
     this.#settings = settings;
+    this.#reads = new PointReads(client, table, settings);
+    this.#transactions = new Transactions(client, table, settings);
+    this.#commits = new Commits(this.#transactions);
   }
 
   async commit(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<CommitResult> {
     const claim = { ...claimKey(record.name, identity), id: { S: record.id }, size: { N: String(record.size) } };
-    const outcome = await this.#transact(
-      [
-        { Put: { TableName: this.#table, Item: toItem(record, identity), ConditionExpression: absent } },
-        {
-          Put: {
-            TableName: this.#table,
-            Item: claim,
-            ConditionExpression: absent,
-            ReturnValuesOnConditionCheckFailure: "ALL_OLD",
-          },
-        },
-      ],
+    const conditions = { TableName: this.#table, ConditionExpression: absent };
+    const outcome = await this.#commits.put(
+      { ...conditions, Item: toItem(record, identity) },
+      { ...conditions, Item: claim, ReturnValuesOnConditionCheckFailure: "ALL_OLD" },
       signal,
     );
     if (outcome.done) return { committed: true };
@@ -72,12 +67,12 @@ export class DynamoDbMetadata implements MetadataService {
   }
 
   async get(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
-    const item = await this.#getItem(documentKey(id), signal);
+    const item = await this.#reads.read(documentKey(id), signal);
     return item && toRecord(item);
   }
 
   async holder(name: string, identity: string, signal: AbortSignal): Promise<string | undefined> {
-    return (await this.#getItem(claimKey(name, identity), signal))?.["id"]?.S;
+    return (await this.#reads.read(claimKey(name, identity), signal))?.["id"]?.S;
   }
 
   async *claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim> {
@@ -114,7 +109,7 @@ export class DynamoDbMetadata implements MetadataService {
   async #release(claim: Item, signal: AbortSignal): Promise<void> {
     const id = claim["id"] ?? { S: "" };
     const TableName = this.#table;
-    await this.#transact(
+    await this.#transactions.write(
       [
         { ConditionCheck: { TableName, Key: documentKey(id.S ?? ""), ConditionExpression: absent } },
         { Delete: { TableName, Key: keyOf(claim), ...heldBy(id) } },
@@ -154,12 +149,12 @@ export class DynamoDbMetadata implements MetadataService {
   }
 
   async remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
-    const item = await this.#getItem(documentKey(id), signal);
+    const item = await this.#reads.read(documentKey(id), signal);
     if (item === undefined) return undefined;
     const TableName = this.#table;
     const document = { Delete: { TableName, Key: documentKey(id), ConditionExpression: "attribute_exists(pk)" } };
     const claim = claimKey(item["name"]?.S ?? "", item["identity"]?.S ?? "");
-    const outcome = await this.#transact(
+    const outcome = await this.#transactions.write(
       [document, { Delete: { TableName, Key: claim, ...heldBy({ S: id }) } }],
       signal,
     );
@@ -167,14 +162,14 @@ export class DynamoDbMetadata implements MetadataService {
     // The claim is another document's or gone: nothing that docproc does, but the record has to go all the same.
     const [ofDocument, ofClaim] = outcome.reasons;
     if (ofDocument?.Code !== "ConditionalCheckFailed" && ofClaim?.Code === "ConditionalCheckFailed") {
-      return (await this.#transact([document], signal)).done ? toRecord(item) : undefined;
+      return (await this.#transactions.write([document], signal)).done ? toRecord(item) : undefined;
     }
     // Repeated after its answer was lost, the removal meets its own success. Else somebody else was faster.
     return outcome.attempts > 1 ? toRecord(item) : undefined;
   }
 
   async catalog(signal: AbortSignal): Promise<string> {
-    const found = (await this.#getItem(catalogKey, signal)) ?? (await this.#makeCatalog(signal));
+    const found = (await this.#reads.read(catalogKey, signal)) ?? (await this.#makeCatalog(signal));
     if (Number(found["format"]?.N) > format) {
       throw new DocprocError("INVALID_CONFIG", `The table ${this.#table} was written by a newer version of docproc.`, {
         hint: "Upgrade docproc. Nothing was changed.",
@@ -192,7 +187,7 @@ export class DynamoDbMetadata implements MetadataService {
     } catch (error) {
       // Another process was faster, or an answer was lost: what is there counts.
       const made =
-        error instanceof ConditionalCheckFailedException ? await this.#getItem(catalogKey, signal) : undefined;
+        error instanceof ConditionalCheckFailedException ? await this.#reads.read(catalogKey, signal) : undefined;
       if (made) return made;
       throw this.#failure(error, "dynamodb:PutItem");
     }
@@ -200,15 +195,6 @@ export class DynamoDbMetadata implements MetadataService {
 
   async close(): Promise<void> {
     this.#client.destroy();
-  }
-
-  async #getItem(key: Item, signal: AbortSignal): Promise<Item | undefined> {
-    const command = new GetItemCommand({ TableName: this.#table, Key: key, ConsistentRead: true });
-    try {
-      return (await this.#client.send(command, { abortSignal: signal })).Item;
-    } catch (error) {
-      throw this.#failure(error, "dynamodb:GetItem");
-    }
   }
 
   async *#query(query: Omit<QueryCommandInput, "TableName">, signal: AbortSignal): AsyncIterable<Item> {
@@ -223,67 +209,12 @@ export class DynamoDbMetadata implements MetadataService {
     }
   }
 
-  /**
-   * All of it or nothing. When a condition does not hold, the answer says which, and how often it was asked.
-   * The SDK does not repeat a cancelled transaction, whatever cancelled it.
-   */
-  async #transact(items: TransactWriteItem[], signal: AbortSignal): Promise<TransactionOutcome> {
-    // The signal is looked at between attempts: a transaction on the wire is awaited, since its outcome counts.
-    for (let attempt = 1; ; attempt++) {
-      throwIfCancelled(signal);
-      const late = lateSignal(signal);
-      try {
-        await this.#client.send(new TransactWriteItemsCommand({ TransactItems: items }), { abortSignal: late.signal });
-        return { done: true };
-      } catch (error) {
-        if (late.signal.aborted) throw unanswered(this.#table, error);
-        if (!(error instanceof TransactionCanceledException)) throw this.#failure(error, "dynamodb:TransactWriteItems");
-        const reasons = usableReasons(error);
-        if (reasons.length === 0) {
-          throw this.#failure(
-            new UnusableAnswer("A transaction was cancelled without a reason."),
-            "dynamodb:TransactWriteItems",
-          );
-        }
-        if (reasons.some(({ Code }) => Code === "ConditionalCheckFailed")) {
-          return { done: false, reasons, attempts: error.$metadata.attempts ?? 1 };
-        }
-        const temporary = reasons.some(({ Code }) => Code !== undefined && temporaryReasons.has(Code));
-        if (!temporary) throw this.#failure(error, "dynamodb:TransactWriteItems");
-        if (attempt > this.#settings.retries + conflictsExpected) throw tooBusy(this.#table, "commit", error);
-      } finally {
-        late.forget();
-      }
-      await pause(attempt, signal);
-    }
-  }
-
   #failure(error: unknown, action: string): DocprocError {
-    return fromAwsError(error, { action, resource: `table ${this.#table}`, settings: this.#settings });
+    return tableFailure(error, action, this.#table, this.#settings);
   }
-}
-
-/** Why a transaction was cancelled, in the order of its items; empty where the answer does not say. */
-function usableReasons({ CancellationReasons: reasons }: TransactionCanceledException): readonly CancellationReason[] {
-  return Array.isArray(reasons) && reasons.every((reason) => typeof reason?.Code === "string") ? reasons : [];
 }
 
 const absent = "attribute_not_exists(pk)";
-
-type TransactionOutcome =
-  | { readonly done: true }
-  | { readonly done: false; readonly reasons: readonly CancellationReason[]; readonly attempts: number };
-
-/** https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
-const temporaryReasons = new Set(["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"]);
-
-/** The contract of commit() and remove(): it may be done, or come to be done. */
-function unanswered(table: string, cause: unknown): DocprocError {
-  return new DocprocError("UNAVAILABLE", `The table ${table} did not answer before the interruption ended the wait.`, {
-    hint: "Nobody knows whether it was done. Run the same command again.",
-    cause,
-  });
-}
 
 function claimKey(name: string, identity: string): Item {
   return { pk: { S: `name#${name}` }, sk: { S: identity } };

@@ -9,10 +9,11 @@ import {
   type TableDescription,
   UpdateTableCommand,
 } from "@aws-sdk/client-dynamodb";
-import { errorNameOf, fromAwsError } from "../aws.ts";
+import { errorNameOf } from "../aws.ts";
 import { skewOf } from "../aws-client.ts";
 import { DocprocError } from "../errors.ts";
 import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+import { tableFailure } from "./dynamodb-failures.ts";
 
 /** Milliseconds. A table takes a few seconds; the SDK's waiter would look again after 20 s only. */
 const pollInterval = 500;
@@ -49,7 +50,7 @@ export async function clockSkew(
   try {
     await client.send(new DescribeTableCommand({ TableName: table }), { abortSignal });
   } catch (error) {
-    throw fromAwsError(error, { action: "dynamodb:DescribeTable", resource: `table ${table}`, settings });
+    throw tableFailure(error, "dynamodb:DescribeTable", table, settings);
   }
   return skewOf(client) ?? 0;
 }
@@ -154,7 +155,7 @@ class TableProvisioning {
   }
 
   #failure(error: unknown, action: string): DocprocError {
-    return fromAwsError(error, { action, resource: `table ${this.#table}`, settings: this.#settings });
+    return tableFailure(error, action, this.#table, this.#settings);
   }
 }
 
