@@ -1,5 +1,6 @@
 /** What every kind of catalog promises. The promises are the comments of src/metadata/service.ts. */
 import { createHash } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +15,8 @@ import type { Settings } from "../src/settings.ts";
 import { awsEndpoints, awsSettings, localSettings } from "./support/aws.ts";
 
 const never = new AbortController().signal;
+// As the program does: everything that is under way listens.
+setMaxListeners(0, never);
 
 interface Target {
   readonly settings: Settings;
@@ -189,6 +192,67 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     expect(await claimsOf(name)).toHaveLength(1);
     expect(await ids({ filter: { name } })).toEqual([winners[0]?.id]);
   });
+
+  test("answers many commits at once as if each were alone", async () => {
+    const held = recordWith();
+    await commit(held);
+    const name = `mixed-${v7()}`;
+    const wanted = Array.from({ length: 120 }, () => recordWith());
+    const rivals = Array.from({ length: 5 }, () => recordWith({ name, sha256: "a".repeat(64) }));
+    const late = Array.from({ length: 3 }, () => recordWith({ name: held.name, sha256: held.sha256 }));
+    const [twice] = wanted;
+    const all = [...wanted.slice(0, 70), ...rivals, ...late, ...wanted.slice(70), ...(twice ? [twice] : [])];
+    const results = await Promise.all(all.map(commit));
+    const resultOf = (record: DocumentRecord) => results[all.indexOf(record)];
+    for (const record of wanted) expect(resultOf(record)).toEqual({ committed: true });
+    expect(results.at(-1)).toEqual({ committed: false, holder: twice?.id });
+    for (const record of late) expect(resultOf(record)).toEqual({ committed: false, holder: held.id });
+    const [winner, ...others] = rivals.filter((record) => resultOf(record)?.committed);
+    expect([winner?.name, others]).toEqual([name, []]);
+    for (const record of rivals) {
+      if (record !== winner) expect(resultOf(record)).toEqual({ committed: false, holder: winner?.id });
+    }
+    const there = await Promise.all(all.map(({ id }) => metadata.get(id, never)));
+    const isThere = (record: DocumentRecord) => wanted.includes(record) || record === winner;
+    expect(there.map((record) => record?.id)).toEqual(all.map((record) => (isThere(record) ? record.id : undefined)));
+    for (const { name, id } of wanted) expect(await claimsOf(name)).toEqual([{ id, name, size: 5 }]);
+  }, 120_000);
+
+  test("answers many reads at once, of one and the same and of what is not there, each for itself", async () => {
+    const made = Array.from({ length: 30 }, () => recordWith());
+    await Promise.all(made.map(commit));
+    const reads = Array.from({ length: 300 }, (_, index) => made[index % 40]);
+    const found = await Promise.all(reads.map((record) => metadata.get(record?.id ?? v7(), never)));
+    expect(found).toEqual(reads);
+    const holders = await Promise.all(
+      reads.map((record) => metadata.holder(record?.name ?? "nobody", record ? identityOf(record) : "x", never)),
+    );
+    expect(holders).toEqual(reads.map((record) => record?.id));
+  }, 60_000);
+
+  test("cancels, of many at once, those alone whose signal fires", async () => {
+    const made = Array.from({ length: 40 }, () => recordWith());
+    await Promise.all(made.slice(0, 20).map(commit));
+    const interruption = new AbortController();
+    setMaxListeners(0, interruption.signal);
+    const isCancelled = (index: number) => index % 2 === 1;
+    const signalOf = (index: number) => (isCancelled(index) ? interruption.signal : never);
+    const attempts = made.map(async (record, index) =>
+      index < 20
+        ? (await metadata.get(record.id, signalOf(index)))?.id === record.id
+        : (await metadata.commit(record, identityOf(record), signalOf(index))).committed,
+    );
+    interruption.abort();
+    const results = await Promise.allSettled(attempts);
+    for (const [index, result] of results.entries()) {
+      const done = { status: "fulfilled", value: true };
+      // A driver that is done before the signal fires says so.
+      if (!isCancelled(index) || result.status === "fulfilled") expect(result).toEqual(done);
+      else expect(result.reason).toMatchObject({ code: "CANCELLED" });
+      const isThere = (await metadata.get(made[index]?.id ?? "", never)) !== undefined;
+      expect(isThere).toBe(index < 20 || result.status === "fulfilled");
+    }
+  }, 60_000);
 
   test("keeps documents of one name apart by their bytes and by their tags", async () => {
     const name = `same-${v7()}`;

@@ -13,6 +13,7 @@ import {
   initialising,
   listing,
   listingOneName,
+  uploadingAtOnce,
   uploadingLarge,
   uploadingOne,
   uploadingSeveral,
@@ -52,7 +53,7 @@ const more: HttpFault[] = [
   ["always breaks off", { kind: "break-body", bytes: 1 }, hasBody, "alike", []],
 ];
 const scenarios = [
-  ...[uploadingOne, uploadingLarge, uploadingSeveral, downloadingOne, downloadingLarge],
+  ...[uploadingOne, uploadingLarge, uploadingSeveral, uploadingAtOnce, downloadingOne, downloadingLarge],
   ...[deleting, listing, listingOneName, initialising],
 ].map((scenario) => [scenario.name, scenario] as const);
 

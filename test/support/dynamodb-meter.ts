@@ -27,13 +27,16 @@ interface Answer {
   readonly Items?: readonly Item[];
   readonly Item?: Item;
   readonly Responses?: Readonly<Record<string, readonly Item[]>>;
+  readonly UnprocessedKeys?: RequestItems;
   readonly ConsumedCapacity?: Capacity | readonly Capacity[];
 }
 type Capacity = { readonly CapacityUnits?: number };
+type RequestItems = Readonly<Record<string, { readonly Keys: readonly Item[] }>>;
 type Action = { readonly Item?: Item; readonly Key?: Item };
 interface Input {
   readonly TransactItems?: readonly { readonly Put?: Action; readonly Delete?: Action }[];
   readonly Item?: Item;
+  readonly RequestItems?: RequestItems;
 }
 
 /**
@@ -53,9 +56,15 @@ export function itemBytes(item: Item): number {
 const readUnits = (bytes: number) => Math.max(1, Math.ceil(bytes / 4096));
 const writeUnits = (bytes: number) => Math.max(1, Math.ceil(bytes / 1024));
 
-function read(operation: string, { Item, Items = Item ? [Item] : [], Responses = {} }: Answer): number {
-  // Of a batch, each item for itself.
-  if (operation === "BatchGetItem") return sum(Object.values(Responses).flat().map(itemBytes).map(readUnits));
+function read(operation: string, { RequestItems = {} }: Input, answer: Answer): number {
+  const { Item, Items = Item ? [Item] : [], Responses = {}, UnprocessedKeys = {} } = answer;
+  if (operation === "BatchGetItem") {
+    // Of a batch, each item for itself, and one that is not there as well.
+    const count = (keys: RequestItems) => sum(Object.values(keys).map(({ Keys }) => Keys.length));
+    const found = Object.values(Responses).flat();
+    const absent = count(RequestItems) - count(UnprocessedKeys) - found.length;
+    return sum(found.map(itemBytes).map(readUnits)) + absent;
+  }
   return readOperations.has(operation) ? readUnits(sum(Items.map(itemBytes))) : 0;
 }
 
@@ -81,7 +90,7 @@ export async function startMeter(target: string, sizeOf: (key: Item) => number =
     );
     reading = {
       requests: { ...requests, [operation]: (requests[operation] ?? 0) + 1 },
-      readUnits: reading.readUnits + read(operation, answer),
+      readUnits: reading.readUnits + read(operation, input, answer),
       writeUnits:
         reading.writeUnits +
         sum(written.map((bytes) => 2 * writeUnits(bytes))) +

@@ -21,7 +21,7 @@ const several = [
 ];
 const parts = ["--part-size", "5MiB"];
 
-function uploading(name: string, contents: readonly Buffer[]): Scenario {
+function uploading(name: string, contents: readonly Buffer[], flags: readonly string[] = []): Scenario {
   const digests = contents.map((bytes) => createHash("sha256").update(bytes).digest("hex"));
   return {
     name,
@@ -29,7 +29,7 @@ function uploading(name: string, contents: readonly Buffer[]): Scenario {
       const files = contents.map((_, index) => `${n}-${index}.bin`);
       for (const [index, file] of files.entries()) await writeFile(join(sandbox.cwd, file), contents[index] ?? "");
       return {
-        argv: ["upload", ...files, ...parts],
+        argv: ["upload", ...files, ...parts, ...flags],
         async again(second) {
           if (second.status !== 0) return [`failed: ${second.stderr}`];
           const { documents } = second.json() as { documents: { name: string; sha256: string }[] };
@@ -141,6 +141,9 @@ export const listingOneName = listingWith("listing documents of one name", ["--n
 export const uploadingOne = uploading("uploading a small file", [small]);
 export const uploadingLarge = uploading("uploading a large file", [large]);
 export const uploadingSeveral = uploading("uploading several files", several);
+/** So many that they share requests to the catalog. */
+const atOnce = Array.from({ length: 6 }, (_, index) => Buffer.from(`document ${index}`));
+export const uploadingAtOnce = uploading("uploading small files at once", atOnce, ["--concurrency", "6"]);
 export const downloadingOne = downloading("downloading a small document", small);
 export const downloadingLarge = downloading("downloading a large document", large);
 
