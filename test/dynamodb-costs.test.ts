@@ -204,6 +204,26 @@ for (const [place, start] of Object.entries(awsEndpoints())) {
       expect(new Set((await items()).keys())).toEqual(before);
     });
 
+    test("many documents at once cost as many units as each alone, and fewer requests", async () => {
+      const { run } = await library();
+      const names = Array.from({ length: 30 }, (_, index) => `many-${index}.txt`);
+      const upload = ["upload", ...names, "--concurrency", "30", "--json"];
+      const files = Object.fromEntries(names.map((name) => [name, name]));
+      const lookups = ({ GetItem = 0, BatchGetItem = 0 }: Reading["requests"]) => GetItem + BatchGetItem;
+      const made = await run(upload, files);
+      expect(made.json().summary.uploaded).toBe(names.length);
+      // And once a command: which catalog is it?
+      expect(made.cost).toMatchObject({ writeUnits: 4 * names.length, readUnits: names.length + 1 });
+      // How many are on their way at a time depends on the machine.
+      expect(made.cost.requests["TransactWriteItems"]).toBeLessThan(names.length / 2);
+      expect(lookups(made.cost.requests)).toBeLessThan(names.length / 2);
+
+      const again = await run(upload, files);
+      expect(again.json().summary.unchanged).toBe(names.length);
+      expect(again.cost).toMatchObject({ writeUnits: 0, readUnits: 2 * names.length });
+      expect(lookups(again.cost.requests)).toBeLessThan(names.length);
+    });
+
     test("each further kilobyte of a record costs two write units more", async () => {
       const { run } = await library();
       const upload = ["upload", "large.txt", "--meta", `long=${"x".repeat(2048)}`];

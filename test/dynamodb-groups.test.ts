@@ -98,20 +98,22 @@ for (const [place, start] of Object.entries(awsEndpoints())) {
     });
 
     test("an error instead of an answer leaves each in doubt, and nothing is there", async () => {
-      const { proxy, metadata } = await open({ retries: 0 });
+      const { proxy, metadata, sent } = await open({ retries: 0 });
       const all = records(7);
       proxy.inject({ operation: "TransactWriteItems", action: { kind: "status", status: 500 } });
       const results = await commitAll(metadata, all);
       expect(results).toMatchObject(all.map(() => ({ status: "rejected", reason: { code: "UNAVAILABLE" } })));
+      expect(sent("TransactWriteItems")).toBe(1);
       expect(await getAll(metadata, all)).toEqual(all.map(() => undefined));
     });
 
     test("an answer that is lost leaves each in doubt, and all of it is there", async () => {
-      const { proxy, metadata } = await open({ retries: 0 });
+      const { proxy, metadata, sent } = await open({ retries: 0 });
       const all = records(7);
       proxy.inject({ operation: "TransactWriteItems", action: { kind: "lose-reply" } });
       const results = await commitAll(metadata, all);
       expect(results).toMatchObject(all.map(() => ({ status: "rejected", reason: { code: "UNAVAILABLE" } })));
+      expect(sent("TransactWriteItems")).toBe(1);
       expect(await getAll(metadata, all)).toEqual(idsOf(all));
     });
 
