@@ -3,7 +3,6 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { type Config, type ConfigInput, loadConfig } from "./config.ts";
 import { DocumentService } from "./documents.ts";
-import { UploadJournals } from "./journal.ts";
 import { type MetadataName, metadataDrivers } from "./metadata/registry.ts";
 import type { MetadataDriver, MetadataService } from "./metadata/service.ts";
 import type { OutputStream, Reporter } from "./output/reporter.ts";
@@ -82,10 +81,19 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
     drivers,
     documents: once(async () => {
       const { prefix, retries, resume, stateDirectory } = (await config()).settings;
-      const journals = resume
-        ? new UploadJournals(join(stateDirectory, "uploads"), (message) => reporter.debug(message))
-        : undefined;
-      return new DocumentService({ storage, metadata, prefix, journals, inMemoryLimit, retries, now: host.now });
+      const journals = async () => {
+        const { UploadJournals } = await import("./journal.ts");
+        return new UploadJournals(join(stateDirectory, "uploads"), (message) => reporter.debug(message));
+      };
+      return new DocumentService({
+        storage,
+        metadata,
+        prefix,
+        journals: resume ? journals : undefined,
+        inMemoryLimit,
+        retries,
+        now: host.now,
+      });
     }),
     services: async () => ({ storage: await storage(), metadata: await metadata() }),
     async close() {

@@ -4,7 +4,6 @@
  * The JSON form is `docproc.record/1`, a contract with scripts: fields are never omitted and never
  * change meaning; new ones may be added at the end.
  */
-import { createHash } from "node:crypto";
 import { v7, validate, version } from "uuid";
 import { DocprocError } from "./errors.ts";
 
@@ -102,16 +101,6 @@ function asciiSafe(text: string, length: number): string {
     .replace(/^[._-]+/, "")
     .slice(0, length)
     .replace(/[._-]+$/, "");
-}
-
-/**
- * What makes two uploads the same document, beside the name: same bytes, same tags.
- * @returns 64 hex digits
- */
-export function identityOf(document: Pick<DocumentRecord, "sha256" | "tags">): string {
-  return createHash("sha256")
-    .update(`${document.sha256}\n${canonicalJson(document.tags)}`)
-    .digest("hex");
 }
 
 /** JSON with the keys in UTF-8 byte order, so that equal maps have equal text. */

@@ -5,32 +5,34 @@
 import { type DocumentRecord, storageKey } from "./document.ts";
 import { DocprocError, toDocprocError } from "./errors.ts";
 import { findDocument } from "./find.ts";
+import type { UploadJournals } from "./journal.ts";
 import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
 import type { ListQuery } from "./query.ts";
-import { readDocument } from "./reader.ts";
 import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
 import { reached } from "./steps.ts";
 import type { StorageService, StoredObject } from "./storage/service.ts";
-import { type UploadedDocument, type UploadOptions, UploadProtocol, type UploadRequest } from "./upload.ts";
+import type { UploadedDocument, UploadOptions, UploadProtocol, UploadRequest } from "./upload.ts";
 
-export interface DocumentServiceOptions extends UploadOptions {
+export interface DocumentServiceOptions extends Omit<UploadOptions, "journals"> {
+  /** See {@link UploadOptions.journals}; called with the first upload. */
+  readonly journals: (() => Promise<UploadJournals>) | undefined;
   /** How often reading is taken up again after a connection broke off without a byte. */
   readonly retries: number;
 }
 
 export class DocumentService {
   readonly #options: DocumentServiceOptions;
-  readonly #uploads: UploadProtocol;
+  #uploads: Promise<UploadProtocol> | undefined;
 
   constructor(options: DocumentServiceOptions) {
     this.#options = options;
-    this.#uploads = new UploadProtocol(options);
   }
 
   /** See {@link UploadProtocol.run}. */
   async upload(source: Source, request: UploadRequest): Promise<UploadedDocument> {
-    return await this.#uploads.run(source, request);
+    this.#uploads ??= this.#loadUploads();
+    return await (await this.#uploads).run(source, request);
   }
 
   /** See {@link findDocument}. */
@@ -47,6 +49,7 @@ export class DocumentService {
   async *read(record: DocumentRecord, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const storage = await this.#options.storage();
     const key = await this.#keyOf(record, storage, signal);
+    const { readDocument } = await import("./reader.ts");
     yield* readDocument({ storage, key, record, retries: this.#options.retries, signal });
   }
 
@@ -89,6 +92,12 @@ export class DocumentService {
       );
     }
     reached("bytes-removed");
+  }
+
+  /** What sends, reads and hashes takes time to load; looking a document up needs none of it. */
+  async #loadUploads(): Promise<UploadProtocol> {
+    const { UploadProtocol } = await import("./upload.ts");
+    return new UploadProtocol({ ...this.#options, journals: await this.#options.journals?.() });
   }
 
   /**

@@ -5,7 +5,7 @@ import type { Readable } from "node:stream";
 import { text as readText } from "node:stream/consumers";
 import { compareBytes } from "./document.ts";
 import { DocprocError, fromSystemError, throwIfCancelled } from "./errors.ts";
-import { globMatcher } from "./query.ts";
+import { globMatcher } from "./glob.ts";
 import { openFile, openStdin, type Source } from "./source.ts";
 
 /** One thing to upload, or the reason why a path is none. */

@@ -13,9 +13,11 @@ import { statIfVisible } from "./presence.ts";
  * @throws UNAVAILABLE when the disk does not say
  */
 export async function isOurs(path: string, uid: number | undefined): Promise<boolean> {
-  const looks = [statIfVisible(path, lstat), statIfVisible(path), statIfVisible(dirname(path))];
-  const [link, file, directory] = await Promise.all(looks);
-  if (link === undefined || file === undefined || directory === undefined) return false;
+  const link = await statIfVisible(path, lstat);
+  // Most places have none: every start of the program looks at a dozen of them.
+  if (link === undefined) return false;
+  const [file, directory] = await Promise.all([statIfVisible(path), statIfVisible(dirname(path))]);
+  if (file === undefined || directory === undefined) return false;
   const writableByAll = (directory.mode & 0o002) !== 0;
   return uid === undefined || !writableByAll || [link, file].every((one) => one.uid === 0 || one.uid === uid);
 }

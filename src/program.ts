@@ -1,27 +1,17 @@
 /** The whole program as a function: arguments in, exit status out. */
 import { setMaxListeners } from "node:events";
 import { Command as Commander, CommanderError, Option } from "commander";
-import { cat } from "./commands/cat.ts";
 import type { AnyCommand } from "./commands/command.ts";
-import { config } from "./commands/config.ts";
-import { remove } from "./commands/delete.ts";
-import { doctor } from "./commands/doctor.ts";
-import { download } from "./commands/download.ts";
-import { init } from "./commands/init.ts";
-import { list } from "./commands/list.ts";
-import { show } from "./commands/show.ts";
-import { upload } from "./commands/upload.ts";
-import { verify } from "./commands/verify.ts";
+import { commands, commandsIn } from "./commands/registry.ts";
 import { flagOf, type SettingName, settingNames } from "./config.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
+import { JsonReporter, NdjsonReporter } from "./output/json.ts";
+import { NoProgress, PlainProgress } from "./output/progress.ts";
 import { columnsOf, type OutputStream, type Reporter } from "./output/reporter.ts";
 import { keepSecret, secretVariables, withoutSecrets } from "./secrets.ts";
 import { storageDrivers } from "./storage/registry.ts";
-
-/** In the order of the help text. */
-const commands: readonly AnyCommand[] = [init, upload, list, show, download, cat, verify, remove, doctor, config];
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -33,7 +23,7 @@ export async function run(host: Host): Promise<number> {
   setMaxListeners(0, host.signal);
   try {
     let status = 0;
-    const program = commandTree(host, async (command, args, flags) => {
+    const program = await commandTree(host, async (command, args, flags) => {
       reporter = await openReporter(host, flags);
       status = await runCommand(host, reporter, command, args, flags);
     });
@@ -76,7 +66,7 @@ function unwritable({ stdoutError }: Host): DocprocError | undefined {
 
 type Action = (command: AnyCommand, args: readonly string[], flags: Flags) => Promise<void>;
 
-function commandTree(host: Host, action: Action): Commander {
+async function commandTree(host: Host, action: Action): Promise<Commander> {
   const program = new Commander("docproc")
     .description("Uploads documents and build artifacts, and keeps a catalog of them.")
     .version(host.version, "-V, --version", "print the version")
@@ -93,10 +83,13 @@ function commandTree(host: Host, action: Action): Commander {
     .exitOverride();
   for (const option of globalOptions()) program.addOption(option);
   program.addHelpText("after", `\n${exitStatusHelp}`);
-  for (const command of commands) {
+  const needed = commandsIn(host.argv);
+  for (const entry of commands) {
     // command(), not addCommand(): only so are exitOverride and the output inherited.
-    const sub = program.command(command.name).description(command.summary);
-    if (command.aliases) sub.aliases([...command.aliases]);
+    const sub = program.command(entry.name).description(entry.summary);
+    if (entry.aliases) sub.aliases([...entry.aliases]);
+    if (!needed.has(entry)) continue;
+    const command = await entry.load();
     command.configure(sub);
     sub.addHelpText("after", examples(command));
     sub.action(async () => await action(command, sub.args, sub.optsWithGlobals()));
@@ -162,13 +155,12 @@ function flagsBeforeParsing(argv: readonly string[]): Flags {
   return { json: given.has("--json"), ndjson: given.has("--ndjson"), color: !given.has("--no-color") };
 }
 
-/** Each kind of output is loaded only when it is used: a script never waits for a spinner to load. */
+/** What people look at is loaded only when it is used: a script never waits for a spinner to load. */
 async function openReporter(host: Host, flags: Flags): Promise<Reporter> {
   const verbose = Boolean(flags["verbose"]);
   const progress = await openProgress(host, flags["progress"] !== false);
   const streams = { stdout: host.stdout, stderr: withoutSecretsOn(host.stderr) };
   if (flags["json"] || flags["ndjson"]) {
-    const { JsonReporter, NdjsonReporter } = await import("./output/json.ts");
     return new (flags["ndjson"] ? NdjsonReporter : JsonReporter)(streams, progress, verbose);
   }
   const [{ HumanReporter, QuietReporter }, { painterFor }] = await Promise.all([
@@ -191,7 +183,6 @@ function withoutSecretsOn(stream: OutputStream): OutputStream {
 }
 
 async function openProgress(host: Host, wanted: boolean) {
-  const { NoProgress, PlainProgress } = await import("./output/progress.ts");
   if (!wanted) return new NoProgress();
   // Some CI systems hand out a terminal; what is drawn there ends up in a log.
   const drawable = host.stderr.isTTY && host.env["TERM"] !== "dumb" && host.env["CI"] === undefined;

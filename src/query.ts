@@ -1,6 +1,5 @@
 /** What a listing asks for, and what it means, once for both catalogs. */
 import ms from "ms";
-import picomatch from "picomatch";
 import { type DocumentRecord, firstIdAt, isDocumentName, type TextMap } from "./document.ts";
 import { DocprocError } from "./errors.ts";
 
@@ -53,14 +52,20 @@ export function idRange(query: ListQuery): IdRange {
 }
 
 /** A test for one record. Globs know `*`, `?`, `[…]` and `{a,b}`; there are no regular expressions to write. */
-export function matcher(filter: DocumentFilter = {}): (record: DocumentRecord) => boolean {
+export async function matcher(filter: DocumentFilter = {}): Promise<(record: DocumentRecord) => boolean> {
   const tags = Object.entries(filter.tags ?? {});
-  const name = filter.name === undefined ? undefined : globMatcher(filter.name);
-  const type = filter.type === undefined ? undefined : globMatcher(typeGlob(filter.type));
+  const name = filter.name === undefined ? undefined : await globOf(filter.name);
+  const type = filter.type === undefined ? undefined : await globOf(typeGlob(filter.type));
   return (record) =>
     tags.every(([key, value]) => Object.hasOwn(record.tags, key) && record.tags[key] === value) &&
     (name?.(record.name) ?? true) &&
     (type?.(record.contentType) ?? true);
+}
+
+/** Globs take time to load, and most listings have none. */
+async function globOf(glob: string): Promise<(text: string) => boolean> {
+  const { globMatcher } = await import("./glob.ts");
+  return globMatcher(glob);
 }
 
 /** Characters that mean themselves in a glob, wherever they stand. There are more, but not many in names. */
@@ -70,50 +75,6 @@ const plainGlob = /^[\p{L}\p{M}\p{N} ()._~@#%&=,'-]+$/u;
 export function literalName({ name }: DocumentFilter = {}): string | undefined {
   if (name === undefined || !plainGlob.test(name) || !isDocumentName(name)) return undefined;
   return name === name.normalize("NFC") ? name : undefined;
-}
-
-const maxGlobLength = 1024;
-/** Stars that one name can meet. Each multiplies the time that a hostile name can take by the name's length. */
-const maxStars = 4;
-
-/**
- * Extended globs are off: nested ones take exponential time (CVE-2024-4067 and its like).
- * @throws USAGE for a glob that is empty or too long
- */
-export function globMatcher(glob: string): (text: string) => boolean {
-  if (glob === "" || glob.length > maxGlobLength) {
-    throw new DocprocError("USAGE", `A glob has 1 to ${maxGlobLength} characters.`, { hint: "For example: '*.pdf'" });
-  }
-  if (mostStars(glob) > maxStars) {
-    throw new DocprocError("USAGE", `The glob ${JSON.stringify(glob)} has more than ${maxStars} stars.`, {
-      hint: "Say the same with fewer.",
-    });
-  }
-  // To picomatch, parentheses and bars are regular expressions; in names like `copy (1).pdf` they are characters.
-  const literal = glob.replace(/\\[\s\S]|[()|]/g, (found) => (found.length > 1 ? found : `\\${found}`));
-  return picomatch(literal, { dot: true, noextglob: true, nonegate: true });
-}
-
-/** The stars that one name can meet: of the alternatives in braces, those of the one that has most. */
-function mostStars(glob: string): number {
-  const open = [{ most: 0, here: 0 }];
-  const top = () => open.at(-1) ?? { most: 0, here: 0 };
-  const close = () => {
-    const { most, here } = open.pop() ?? top();
-    top().here += Math.max(most, here);
-  };
-  // Stars in a row, as in `**`, are one.
-  for (const character of glob.replace(/\*+/g, "*")) {
-    if (character === "*") top().here += 1;
-    else if (character === "{") open.push({ most: 0, here: 0 });
-    else if (character === "}" && open.length > 1) close();
-    else if (character === "," && open.length > 1) {
-      top().most = Math.max(top().most, top().here);
-      top().here = 0;
-    }
-  }
-  while (open.length > 1) close();
-  return top().here;
 }
 
 function typeGlob(type: string): string {

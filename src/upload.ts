@@ -9,7 +9,6 @@ import { type Head, hashAll, MemoryBody, readHead, streamedBody } from "./body.t
 import {
   type DocumentRecord,
   type DocumentSource,
-  identityOf,
   newDocumentId,
   storageKey,
   type TextMap,
@@ -17,6 +16,7 @@ import {
   uploadTimeOfId,
 } from "./document.ts";
 import { DocprocError, mayGoOn, throwIfCancelled, toDocprocError } from "./errors.ts";
+import { identityOf } from "./identity.ts";
 import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
 import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
 import type { MetadataService } from "./metadata/service.ts";

@@ -27,6 +27,8 @@ const ranks: Record<string, number> = {
   "src/batch.ts": 1,
   "src/config-files.ts": 3,
   "src/stored-record.ts": 2,
+  "src/glob.ts": 1,
+  "src/identity.ts": 2,
   "src/query.ts": 2,
   "src/source.ts": 2,
   "src/output/json.ts": 2,
@@ -88,8 +90,9 @@ const ranks: Record<string, number> = {
   "src/commands/verify.ts": 12,
   "src/commands/delete.ts": 12,
   "src/commands/doctor.ts": 12,
-  "src/program.ts": 13,
-  "bin/docproc.ts": 14,
+  "src/commands/registry.ts": 13,
+  "src/program.ts": 14,
+  "bin/docproc.ts": 15,
 };
 
 /** A package and the files that may import it when they run; anybody may import its types. */

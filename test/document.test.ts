@@ -7,7 +7,6 @@ import {
   documentName,
   documentTags,
   firstIdAt,
-  identityOf,
   isDocumentId,
   isDocumentName,
   newDocumentId,
@@ -17,6 +16,7 @@ import {
   uploadTimeOfId,
 } from "../src/document.ts";
 import { DocprocError } from "../src/errors.ts";
+import { identityOf } from "../src/identity.ts";
 
 const usage = expect.objectContaining({ code: "USAGE" });
 const id = "0198aaaa-bbbb-7ccc-8ddd-eeeeeeeeee42";

@@ -11,7 +11,8 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { v7 } from "uuid";
 import { afterAll, describe, expect, test } from "vitest";
-import { canonicalJson, identityOf, storageKey } from "../src/document.ts";
+import { canonicalJson, storageKey } from "../src/document.ts";
+import { identityOf } from "../src/identity.ts";
 import { documentKey } from "../src/metadata/dynamodb-listing.ts";
 import { type AwsEndpoint, awsEndpoints, awsSettings } from "./support/aws.ts";
 import { itemBytes, type Reading, startMeter } from "./support/dynamodb-meter.ts";

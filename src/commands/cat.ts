@@ -9,8 +9,6 @@ interface CatFlags {
 }
 
 export const cat = defineCommand<CatFlags, { reference: string }>({
-  name: "cat",
-  summary: "Write a document to standard output, checked against its record",
   examples: [
     ["To another command", "cat dump.sql | psql app"],
     ["An older one, by its id", "cat 019aae5c-1f2e"],

@@ -4,10 +4,6 @@ import type { Context } from "../context.ts";
 import type { Result } from "../output/reporter.ts";
 
 export interface Command<Flags = never, Input = never> {
-  readonly name: string;
-  readonly aliases?: readonly string[];
-  /** One line for the list of commands. */
-  readonly summary: string;
   /** Worked examples, shown under `--help`: what it does, and the arguments that do it. */
   readonly examples: readonly (readonly [what: string, args: string])[];
   /** Declares arguments and flags. Flags have no defaults here, or nobody could tell them from what was typed. */

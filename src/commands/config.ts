@@ -1,8 +1,6 @@
 import { defineCommand } from "./command.ts";
 
 export const config = defineCommand<object, null>({
-  name: "config",
-  summary: "Show every setting and where it comes from",
   examples: [["What a command here would use", "config"]],
   configure() {},
   parse: () => null,

@@ -14,9 +14,6 @@ interface DeleteInput {
 const namesAsked = 5;
 
 export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
-  name: "delete",
-  aliases: ["rm"],
-  summary: "Delete documents: their records, then their bytes",
   examples: [
     ["The newest of a name", "delete invoice.pdf"],
     ["Without a question, in a script", "delete 019aae5c-1f2e --yes"],

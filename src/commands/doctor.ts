@@ -19,8 +19,6 @@ interface Check {
 const tolerableSkew = 60_000;
 
 export const doctor = defineCommand<{ repair?: boolean; yes?: boolean }, DoctorInput>({
-  name: "doctor",
-  summary: "Look for what is not as it should be; --repair removes garbage",
   examples: [
     ["Only look", "doctor"],
     ["Remove what interrupted uploads left, once it is a day old", "doctor --repair"],

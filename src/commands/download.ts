@@ -24,9 +24,6 @@ interface DownloadInput {
 type Downloaded = DocumentRecord & { readonly action: "downloaded"; readonly path: string };
 
 export const download = defineCommand<DownloadFlags, DownloadInput>({
-  name: "download",
-  aliases: ["get"],
-  summary: "Write documents to files, checked against their records",
   examples: [
     ["The newest of a name, into this directory", "download invoice.pdf"],
     ["Under another name", "download 019aae5c-1f2e -o ./copy.pdf"],

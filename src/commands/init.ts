@@ -10,8 +10,6 @@ import type { ProvisionAction, ProvisionedResource, Settings } from "../settings
 import { defineCommand } from "./command.ts";
 
 export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
-  name: "init",
-  summary: "Make what documents are stored in, and a config file that names it",
   examples: [
     ["The embedded library, in a directory of its own", "init --directory ./library"],
     ["A bucket and a table of the same name", "init --bucket my-documents --region eu-west-1"],

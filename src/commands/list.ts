@@ -24,9 +24,6 @@ interface ListInput {
 const defaultLimit = 50;
 
 export const list = defineCommand<ListFlags, ListInput>({
-  name: "list",
-  aliases: ["ls"],
-  summary: "List documents, newest first",
   examples: [
     ["The newest fifty", "list"],
     ["What one build made", "list --tag build=42"],

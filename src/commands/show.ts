@@ -3,8 +3,6 @@ import type { Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
 
 export const show = defineCommand<object, { reference: string }>({
-  name: "show",
-  summary: "Show one document",
   examples: [
     ["By id, or the first digits of one", "show 019aae5c-1f2e"],
     ["The newest of a name", "show invoice.pdf"],

@@ -34,9 +34,6 @@ interface UploadInput {
 }
 
 export const upload = defineCommand<UploadFlags, UploadInput>({
-  name: "upload",
-  aliases: ["put"],
-  summary: "Store documents and record them in the catalog",
   examples: [
     ["One file", "upload ./invoice.pdf"],
     ["The artifacts of a build", "upload dist/*.tgz --tag build=42"],

@@ -20,8 +20,6 @@ interface VerifyInput {
 }
 
 export const verify = defineCommand<VerifyFlags, VerifyInput>({
-  name: "verify",
-  summary: "Check that stored documents are what was uploaded",
   examples: [
     ["Size and checksum of one", "verify invoice.pdf"],
     ["Of all of them", "verify --all"],

@@ -119,7 +119,7 @@ export class DynamoDbMetadata implements MetadataService {
   }
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
-    const matches = matcher(query.filter);
+    const matches = await matcher(query.filter);
     const name = literalName(query.filter);
     try {
       const items =

@@ -129,7 +129,7 @@ class LocalMetadata implements MetadataService {
   }
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
-    const matches = matcher(query.filter);
+    const matches = await matcher(query.filter);
     let after = query.after;
     for (;;) {
       const { from = "", to = "~" } = idRange({ ...query, after });

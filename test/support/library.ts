@@ -2,7 +2,8 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
-import { type DocumentRecord, identityOf } from "../../src/document.ts";
+import type { DocumentRecord } from "../../src/document.ts";
+import { identityOf } from "../../src/identity.ts";
 import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.ts";
 import type { MetadataService } from "../../src/metadata/service.ts";
 import type { Settings } from "../../src/settings.ts";

@@ -1,0 +1,80 @@
+/** Every command, in the order of the help text. What it does is loaded when it is the one that was named. */
+import type { AnyCommand } from "./command.ts";
+
+export interface CommandEntry {
+  readonly name: string;
+  readonly aliases?: readonly string[];
+  /** One line for the list of commands. */
+  readonly summary: string;
+  load(): Promise<AnyCommand>;
+}
+
+export const commands: readonly CommandEntry[] = [
+  {
+    name: "init",
+    summary: "Make what documents are stored in, and a config file that names it",
+    load: async () => (await import("./init.ts")).init,
+  },
+  {
+    name: "upload",
+    aliases: ["put"],
+    summary: "Store documents and record them in the catalog",
+    load: async () => (await import("./upload.ts")).upload,
+  },
+  {
+    name: "list",
+    aliases: ["ls"],
+    summary: "List documents, newest first",
+    load: async () => (await import("./list.ts")).list,
+  },
+  {
+    name: "show",
+    summary: "Show one document",
+    load: async () => (await import("./show.ts")).show,
+  },
+  {
+    name: "download",
+    aliases: ["get"],
+    summary: "Write documents to files, checked against their records",
+    load: async () => (await import("./download.ts")).download,
+  },
+  {
+    name: "cat",
+    summary: "Write a document to standard output, checked against its record",
+    load: async () => (await import("./cat.ts")).cat,
+  },
+  {
+    name: "verify",
+    summary: "Check that stored documents are what was uploaded",
+    load: async () => (await import("./verify.ts")).verify,
+  },
+  {
+    name: "delete",
+    aliases: ["rm"],
+    summary: "Delete documents: their records, then their bytes",
+    load: async () => (await import("./delete.ts")).remove,
+  },
+  {
+    name: "doctor",
+    summary: "Look for what is not as it should be; --repair removes garbage",
+    load: async () => (await import("./doctor.ts")).doctor,
+  },
+  {
+    name: "config",
+    summary: "Show every setting and where it comes from",
+    load: async () => (await import("./config.ts")).config,
+  },
+];
+
+/** Words after which help may be about any of the commands. */
+const helpWords = ["help", "-h", "--help"];
+
+/**
+ * The commands that this command line can be about: those whose name stands anywhere in it. A description of another
+ * one's arguments and flags is not needed to parse it; where none is named, or help is asked for, all of them are.
+ */
+export function commandsIn(argv: readonly string[]): ReadonlySet<CommandEntry> {
+  const words = new Set(argv);
+  const named = commands.filter(({ name, aliases = [] }) => [name, ...aliases].some((word) => words.has(word)));
+  return new Set(named.length === 0 || helpWords.some((word) => words.has(word)) ? commands : named);
+}
