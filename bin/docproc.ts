@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** The only file that touches the process: it makes the Host, runs the program and sets the exit status. */
 
-import fs from "node:fs";
-import module from "node:module";
+import { fstatSync, mkdirSync, statSync } from "node:fs";
+import * as module from "node:module";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import envPaths from "env-paths";
@@ -67,8 +67,13 @@ const host: Host = {
 /** The oldest Node that has what the program is built from; see `engines` in package.json. */
 const oldestNode = [20, 19] as const;
 
-const status = isTooOld(process.versions.node) ? refuseNode() : await runProgram(host);
-process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
+void main();
+
+/** Not at the top level: what is built from this is CommonJS, where nothing can wait there. */
+async function main(): Promise<void> {
+  const status = isTooOld(process.versions.node) ? refuseNode() : await runProgram(host);
+  process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
+}
 
 /**
  * Lets Node 22.8 and later keep compiled code between two runs, of what is imported after the call. Not where Node
@@ -78,8 +83,8 @@ function keepCompiledCode(directory: string): void {
   const { enableCompileCache } = module as { enableCompileCache?: (directory: string) => void };
   if (enableCompileCache === undefined) return;
   try {
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const { uid, mode } = fs.statSync(directory);
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const { uid, mode } = statSync(directory);
     // Windows has no such numbers, and keeps other users out of one's own directories.
     const isOurs = process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0);
     if (isOurs) enableCompileCache(directory);
@@ -90,7 +95,7 @@ function keepCompiledCode(directory: string): void {
 
 /** Node takes a directory for an input that is empty, and an empty document is not what anybody meant. */
 function openStdin() {
-  if (fs.fstatSync(0).isDirectory()) {
+  if (fstatSync(0).isDirectory()) {
     throw new DocprocError("USAGE", "Standard input is a directory.", { hint: "Add -r to upload the files in one." });
   }
   return process.stdin;

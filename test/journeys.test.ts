@@ -3,14 +3,13 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type AwsEndpoint, awsEndpoints, awsSettings, type InRepoAws, startInRepoAws } from "./support/aws.ts";
 import { type FaultRule, startFaultProxy } from "./support/fault-proxy.ts";
-import { cli, docproc, finish, type SpawnOptions, start } from "./support/process.ts";
-import { makeSandbox, type Sandbox } from "./support/run.ts";
+import { docproc, finish, type SpawnOptions, start } from "./support/process.ts";
+import { makeSandbox } from "./support/run.ts";
 
 /** What a script gets of a failure under --json. */
 function expectJsonFailure({ stdout, stderr }: { stdout: string; stderr: string }, code: string) {
@@ -228,41 +227,5 @@ describe("a first look", () => {
   test("at the help of a word that is no command says so", async () => {
     const outcome = await docproc(await makeSandbox(), ["help", "uplaod"]);
     expect(outcome).toMatchObject({ status: 2, stdout: "", stderr: expect.stringContaining("uplaod") });
-  });
-
-  /** Which parts of the AWS SDK are in the chunks that a command line loads. */
-  async function loadedSdks(sandbox: Sandbox, argv: string[]): Promise<string[]> {
-    const hooks = `import { appendFileSync } from "node:fs";
-      export async function resolve(specifier, context, next) {
-        const found = await next(specifier, context);
-        appendFileSync(process.env.LOADED, found.url + "\\n");
-        return found;
-      }`;
-    const register = `import { register } from "node:module";
-      register("data:text/javascript,${encodeURIComponent(hooks)}");`;
-    const LOADED = join(sandbox.root, "loaded");
-    await writeFile(LOADED, "");
-    const node = ["--import", `data:text/javascript,${encodeURIComponent(register)}`];
-    expect(await docproc(sandbox, argv, { node, env: { LOADED } })).toMatchObject({ status: 0 });
-    const urls = (await readFile(LOADED, "utf8")).split("\n").filter((url) => url.startsWith("file:"));
-    const chunks = urls.map((url) => fileURLToPath(url)).filter((path) => dirname(path) === dirname(cli));
-    expect(chunks.map((path) => basename(path))).toContain("docproc.js");
-    const source = (await Promise.all(chunks.map((path) => readFile(path, "utf8")))).join("\n");
-    return ["DynamoDB_20120810", "AmazonS3", "aws-chunked"].filter((marker) => source.includes(marker));
-  }
-
-  test("loads nothing of the AWS SDK, unless the library is on AWS", async () => {
-    const sandbox = await makeSandbox();
-    await writeFile(join(sandbox.cwd, "a.txt"), "a");
-    for (const argv of [["--version"], ["--help"], ["config"], ["upload", "a.txt"], ["list", "--json"]]) {
-      expect({ argv, sdks: await loadedSdks(sandbox, argv) }).toEqual({ argv, sdks: [] });
-    }
-    const aws = await startInRepoAws();
-    onTestFinished(() => aws.close());
-    const bucket = awsSettings("").bucket ?? "";
-    const made = await docproc(sandbox, ["init", "--endpoint-url", aws.endpoint, "--bucket", bucket]);
-    expect(made.status).toBe(0);
-    expect(await loadedSdks(sandbox, ["list"])).toEqual(["DynamoDB_20120810"]);
-    expect(await loadedSdks(sandbox, ["upload", "a.txt"])).toContain("AmazonS3");
   });
 });
