@@ -50,7 +50,8 @@ export function environment({ endpoint, authority, home }: Target): Record<strin
     AWS_ENDPOINT_URL: endpoint,
     AWS_EC2_METADATA_DISABLED: "true",
     AWS_CA_BUNDLE: authority,
-    NODE_EXTRA_CA_CERTS: authority,
+    // Node parses its own 150 authorities with it as it starts, whether or not anybody asks for one.
+    ...(endpoint.startsWith("https:") ? { NODE_EXTRA_CA_CERTS: authority } : {}),
     SSL_CERT_FILE: authority,
     RCLONE_CONFIG: join(home, "rclone.conf"),
     RCLONE_CA_CERT: authority,
