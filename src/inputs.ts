@@ -1,6 +1,6 @@
 /** What the paths of a command line mean: files, directories to walk, lists to read, standard input. */
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, join, resolve, sep } from "node:path";
 import type { Readable } from "node:stream";
 import { text as readText } from "node:stream/consumers";
 import { compareBytes } from "./document.ts";
@@ -37,35 +37,94 @@ export interface InputOptions {
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly recursive: boolean;
   readonly exclude: readonly string[];
-  /** Find out sizes in advance; it costs a system call a file. */
-  readonly withSizes: boolean;
+  /** Absolute paths of directories that are written to meanwhile; a walk goes into none of them. */
+  readonly own: readonly string[];
   readonly signal: AbortSignal;
 }
 
+export interface FoundInputs {
+  /** In the order given, the files of a directory in byte order. Found while they are taken, and to be taken once. */
+  readonly inputs: AsyncIterable<Input>;
+  /** What was left out so far; final when the inputs are at their end. */
+  readonly skipped: Skipped;
+  /** False for exactly one input. */
+  readonly several: boolean;
+  /**
+   * Counts all of them in a walk of its own, which is ahead of the one above. One that is interrupted tells nothing.
+   * @param withSizes costs a system call a file; without it `bytes` is null, as where one's size is not known
+   */
+  count(withSizes: boolean, onCounted: (files: number, bytes: number | null) => void): void;
+}
+
 /**
- * Finds every input in the order given; the files of a directory in byte order.
+ * Begins to find inputs; the rest is found when it is needed, so that any number of them takes the same memory.
  * @throws NOT_FOUND when there is none: a build that made nothing should not look like one that worked
  */
-export async function findInputs(options: InputOptions): Promise<{ inputs: Input[]; skipped: Skipped }> {
+export async function findInputs(options: InputOptions): Promise<FoundInputs> {
   const { filesFrom, cwd, stdin } = options;
   const listed = filesFrom === undefined ? [] : await readPathList(filesFrom, cwd, stdin);
-  const skipped: Skipped = { hidden: 0, symlinks: 0, excluded: 0, special: 0 };
-  const isExcluded = excludeMatcher(options.exclude);
-  const inputs: Input[] = [];
-  for (const path of [...options.paths, ...listed]) {
+  const all = { ...options, paths: [...options.paths, ...listed] };
+  const skipped = nothingSkipped();
+  const found = search(all, skipped, false);
+  const first = await found.next();
+  if (first.done) {
+    throw new DocprocError("NOT_FOUND", "There are no files to upload.", {
+      hint: `Left out: ${describeSkipped(skipped) || "nothing"}.`,
+    });
+  }
+  const second = await found.next();
+  return {
+    inputs: (async function* () {
+      yield first.value;
+      if (second.done) return;
+      yield second.value;
+      yield* found;
+    })(),
+    skipped,
+    several: !second.done,
+    count(withSizes, onCounted) {
+      // What keeps it from going on is said of the walk that uploads.
+      countAll(all, withSizes).then(
+        ({ files, bytes }) => onCounted(files, bytes),
+        () => {},
+      );
+    },
+  };
+}
+
+async function countAll(options: InputOptions, withSizes: boolean) {
+  let files = 0;
+  let bytes: number | null = withSizes ? 0 : null;
+  for await (const { size } of search(options, nothingSkipped(), withSizes)) {
+    files += 1;
+    bytes = bytes === null || size === null ? null : bytes + size;
+  }
+  return { files, bytes };
+}
+
+function nothingSkipped(): Skipped {
+  return { hidden: 0, symlinks: 0, excluded: 0, special: 0 };
+}
+
+/** What a walk needs to know at every step. */
+interface Search extends InputOptions {
+  readonly skipped: Skipped;
+  readonly isExcluded: IsExcluded;
+  readonly withSizes: boolean;
+}
+
+async function* search(given: InputOptions, skipped: Skipped, withSizes: boolean): AsyncGenerator<Input, void> {
+  const options: Search = { ...given, skipped, isExcluded: excludeMatcher(given.exclude), withSizes };
+  for (const path of options.paths) {
     throwIfCancelled(options.signal);
     if (path === "-") {
-      inputs.push({ label: "-", size: null, open: async () => openInput(options) });
-    } else if (isExcluded(basename(resolve(cwd, path)), path)) {
+      yield { label: "-", size: null, open: async () => openInput(options) };
+    } else if (options.isExcluded(basename(resolve(options.cwd, path)), path)) {
       skipped.excluded += 1;
     } else {
-      for await (const input of fromPath(path, skipped, isExcluded, options)) inputs.push(input);
+      yield* fromPath(path, options);
     }
   }
-  if (inputs.length > 0) return { inputs, skipped };
-  throw new DocprocError("NOT_FOUND", "There are no files to upload.", {
-    hint: `Left out: ${describeSkipped(skipped) || "nothing"}.`,
-  });
 }
 
 /**
@@ -106,12 +165,7 @@ function openInput({ stdin }: InputOptions): Source {
   return openStdin(stream);
 }
 
-async function* fromPath(
-  path: string,
-  skipped: Skipped,
-  isExcluded: IsExcluded,
-  options: InputOptions,
-): AsyncIterable<Input> {
+async function* fromPath(path: string, options: Search): AsyncIterable<Input> {
   if (path === "") {
     const hint = "Perhaps a variable of the script is not set.";
     yield impossible('""', new DocprocError("USAGE", "An empty path was given.", { hint }));
@@ -124,7 +178,7 @@ async function* fromPath(
   else if (!seen.isDirectory() || !options.recursive) {
     yield { label: path, size: seen.isFile() ? seen.size : null, open: () => openFile(absolute, path) };
   } else {
-    yield* walk({ absolute, label: path.replace(/\/+$/, "") || path, below: "" }, skipped, isExcluded, options);
+    yield* walk({ absolute, label: path.replace(/\/+$/, "") || path, below: "" }, options);
   }
 }
 
@@ -135,13 +189,14 @@ interface Place {
   readonly below: string;
 }
 
-async function* walk(
-  directory: Place,
-  skipped: Skipped,
-  isExcluded: IsExcluded,
-  options: InputOptions,
-): AsyncIterable<Input> {
+async function* walk(directory: Place, options: Search): AsyncIterable<Input> {
+  const { skipped, isExcluded, own } = options;
   throwIfCancelled(options.signal);
+  // What is uploaded from here would be found again below the library, and uploaded, without an end.
+  if (own.some((path) => directory.absolute === path || directory.absolute.startsWith(`${path}${sep}`))) {
+    skipped.excluded += 1;
+    return;
+  }
   const entries = await readdir(directory.absolute, { withFileTypes: true }).catch((error: unknown) =>
     fromSystemError(error, directory.label),
   );
@@ -158,7 +213,7 @@ async function* walk(
     if (entry.name.startsWith(".")) skipped.hidden += 1;
     else if (isExcluded(entry.name, place.below)) skipped.excluded += 1;
     else if (entry.isSymbolicLink()) skipped.symlinks += 1;
-    else if (entry.isDirectory()) yield* walk(place, skipped, isExcluded, options);
+    else if (entry.isDirectory()) yield* walk(place, options);
     else if (entry.isFile()) yield await fileOfWalk(place, options.withSizes);
     else skipped.special += 1;
   }
@@ -183,16 +238,6 @@ function impossible(label: string, error: DocprocError): Input {
       return Promise.reject(error);
     },
   };
-}
-
-/** Bytes of all inputs, or null where one is not known. */
-export function totalSize(inputs: readonly Input[]): number | null {
-  let bytes = 0;
-  for (const { size } of inputs) {
-    if (size === null) return null;
-    bytes += size;
-  }
-  return bytes;
 }
 
 /** For example `2 hidden, 1 symlink`; empty when nothing was left out. */

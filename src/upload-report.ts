@@ -4,13 +4,32 @@ import prettyBytes from "pretty-bytes";
 import { type Batch, failureList } from "./batch.ts";
 import { describeSkipped, type Skipped } from "./inputs.ts";
 import type { Painter } from "./output/reporter.ts";
-import type { UploadedDocument } from "./upload.ts";
+import type { UploadAction, UploadedDocument } from "./upload.ts";
 
-/** The JSON document of an upload, `docproc.upload/1`. */
-export function uploadEnvelope(batch: Batch<UploadedDocument>, skipped: Skipped, durationMs: number) {
-  const { total, done, failures } = batch;
-  const sum = (of: (document: UploadedDocument) => number) => done.reduce((bytes, one) => bytes + of(one), 0);
-  const count = (action: UploadedDocument["action"]) => done.filter((one) => one.action === action).length;
+/** Sums over the documents of an upload, none of which has to be kept for them. */
+export class UploadCounts {
+  readonly actions: Record<UploadAction, number> = { uploaded: 0, resumed: 0, unchanged: 0, planned: 0 };
+  bytes = 0;
+  bytesSent = 0;
+
+  add({ action, size, bytesSent }: UploadedDocument): void {
+    this.actions[action] += 1;
+    this.bytes += size ?? 0;
+    this.bytesSent += bytesSent;
+  }
+}
+
+/**
+ * The JSON document of an upload, `docproc.upload/1`.
+ * @param durationMs milliseconds
+ */
+export function uploadEnvelope(
+  { total, failedCount, done, failures }: Batch<UploadedDocument>,
+  { actions, bytes, bytesSent }: UploadCounts,
+  skipped: Skipped,
+  durationMs: number,
+) {
+  const { uploaded, resumed, unchanged } = actions;
   return {
     schema: "docproc.upload/1",
     documents: done,
@@ -18,12 +37,12 @@ export function uploadEnvelope(batch: Batch<UploadedDocument>, skipped: Skipped,
     summary: {
       total,
       // Those among them that went on from an earlier run are counted once more.
-      uploaded: count("uploaded") + count("resumed"),
-      resumed: count("resumed"),
-      unchanged: count("unchanged"),
-      failed: failures.length,
-      bytes: sum(({ size }) => size ?? 0),
-      bytesSent: sum(({ bytesSent }) => bytesSent),
+      uploaded: uploaded + resumed,
+      resumed,
+      unchanged,
+      failed: failedCount,
+      bytes,
+      bytesSent,
       durationMs,
       skipped,
     },

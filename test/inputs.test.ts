@@ -1,10 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { DocprocError } from "../src/errors.ts";
-import { describeSkipped, findInputs, type Input, type InputOptions, totalSize } from "../src/inputs.ts";
+import { describeSkipped, findInputs, type Input, type InputOptions } from "../src/inputs.ts";
 import { makeSandbox } from "./support/run.ts";
 
 const code = (expected: string) => expect.objectContaining({ code: expected });
@@ -20,7 +20,7 @@ async function makeTree(files: readonly string[]): Promise<string> {
   return cwd;
 }
 
-function find(cwd: string, paths: string[], options: Partial<InputOptions> = {}) {
+function begin(cwd: string, paths: string[], options: Partial<InputOptions> = {}) {
   return findInputs({
     paths,
     filesFrom: undefined,
@@ -28,10 +28,18 @@ function find(cwd: string, paths: string[], options: Partial<InputOptions> = {})
     stdin: () => Readable.from("piped"),
     recursive: true,
     exclude: [],
-    withSizes: false,
+    own: [],
     signal: new AbortController().signal,
     ...options,
   });
+}
+
+/** All of them at once. */
+async function find(...how: Parameters<typeof begin>) {
+  const found = await begin(...how);
+  const inputs: Input[] = [];
+  for await (const input of found.inputs) inputs.push(input);
+  return { inputs, skipped: found.skipped };
 }
 
 const labels = (inputs: readonly Input[]) => inputs.map(({ label }) => label);
@@ -177,12 +185,67 @@ describe("named paths", () => {
 describe("sizes", () => {
   test("sizes in advance add up, and one unknown size makes the sum unknown", async () => {
     const cwd = await makeTree(["d/aa", "d/b"]);
-    const { inputs } = await find(cwd, ["d"], { withSizes: true });
-    expect(inputs.map(({ size }) => size)).toEqual([4, 3]);
-    expect(totalSize(inputs)).toBe(7);
-    expect(totalSize((await find(cwd, ["d", "-"], { withSizes: true })).inputs)).toBeNull();
+    expect(await counted(await begin(cwd, ["d"]), true)).toEqual([2, 7]);
+    expect(await counted(await begin(cwd, ["d"]), false)).toEqual([2, null]);
+    expect(await counted(await begin(cwd, ["d", "-"]), true)).toEqual([3, null]);
   });
 });
+
+describe("a search", () => {
+  test("goes no further than what is taken", async () => {
+    const cwd = await makeTree(["1/a", "2/b", "3/c", "4/d"]);
+    const { inputs, several } = await begin(cwd, ["."]);
+    expect(several).toBe(true);
+    const iterator = inputs[Symbol.asyncIterator]();
+    await iterator.next();
+    // The second is looked for with the first, what comes behind it is not.
+    await rm(join(cwd, "4"), { recursive: true });
+    await writeFile(join(cwd, "3/later"), "later");
+    const rest: Input[] = [];
+    for (let one = await iterator.next(); !one.done; one = await iterator.next()) rest.push(one.value);
+    expect(labels(rest)).toEqual(["./2/b", "./3/c", "./3/later", "./4"]);
+    await expect(rest.at(-1)?.open()).rejects.toEqual(code("NOT_FOUND"));
+  });
+
+  test("knows of one input that it is the only one", async () => {
+    expect(await begin(await makeTree(["d/a"]), ["d"])).toMatchObject({ several: false });
+  });
+
+  test("can be counted before anything is taken, and what was left out is not counted twice", async () => {
+    const found = await begin(await makeTree(["d/a", "d/b", "d/.c"]), ["d"]);
+    expect(await counted(found, true)).toEqual([2, 6]);
+    for await (const _ of found.inputs);
+    expect(found.skipped).toEqual({ ...none, hidden: 1 });
+  });
+
+  test("that is interrupted ends in the middle", async () => {
+    const abort = new AbortController();
+    const { inputs } = await begin(await makeTree(["1/a", "2/b", "3/c"]), ["."], { signal: abort.signal });
+    const taken: string[] = [];
+    const taking = (async () => {
+      for await (const { label } of inputs) {
+        taken.push(label);
+        abort.abort();
+      }
+    })();
+    await expect(taking).rejects.toEqual(code("CANCELLED"));
+    expect(taken).toEqual(["./1/a", "./2/b"]);
+  });
+
+  test("goes into no directory that is written to meanwhile, and into none below it", async () => {
+    const cwd = await makeTree(["d/a", "d/library/objects/b", "d/library-of-mine/c"]);
+    const own = [join(cwd, "d/library")];
+    const { inputs, skipped } = await find(cwd, ["d", "d/library/objects"], { own });
+    expect(labels(inputs)).toEqual(["d/a", "d/library-of-mine/c"]);
+    expect(skipped).toEqual({ ...none, excluded: 2 });
+  });
+});
+
+async function counted(found: Awaited<ReturnType<typeof begin>>, withSizes: boolean) {
+  return await new Promise((resolve) => {
+    found.count(withSizes, (files, bytes) => resolve([files, bytes]));
+  });
+}
 
 describe("--files-from", () => {
   test.each([

@@ -289,8 +289,8 @@ const mutations = [
   [
     "a batch of one that never began is done",
     "src/batch.ts",
-    "if (total === 1 && first) return first.error;",
-    "if (total === 1) return first?.error;",
+    "if (total === 1 && complete && firstFailure) return firstFailure.error;",
+    "if (total === 1 && complete) return firstFailure?.error;",
     ["test/batch.test.ts"],
   ],
   [
@@ -370,6 +370,27 @@ const mutations = [
     `if (ETag === undefined) throw new UnusableAnswer("A part has no ETag.");`,
     `if (ETag === null) throw new UnusableAnswer("A part has no ETag.");`,
     ["test/security/hostile-server.test.ts"],
+  ],
+  [
+    "a batch keeps what nobody will print",
+    "src/batch.ts",
+    "if (keep) outcomes[index] = { done };",
+    "outcomes[index] = { done };",
+    ["test/batch.test.ts"],
+  ],
+  [
+    "a batch does not wait for what is in flight when its inputs cannot be found any further",
+    "src/batch.ts",
+    "search = { failed: error };",
+    "throw error;",
+    ["test/batch.test.ts"],
+  ],
+  [
+    "a walk goes into the library that it uploads to",
+    "src/inputs.ts",
+    "skipped.excluded += 1;\n    return;",
+    "skipped.excluded += 1;",
+    ["test/inputs.test.ts"],
   ],
 ];
 

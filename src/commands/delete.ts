@@ -70,7 +70,13 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
       },
       text: () => "",
       failure: batchFailure(
-        { total: counts.total, done: deleted.done, failures },
+        {
+          ...deleted,
+          total: counts.total,
+          failedCount: failures.length,
+          firstFailure: failures[0],
+          codes: new Set([...found.codes, ...deleted.codes]),
+        },
         "documents",
         "The others are deleted; run the command again for those that failed.",
         signal,

@@ -3,9 +3,9 @@ import type { Context } from "../context.ts";
 import { contentType, documentMetadata, documentName, documentTags, type TextMap } from "../document.ts";
 import type { DocumentService } from "../documents.ts";
 import { DocprocError } from "../errors.ts";
-import { findInputs, type Input, totalSize } from "../inputs.ts";
+import { findInputs, type Input } from "../inputs.ts";
 import type { UploadedDocument } from "../upload.ts";
-import { uploadEnvelope, uploadLine, uploadSummary } from "../upload-report.ts";
+import { UploadCounts, uploadEnvelope, uploadLine, uploadSummary } from "../upload-report.ts";
 import { collect, defineCommand } from "./command.ts";
 
 interface UploadFlags {
@@ -85,23 +85,28 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
   async run(context, input) {
     const { reporter, signal, host } = context;
     const started = host.now();
-    const { concurrency, onDuplicate } = (await context.config()).settings;
-    const { cwd, stdin } = host;
-    const { inputs, skipped } = await findInputs({ ...input, cwd, stdin, withSizes: reporter.progress.drawn, signal });
-    reporter.progress.expect(inputs.length, totalSize(inputs));
+    const { concurrency, onDuplicate, directory, stateDirectory } = (await context.config()).settings;
+    const place = { cwd: host.cwd, stdin: host.stdin, own: [directory, stateDirectory] };
+    const { inputs, skipped, several, count } = await findInputs({ ...input, ...place, signal });
+    // Until they are counted, progress has no totals.
+    count(reporter.progress.drawn, (files, bytes) => reporter.progress.expect(files, bytes));
     const service = await context.documents();
+    const counts = new UploadCounts();
     const batch = await runBatch(inputs, {
       concurrency,
       failFast: input.failFast,
+      keep: reporter.printsEnvelope,
       signal,
       labelOf: ({ label }) => label,
       run: async (one) => await uploadOne(context, service, one, input, onDuplicate),
-      onDone: async (document) =>
-        await reporter.item({ value: document, id: document.id, line: (painter) => uploadLine(document, painter) }),
+      onDone: async (document) => {
+        counts.add(document);
+        await reporter.item({ value: document, id: document.id, line: (painter) => uploadLine(document, painter) });
+      },
       // The only failure of a command is its error; it is not said twice.
-      onFailure: ({ label, error }) => inputs.length > 1 && reporter.problem(label, error),
+      onFailure: ({ label, error }) => several && reporter.problem(label, error),
     });
-    const envelope = uploadEnvelope(batch, skipped, host.now() - started);
+    const envelope = uploadEnvelope(batch, counts, skipped, host.now() - started);
     const hint = "Run the same command again: what is done is not sent again.";
     return {
       envelope,

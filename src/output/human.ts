@@ -14,6 +14,7 @@ import {
 
 export class HumanReporter implements Reporter {
   readonly streams: boolean = false;
+  readonly printsEnvelope = false;
   readonly progress: Progress;
   protected readonly output: Streams;
   readonly #painters: { readonly stdout: Painter; readonly stderr: Painter };

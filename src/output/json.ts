@@ -5,6 +5,7 @@ import { type Item, isGone, type Progress, type Reporter, type Result, type Stre
 /** `--json`: stdout is one JSON document, whatever happens. */
 export class JsonReporter implements Reporter {
   readonly streams: boolean = false;
+  readonly printsEnvelope: boolean = true;
   readonly progress: Progress;
   protected readonly output: Streams;
   readonly #verbose: boolean;
@@ -46,6 +47,7 @@ export class JsonReporter implements Reporter {
 /** `--ndjson`: one record a line, each as soon as it is final. Failures are lines on stderr. */
 export class NdjsonReporter extends JsonReporter {
   override readonly streams: boolean = true;
+  override readonly printsEnvelope: boolean = false;
 
   override async item(item: Item): Promise<void> {
     await writeAll(this.output.stdout, line(item.value));

@@ -8,6 +8,8 @@ import type { DocprocError } from "../errors.ts";
 export interface Reporter {
   /** True when items are printed as they come, so that a command need not keep them for the result. */
   readonly streams: boolean;
+  /** True when the result's envelope is printed, and has to hold every item. */
+  readonly printsEnvelope: boolean;
   /** True once nobody reads stdout any more. */
   readonly closed: boolean;
   readonly progress: Progress;

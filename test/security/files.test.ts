@@ -18,7 +18,7 @@ import { join, resolve, sep } from "node:path";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { isDocumentName, newDocumentId, storageKey } from "../../src/document.ts";
-import { findInputs } from "../../src/inputs.ts";
+import { type FoundInputs, findInputs } from "../../src/inputs.ts";
 import type { Step } from "../../src/steps.ts";
 import { storageDrivers } from "../../src/storage/registry.ts";
 import { awsSettings, type InRepoAws, localSettings, startInRepoAws } from "../support/aws.ts";
@@ -206,14 +206,15 @@ describe("a link", () => {
     const stdin = () => {
       throw new Error("not asked for");
     };
-    const options = { paths: ["folder"], filesFrom: undefined, cwd: sandbox.cwd, stdin, exclude: [], withSizes: true };
-    const { inputs } = await findInputs({ ...options, recursive: true, signal: never });
+    const options = { paths: ["folder"], filesFrom: undefined, cwd: sandbox.cwd, stdin, exclude: [], own: [] };
+    const first = async ({ inputs }: FoundInputs) => (await inputs[Symbol.asyncIterator]().next()).value;
+    const input = await first(await findInputs({ ...options, recursive: true, signal: never }));
     await rm(join(folder, "report.txt"));
     await symlink(victim, join(folder, "report.txt"));
-    await expect(inputs[0]?.open()).rejects.toMatchObject({ code: "USAGE" });
+    await expect(input?.open()).rejects.toMatchObject({ code: "USAGE" });
     // One that somebody named is followed.
     const named = await findInputs({ ...options, paths: ["folder/report.txt"], recursive: true, signal: never });
-    const source = await named.inputs[0]?.open();
+    const source = await (await first(named))?.open();
     expect(source?.size).toBe(4);
     await source?.close();
   });
