@@ -74,6 +74,8 @@ export async function openClient<C extends AnyClient>(
   make: (options: ReturnType<typeof clientOptions> & { region?: string }) => C,
 ): Promise<C> {
   const client = await withRegion(settings, make);
+  // It copies every request and reply, field by field, for a log that nobody keeps.
+  client.middlewareStack.remove("loggerMiddleware");
   client.middlewareStack.add(guard(client, settings), { step: "finalizeRequest", priority: "low", name: "docproc" });
   client.middlewareStack.add(limitReplies, { step: "deserialize", priority: "low", name: "docprocReplies" });
   return client;
@@ -101,7 +103,7 @@ async function withRegion<C extends AnyClient>(
 interface AnyClient {
   readonly config: { region(): Promise<string> };
   // biome-ignore lint/suspicious/noExplicitAny: each client's stack is typed by its own commands.
-  readonly middlewareStack: { add(middleware: any, options: any): void };
+  readonly middlewareStack: { add(middleware: any, options: any): void; remove(name: string): boolean };
   destroy(): void;
 }
 
