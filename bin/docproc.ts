@@ -3,7 +3,7 @@
 
 import { fstatSync, mkdirSync, statSync } from "node:fs";
 import * as module from "node:module";
-import { homedir } from "node:os";
+import { homedir, totalmem } from "node:os";
 import { join } from "node:path";
 import envPaths from "env-paths";
 import type { Host } from "../src/context.ts";
@@ -55,6 +55,8 @@ const host: Host = {
     // What the package calls log is XDG_STATE_HOME there; elsewhere it is where programs that log write.
     state: /^(darwin|win32)$/.test(process.platform) ? join(platformPaths.data, "state") : platformPaths.log,
   },
+  // Without a limit Node says 0, or more than there is.
+  memory: Math.min(process.constrainedMemory?.() || Number.POSITIVE_INFINITY, totalmem()),
   stdin: openStdin,
   stdout: process.stdout,
   stderr: process.stderr,

@@ -1,146 +1,147 @@
 /** The two bodies of an upload: a document in memory, and one that is read and hashed while it is sent. */
-import { createHash, type Hash, hash } from "node:crypto";
-import { type Source, sourceChanged } from "./source.ts";
+import { hash } from "node:crypto";
+import { RunningSha256 } from "./sha256.ts";
+import { type Source, type SourceReader, sourceChanged } from "./source.ts";
 import { reached } from "./steps.ts";
-import type { Body } from "./storage/service.ts";
+import { piecesOf } from "./storage/pieces.ts";
+import type { Body, Piece } from "./storage/service.ts";
 
 /** A document that is in memory. */
 export class MemoryBody implements Body {
-  readonly #bytes: Uint8Array;
-  #taken = 0;
+  readonly bytes: Buffer;
+  #position = 0;
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
   }
 
-  async take(length: number): Promise<Uint8Array | undefined> {
-    if (this.#taken >= this.#bytes.byteLength) return undefined;
-    const piece = this.#bytes.subarray(this.#taken, this.#taken + length);
-    this.#taken += piece.byteLength;
-    return piece;
-  }
-
-  sha256(): string {
-    return hash("sha256", this.#bytes.subarray(0, this.#taken), "hex");
+  async read(into: Uint8Array): Promise<Piece> {
+    const piece = this.bytes.subarray(this.#position, this.#position + into.length);
+    into.set(piece);
+    this.#position += piece.length;
+    return { length: piece.length, sha256: hash("sha256", this.bytes.subarray(0, this.#position), "hex") };
   }
 
   async rewind(): Promise<boolean> {
-    this.#taken = 0;
+    this.#position = 0;
     return true;
   }
 }
 
 export interface StreamedBodyOptions {
   /** Reads from the beginning. Called again to rewind, unless `once`. */
-  readonly read: () => AsyncIterable<Uint8Array>;
+  readonly open: () => SourceReader;
   /** The source can be read once only. */
   readonly once: boolean;
   /** Called at the end, with the bytes read, before anybody learns that it is the end. Throws to refuse it. */
   readonly atEnd: (bytesRead: number) => Promise<void>;
 }
 
-/** A document that is read piece by piece. The pieces are hashed in the order in which they are taken. */
+/** A document that is read piece by piece, and hashed in another thread while the next piece is read. */
 export class StreamedBody implements Body {
   readonly #options: StreamedBodyOptions;
-  #iterator: AsyncIterator<Uint8Array>;
-  #digest: Hash = createHash("sha256");
-  #taken = 0;
-  /** Read, and not taken yet. */
-  #rest: Uint8Array = new Uint8Array(0);
+  #reader: SourceReader;
+  #digest = new RunningSha256();
+  /** The last reading that was asked for: each waits for the one before it, and fails with it. */
+  #reading: Promise<number> = Promise.resolve(0);
+  #position = 0;
   #ended = false;
+  #last: Piece = { length: 0, sha256: hash("sha256", "", "hex") };
 
   constructor(options: StreamedBodyOptions) {
     this.#options = options;
-    this.#iterator = options.read()[Symbol.asyncIterator]();
+    this.#reader = options.open();
   }
 
-  /** Bytes taken so far. */
-  get taken(): number {
-    return this.#taken;
+  /** Bytes read so far. */
+  get size(): number {
+    return this.#position;
   }
 
-  async take(length: number): Promise<Uint8Array | undefined> {
-    while (this.#rest.byteLength === 0) {
-      if (this.#ended) return undefined;
-      const next = await this.#iterator.next();
-      if (next.done) {
-        await this.#options.atEnd(this.#taken);
-        this.#ended = true;
-      } else {
-        this.#rest = next.value;
-      }
+  /** SHA-256 of the bytes read so far, hex. */
+  get sha256(): string {
+    return this.#last.sha256;
+  }
+
+  async read(into: Uint8Array): Promise<Piece> {
+    const reading = this.#reading.then(() => this.#fill(into));
+    this.#reading = reading;
+    const length = await reading;
+    if (length > 0) this.#last = { length, sha256: await this.#digest.update(into.subarray(0, length)) };
+    return { length, sha256: this.#last.sha256 };
+  }
+
+  async #fill(into: Uint8Array): Promise<number> {
+    if (this.#ended) return 0;
+    const length = await this.#reader.read(into);
+    this.#position += length;
+    if (length < into.length) {
+      await this.#options.atEnd(this.#position);
+      this.#ended = true;
     }
-    const piece = this.#rest.subarray(0, length);
-    this.#rest = this.#rest.subarray(length);
-    this.#digest.update(piece);
-    this.#taken += piece.byteLength;
-    return piece;
-  }
-
-  sha256(): string {
-    // A copy, since a digest cannot be added to once it is read.
-    return this.#digest.copy().digest("hex");
+    return length;
   }
 
   async rewind(): Promise<boolean> {
     if (this.#options.once) return false;
     await this.close();
-    this.#iterator = this.#options.read()[Symbol.asyncIterator]();
-    this.#digest = createHash("sha256");
-    this.#taken = 0;
-    this.#rest = new Uint8Array(0);
+    this.#reader = this.#options.open();
+    this.#digest = new RunningSha256();
+    this.#reading = Promise.resolve(0);
+    this.#position = 0;
     this.#ended = false;
     return true;
   }
 
   /** Ends the reading, wherever it is. */
   async close(): Promise<void> {
-    if (!this.#ended) await this.#iterator.return?.();
+    this.#digest.close();
+    await this.#reader.close();
   }
 }
 
 /** The beginning of a source, and whether it is all of it. */
 export interface Head {
   readonly bytes: Buffer;
-  /** What comes behind it; undefined when that was all. */
-  readonly rest: AsyncIterable<Buffer> | undefined;
+  /** Reads what comes behind it; undefined when that was all. */
+  readonly rest: SourceReader | undefined;
 }
+
+/** Bytes from which the type of a document is told. */
+const headSize = 256 * 1024;
 
 /**
  * Reads the beginning of a source: all of it up to `limit` bytes, of a larger file only some.
  * @throws INTEGRITY when a file ends before its size
  */
 export async function readHead(source: Source, limit: number, signal: AbortSignal): Promise<Head> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  const iterator = source.read(signal)[Symbol.asyncIterator]();
-  while (length <= limit) {
-    const next = await iterator.next();
-    if (next.done) {
-      if (source.size !== null && length !== source.size) throw sourceChanged(source.label);
-      return { bytes: Buffer.concat(chunks, length), rest: undefined };
-    }
-    chunks.push(next.value);
-    length += next.value.length;
-    // A large file need not be held: its beginning is enough, it is read on from there.
-    if (source.size !== null && source.size > limit) break;
-  }
-  return { bytes: Buffer.concat(chunks, length), rest: { [Symbol.asyncIterator]: () => iterator } };
+  const { size } = source;
+  const reader = source.read(signal);
+  // Of a stream one byte more, to learn whether there is more.
+  const wanted = size === null ? limit + 1 : size > limit ? Math.min(headSize, size) : size;
+  const into = Buffer.allocUnsafe(wanted);
+  const length = await reader.read(into);
+  const bytes = into.subarray(0, length);
+  const isAll = size === null ? length <= limit : size <= limit;
+  if (!isAll) return { bytes, rest: reader };
+  await reader.close();
+  if (size !== null && length !== size) throw sourceChanged(source.label);
+  return { bytes, rest: undefined };
 }
 
 /**
  * A source larger than its head, read while it is sent.
  * Its end is reached only if the source held still, so that nobody publishes bytes that never stood in a file.
  */
-export function streamedBody(source: Source, { bytes, rest }: Head, signal: AbortSignal): StreamedBody {
+export function streamedBody(source: Source, head: Head, signal: AbortSignal): StreamedBody {
   const { size } = source;
   let begun = false;
   return new StreamedBody({
-    read() {
+    open() {
       // Only to start again is the head read twice.
-      if (begun || rest === undefined) return source.read(signal);
+      if (begun || head.rest === undefined) return source.read(signal);
       begun = true;
-      return concat(bytes, rest);
+      return behind(head.bytes, head.rest);
     },
     once: source.kind === "stdin",
     async atEnd(bytesRead) {
@@ -151,15 +152,30 @@ export function streamedBody(source: Source, { bytes, rest }: Head, signal: Abor
   });
 }
 
-async function* concat(head: Buffer, rest: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
-  yield head;
-  yield* rest;
+/** Reads what was read already, then the rest. */
+function behind(head: Uint8Array, rest: SourceReader): SourceReader {
+  let left = head;
+  return {
+    async read(into) {
+      const piece = left.subarray(0, into.length);
+      into.set(piece);
+      left = left.subarray(piece.length);
+      return piece.length + (await rest.read(into.subarray(piece.length)));
+    },
+    close: () => rest.close(),
+  };
 }
+
+/** Bytes read, and hashed, at a time where nothing is sent. */
+const hashedAtATime = 1024 * 1024;
 
 /** SHA-256 of a whole source, hex. */
 export async function hashAll(source: Source, signal: AbortSignal): Promise<string> {
-  const digest = createHash("sha256");
-  for await (const chunk of source.read(signal)) digest.update(chunk);
-  await source.assertUnchanged();
-  return digest.digest("hex");
+  const body = streamedBody(source, { bytes: Buffer.alloc(0), rest: undefined }, signal);
+  try {
+    for await (const _ of piecesOf(body, hashedAtATime));
+    return body.sha256;
+  } finally {
+    await body.close();
+  }
 }

@@ -12,6 +12,7 @@ import { DocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
 import type { Settings } from "./settings.ts";
 import { storageDrivers } from "./storage/registry.ts";
+import { documentMemory } from "./tuning.ts";
 
 export interface Config {
   readonly settings: Settings;
@@ -40,6 +41,8 @@ export interface ConfigInput {
   readonly uid?: number | undefined;
   /** Where the platform keeps a program's data and config; absolute. */
   readonly paths: { readonly data: string; readonly config: string; readonly state: string };
+  /** Bytes that this machine or container has. */
+  readonly memory: number;
 }
 
 /** How a value is checked. A setting is a flag, a `DOCPROC_*` variable and a key of a config file under one name. */
@@ -55,6 +58,7 @@ const parsers = {
   profile: text,
   endpointUrl: endpointUrl,
   partSize: partSize,
+  partsInFlight: partsInFlight,
   concurrency: concurrency,
   onDuplicate: oneOf(["reuse", "store"]),
   retries: retries,
@@ -74,8 +78,6 @@ type Parser = (value: unknown) => Value;
 /** What a setting is that nobody set. */
 const defaults = {
   prefix: "",
-  /** Files in flight. Enough to hide the latency of a few requests each; more is for fast, distant networks. */
-  concurrency: 4,
   onDuplicate: "reuse",
   /** With the SDK's pauses, about half a minute of a service that is throttling. */
   retries: 5,
@@ -193,6 +195,8 @@ function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Con
 
   const value = (name: SettingName) => origins.get(name)?.value ?? undefined;
   const textOf = (name: SettingName) => value(name)?.toString();
+  const numberOf = (name: SettingName) => value(name) as number | undefined;
+  const [partSize, partsInFlight] = [numberOf("partSize"), numberOf("partsInFlight")];
   if (value("directory") === undefined) {
     // A catalog of its own for each bucket: a document of one bucket is not a document of another.
     const apart = textOf("storage") === "s3" && textOf("metadata") === "local" ? (textOf("bucket") ?? "") : "";
@@ -214,8 +218,10 @@ function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Con
     region: textOf("region"),
     profile: textOf("profile"),
     endpointUrl: textOf("endpointUrl"),
-    partSize: value("partSize") as number | undefined,
-    concurrency: value("concurrency") as number,
+    partSize,
+    partsInFlight,
+    memory: documentMemory(input.memory, partSize, partsInFlight),
+    concurrency: numberOf("concurrency"),
     onDuplicate: value("onDuplicate") as Settings["onDuplicate"],
     retries: value("retries") as number,
     timeout: value("timeout") as number,
@@ -313,6 +319,10 @@ function partSize(value: unknown): number {
   if (size === null || !Number.isInteger(size)) throw new Error("it must be a size like 16MiB");
   if (size < 5 * 1024 ** 2 || size > 5 * 1024 ** 3) throw new Error("a part has 5MiB to 5GiB");
   return size;
+}
+
+function partsInFlight(value: unknown): number {
+  return wholeNumber(value, 2, 256);
 }
 
 function concurrency(value: unknown): number {

@@ -22,6 +22,8 @@ export interface Host {
   readonly umask: number;
   /** Absolute; where the platform keeps data, config and state of this program. */
   readonly paths: { readonly data: string; readonly config: string; readonly state: string };
+  /** Bytes that this machine or container has. */
+  readonly memory: number;
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
@@ -54,8 +56,8 @@ export type ConfigFlags = Pick<ConfigInput, "flags" | "file">;
 const inMemoryLimit = 8 * 1024 * 1024;
 
 export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags): Context {
-  const { env, cwd, home, uid, paths, signal } = host;
-  const config = once(() => loadConfig({ ...flags, env, cwd, home, uid, paths }));
+  const { env, cwd, home, uid, paths, memory, signal } = host;
+  const config = once(() => loadConfig({ ...flags, env, cwd, home, uid, paths, memory }));
   const drivers = once(async () => {
     const { settings } = await config();
     const storage = storageDrivers[settings.storage as StorageName];
@@ -80,7 +82,7 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
     config,
     drivers,
     documents: once(async () => {
-      const { prefix, retries, resume, stateDirectory } = (await config()).settings;
+      const { prefix, retries, resume, stateDirectory, memory } = (await config()).settings;
       const journals = async () => {
         const { UploadJournals } = await import("./journal.ts");
         return new UploadJournals(join(stateDirectory, "uploads"), (message) => reporter.debug(message));
@@ -91,6 +93,7 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
         prefix,
         journals: resume ? journals : undefined,
         inMemoryLimit,
+        memory,
         retries,
         now: host.now,
       });

@@ -20,8 +20,12 @@ export interface Settings {
   readonly endpointUrl: string | undefined;
   /** Bytes of one part of a multipart upload; undefined plans it from the size. */
   readonly partSize: number | undefined;
-  /** Files in flight. */
-  readonly concurrency: number;
+  /** Parts of multipart uploads on their way at a time, of all files together; undefined plans it from the memory. */
+  readonly partsInFlight: number | undefined;
+  /** Bytes that documents on their way may take, of all files together: from {@link partsInFlight} or the machine. */
+  readonly memory: number;
+  /** Files or documents in flight; undefined leaves it to the command. */
+  readonly concurrency: number | undefined;
   /** `reuse` an existing record with the same name, bytes and tags, or `store` another one. */
   readonly onDuplicate: "reuse" | "store";
   /** Where S3 requests go when not to Amazon: {@link endpointUrl}, or what AWS's own variables say. */

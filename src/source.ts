@@ -1,10 +1,10 @@
 /** An input to upload: a file, which can be read again, or stdin, which cannot. */
 import { constants } from "node:fs";
-import { type FileHandle, lstat, open, stat } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import type { DocumentSource } from "./document.ts";
-import { cancelled, DocprocError, fromSystemError, throwIfCancelled } from "./errors.ts";
+import { cancelled, DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "./errors.ts";
 import { isAbsence } from "./presence.ts";
 
 export interface Source extends DocumentSource {
@@ -17,14 +17,19 @@ export interface Source extends DocumentSource {
   /** Bytes, or null when nobody knows before the end. */
   readonly size: number | null;
   /** Reads from the start, until the signal fires. A source of kind `stdin` can do this once. */
-  read(signal: AbortSignal): AsyncIterable<Buffer>;
+  read(signal: AbortSignal): SourceReader;
   /** Throws `INTEGRITY` when the file is no longer the one that was opened. */
   assertUnchanged(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Bytes a read. Large enough that a system call costs little beside hashing what it returns. */
-const readSize = 256 * 1024;
+/** Reads bytes in order. */
+export interface SourceReader {
+  /** Fills `into` from its beginning: with fewer bytes only where the source ends, with none behind that. */
+  read(into: Uint8Array): Promise<number>;
+  /** Ends the reading, wherever it is. */
+  close(): Promise<void>;
+}
 
 /**
  * Opens a regular file once and keeps the descriptor, so that what is hashed, sent and checked is one file
@@ -35,15 +40,16 @@ const readSize = 256 * 1024;
 export async function openFile(path: string, label = path, follow = true): Promise<Source> {
   let handle: FileHandle | undefined;
   try {
-    // Before open(): opening a FIFO would wait for a writer.
-    const seen = await (follow ? stat : lstat)(path);
-    if (!seen.isFile()) throw notAFile(label, seen.isDirectory());
-    // Not blocking, in case a FIFO has taken its place by now.
+    // Before open(), which may do something to a device. What is not followed was seen to be a file already.
+    const seen = follow ? await stat(path) : undefined;
+    if (seen?.isFile() === false) throw notAFile(label, seen.isDirectory());
+    // Not blocking, in case a FIFO has taken its place by now: it would wait for a writer.
     const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (follow ? 0 : (constants.O_NOFOLLOW ?? 0));
     handle = await open(path, flags);
     return await fileSource(handle, path, label);
   } catch (error) {
     await handle?.close();
+    if (!follow && isSystemError(error) && error.code === "ELOOP") throw notAFile(label, false);
     throw fromSystemError(error, label);
   }
 }
@@ -60,28 +66,26 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
     label,
     name: basename(path),
     size,
-    async *read(signal) {
-      // Stops at the size seen at the start: a file that grows meanwhile is caught by assertUnchanged().
+    read(signal) {
       let position = 0;
-      while (position < size) {
-        throwIfCancelled(signal);
-        const length = Math.min(readSize, size - position);
-        const { bytesRead, buffer } = await readAt(handle, label, length, position);
-        if (bytesRead === 0) return;
-        position += bytesRead;
-        yield buffer.subarray(0, bytesRead);
-      }
-      // The files of /proc say that they are empty and are not.
-      if (size === 0 && (await readAt(handle, label, 1, 0)).bytesRead > 0) throw notAFile(label, false);
+      return {
+        async read(into) {
+          throwIfCancelled(signal);
+          // The files of /proc say that they are empty and are not.
+          if (size === 0 && (await readAt(handle, label, Buffer.alloc(1), 0)) > 0) throw notAFile(label, false);
+          // Stops at the size seen at the start: a file that grows meanwhile is caught by assertUnchanged().
+          const wanted = into.subarray(0, size - position);
+          const length = await readAt(handle, label, wanted, position);
+          position += length;
+          return length;
+        },
+        async close() {},
+      };
     },
     async assertUnchanged() {
-      const [now, atPath] = await lookAgain(handle, path, label);
-      const same =
-        now.size === opened.size &&
-        now.mtimeNs === opened.mtimeNs &&
-        atPath?.ino === opened.ino &&
-        atPath.dev === opened.dev;
-      if (!same) throw sourceChanged(label);
+      const now = await atPath(path, label);
+      const isOpened = now?.ino === opened.ino && now.dev === opened.dev;
+      if (!isOpened || now.size !== opened.size || now.mtimeNs !== opened.mtimeNs) throw sourceChanged(label);
     },
     async close() {
       // It was only read: what it holds is uploaded by now, or its upload has failed for a reason of its own.
@@ -90,25 +94,29 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
   };
 }
 
-/** The file that is open, and what has its path now. */
-async function lookAgain(handle: FileHandle, path: string, label: string) {
+/** What has the path now; undefined for nothing. */
+async function atPath(path: string, label: string) {
   try {
-    const atPath = stat(path, { bigint: true }).catch((error: unknown) => {
-      if (isAbsence(error)) return undefined;
-      throw error;
-    });
-    return await Promise.all([handle.stat({ bigint: true }), atPath]);
+    return await stat(path, { bigint: true });
   } catch (error) {
+    if (isAbsence(error)) return undefined;
     throw fromSystemError(error, label);
   }
 }
 
-async function readAt(handle: FileHandle, label: string, length: number, position: number) {
+/** Fills `into` with what stands at a position; read(2) may return less than it was asked for. */
+async function readAt(handle: FileHandle, label: string, into: Uint8Array, position: number): Promise<number> {
+  let length = 0;
   try {
-    return await handle.read(Buffer.allocUnsafe(length), 0, length, position);
+    while (length < into.length) {
+      const { bytesRead } = await handle.read(into, length, into.length - length, position + length);
+      if (bytesRead === 0) break;
+      length += bytesRead;
+    }
   } catch (error) {
     throw fromSystemError(error, label);
   }
+  return length;
 }
 
 /** Wraps the program's standard input. */
@@ -121,19 +129,52 @@ export function openStdin(stream: Readable): Source {
     label: "-",
     name: "",
     size: null,
-    async *read(signal) {
-      // A producer that has stalled would keep the loop waiting for ever: abort ends the stream itself.
-      const stop = () => stream.destroy(cancelled(signal));
-      signal.addEventListener("abort", stop, { once: true });
-      try {
-        throwIfCancelled(signal);
-        for await (const chunk of stream) yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
-      } finally {
-        signal.removeEventListener("abort", stop);
-      }
+    read(signal) {
+      const { read } = readerOf(untilAborted(stream, signal));
+      // Not by ending the loop: that would wait for a producer that has stalled.
+      return { read, close: async () => void stream.destroy() };
     },
     async assertUnchanged() {},
     async close() {},
+  };
+}
+
+async function* untilAborted(stream: Readable, signal: AbortSignal): AsyncIterable<Buffer> {
+  // A producer that has stalled would keep the loop waiting for ever: abort ends the stream itself.
+  const stop = () => stream.destroy(cancelled(signal));
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    throwIfCancelled(signal);
+    for await (const chunk of stream) yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** Reads what comes in chunks of any size. */
+export function readerOf(chunks: AsyncIterable<Uint8Array>): SourceReader {
+  const iterator = chunks[Symbol.asyncIterator]();
+  /** Of the last chunk, what is not read yet. */
+  let rest: Uint8Array = new Uint8Array(0);
+  return {
+    async read(into) {
+      let length = 0;
+      while (length < into.length) {
+        if (rest.length === 0) {
+          const next = await iterator.next();
+          if (next.done) break;
+          rest = next.value;
+        }
+        const piece = rest.subarray(0, into.length - length);
+        into.set(piece, length);
+        length += piece.length;
+        rest = rest.subarray(piece.length);
+      }
+      return length;
+    },
+    async close() {
+      await iterator.return?.();
+    },
   };
 }
 

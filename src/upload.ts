@@ -18,6 +18,7 @@ import {
 import { DocprocError, mayGoOn, throwIfCancelled, toDocprocError } from "./errors.ts";
 import { identityOf } from "./identity.ts";
 import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
+import { MemoryBudget } from "./memory-budget.ts";
 import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
 import type { MetadataService } from "./metadata/service.ts";
 import { Resumption } from "./resumption.ts";
@@ -25,6 +26,7 @@ import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
 import { reached } from "./steps.ts";
 import type { Body, StorageService } from "./storage/service.ts";
+import { reckonedMemory } from "./tuning.ts";
 
 export interface UploadRequest {
   /** NFC base name, see `documentName`. */
@@ -62,6 +64,8 @@ export interface UploadOptions {
   readonly prefix: string;
   /** Bytes: what is at most this large is read into memory, and its hash known before anything is sent. */
   readonly inMemoryLimit: number;
+  /** Bytes that documents on their way may take, of all of them together. */
+  readonly memory: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -78,10 +82,12 @@ const claimAttempts = 5;
 
 export class UploadProtocol {
   readonly #options: UploadOptions;
+  readonly #memory: MemoryBudget;
   #catalog: Promise<string> | undefined;
 
   constructor(options: UploadOptions) {
     this.#options = options;
+    this.#memory = new MemoryBudget(options.memory);
   }
 
   /**
@@ -93,12 +99,23 @@ export class UploadProtocol {
    * @throws INTEGRITY when the source changed meanwhile or other bytes were stored than sent
    */
   async run(source: Source, request: UploadRequest): Promise<UploadedDocument> {
+    const { inMemoryLimit, memory } = this.#options;
+    const release = await this.#memory.take(reckonedMemory(source.size, inMemoryLimit, memory));
+    try {
+      return await this.#upload(source, request);
+    } finally {
+      release();
+    }
+  }
+
+  async #upload(source: Source, request: UploadRequest): Promise<UploadedDocument> {
+    throwIfCancelled(request.signal);
     const head = await readHead(source, this.#options.inMemoryLimit, request.signal);
     if (head.rest === undefined) return await this.#uploadWhole(source, head.bytes, request);
     try {
       return await this.#uploadStream(source, head, request);
     } finally {
-      await head.rest[Symbol.asyncIterator]().return?.();
+      await head.rest.close();
     }
   }
 
@@ -138,7 +155,7 @@ export class UploadProtocol {
     const plan = journal?.plan ?? fresh;
     const body = streamedBody(source, head, request.signal);
     try {
-      const facts = () => ({ size: body.taken, sha256: body.sha256(), contentType });
+      const facts = () => ({ size: body.size, sha256: body.sha256, contentType });
       const document = await this.#store(source, request, { plan, body, facts, journal });
       await journal?.remove();
       reached("journal-removed");

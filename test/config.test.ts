@@ -26,6 +26,7 @@ const samples: Record<SettingName, readonly [flag: string, variable: string, pro
   profile: ["flag", "variable", "project", "user"],
   endpointUrl: ["http://a:1", "https://b", "http://c/", "http://d"],
   partSize: ["8388608", "16MiB", "32MiB", "64MiB"],
+  partsInFlight: ["2", "3", "4", "256"],
   concurrency: ["1", "2", "3", "256"],
   onDuplicate: ["store", "reuse", "store", "reuse"],
   retries: ["0", "1", "2", "100"],
@@ -50,7 +51,6 @@ const defaults: Partial<Record<SettingName, string | number | boolean>> = {
   storage: "local",
   metadata: "local",
   prefix: "",
-  concurrency: 4,
   onDuplicate: "reuse",
   retries: 5,
   timeout: 120_000,
@@ -64,7 +64,7 @@ describe("precedence", () => {
     const sandbox = await makeSandbox();
     const expected = (text: string) =>
       parsed[name]?.[text] ??
-      (["partSize", "concurrency", "retries"].includes(name) ? (numbers[text] ?? Number(text)) : text);
+      (["partSize", "partsInFlight", "concurrency", "retries"].includes(name) ? (numbers[text] ?? Number(text)) : text);
     const [flag, variable, inProject, inUser] = samples[name];
     const project = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { [name]: inProject });
     const user = await writeConfig(join(sandbox.config, "config.json"), { [name]: inUser });

@@ -12,6 +12,7 @@ import { DocprocError } from "../src/errors.ts";
 import { metadataDrivers } from "../src/metadata/registry.ts";
 import type { MetadataService } from "../src/metadata/service.ts";
 import { openFile, openStdin, type Source } from "../src/source.ts";
+import { piecesOf } from "../src/storage/pieces.ts";
 import { storageDrivers } from "../src/storage/registry.ts";
 import type { StorageService } from "../src/storage/service.ts";
 import type { UploadRequest } from "../src/upload.ts";
@@ -69,6 +70,7 @@ function service(
     journals: undefined,
     prefix: "",
     inMemoryLimit,
+    memory: 64 * 1024 ** 2,
     retries: 0,
     now: parts.now ?? Date.now,
   });
@@ -294,8 +296,8 @@ describe("a source that changes while it is read", () => {
     const disturbed = replaced(storage, "put", (put) => async (key, body, options) => {
       async function* watched() {
         let first = true;
-        for (let chunk = await body.take(100_000); chunk; chunk = await body.take(100_000)) {
-          yield chunk;
+        for await (const chunk of piecesOf(body, 100_000)) {
+          yield Buffer.from(chunk);
           if (first) await change(path);
           first = false;
         }

@@ -83,6 +83,7 @@ async function upload(size: number, course: Course) {
     journals: undefined,
     prefix: "",
     inMemoryLimit: 1_000,
+    memory: 64 * 1024 ** 2,
     retries: 0,
     now: () => Date.now() + ahead,
   });

@@ -44,9 +44,9 @@ const mutations = [
   [
     "a small object may overwrite",
     "src/storage/s3-multipart.ts",
-    `        IfNoneMatch: "*",
-        ChecksumAlgorithm`,
-    "        ChecksumAlgorithm",
+    `      IfNoneMatch: "*",
+      ChecksumAlgorithm`,
+    "      ChecksumAlgorithm",
     ["test/s3-multipart.test.ts", "test/storage.test.ts"],
   ],
   [

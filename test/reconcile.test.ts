@@ -176,6 +176,7 @@ function openFake(holding: Holding, repair = false) {
     journals: undefined,
     prefix: "",
     inMemoryLimit: 1,
+    memory: 64 * 1024 ** 2,
     retries: 0,
     now: Date.now,
   });

@@ -18,7 +18,8 @@ afterAll(() => aws.close());
 async function open(mebibytes: number) {
   const library = await openResumable(aws.endpoint);
   const { sandbox, uploading, proxy } = library;
-  const argv = ["upload", "a.bin", "--json", ...uploading, "--state-directory", sandbox.state];
+  const flags = ["--parts-in-flight", "4", "--state-directory", sandbox.state];
+  const argv = ["upload", "a.bin", "--json", ...uploading, ...flags];
   return {
     ...library,
     bytes: await library.write(mebibytes),
@@ -31,7 +32,7 @@ async function open(mebibytes: number) {
     async stall(begin: () => ChildProcess): Promise<ChildProcess> {
       proxy.inject({ operation: (request) => partOf(request) > 2, action: { kind: "black-hole" } });
       const child = begin();
-      // Four parts are in flight at a time: that the fourth of these is says that both before them are stored.
+      // Four parts are in flight at a time: that these four are says that both before them are stored.
       await vi.waitFor(() => expect(proxy.log.map(partOf)).toEqual(expect.arrayContaining([3, 4, 5, 6])), 25_000);
       return child;
     },

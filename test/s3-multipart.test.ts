@@ -3,8 +3,9 @@ import { randomBytes } from "node:crypto";
 import { S3Client } from "@aws-sdk/client-s3";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { storageDrivers } from "../src/storage/registry.ts";
-import { sendObject } from "../src/storage/s3-multipart.ts";
 import { type PartPlan, planParts } from "../src/storage/s3-parts.ts";
+import { sendObject } from "../src/storage/s3-put.ts";
+import { PartMemory } from "../src/storage/s3-windows.ts";
 import type { StorageService } from "../src/storage/service.ts";
 import { awsSettings } from "./support/aws.ts";
 import { bodyOf } from "./support/body.ts";
@@ -17,6 +18,15 @@ const options = { contentType: "text/plain", catalog: "test", signal: never };
 
 describe("planning parts", () => {
   const gibibyte = 1024 * mebibyte;
+  const memory = 64 * mebibyte;
+
+  test("makes larger parts of a large file, as far as some of them fit into the memory", () => {
+    expect(planParts(512 * mebibyte, undefined, memory).partSize).toBe(8 * mebibyte);
+    expect(planParts(513 * mebibyte, undefined, memory).partSize).toBe(16 * mebibyte);
+    expect(planParts(8 * gibibyte, undefined, memory).partSize).toBe(16 * mebibyte);
+    expect(planParts(8 * gibibyte, undefined, 4 * memory).partSize).toBe(64 * mebibyte);
+    expect(planParts(8 * gibibyte, undefined, memory / 4).partSize).toBe(8 * mebibyte);
+  });
 
   test.each([
     ["an empty object", 0],
@@ -27,19 +37,19 @@ describe("planning parts", () => {
     ["5 TiB", 5 * 1024 * gibibyte],
     ["48 TiB", 48 * 1024 * gibibyte],
   ])("needs at most 10,000 parts of at most 5 GiB for %s", (_what, size) => {
-    const { partSize } = planParts(size, undefined);
+    const { partSize } = planParts(size, undefined, memory);
     expect(Math.ceil(size / partSize)).toBeLessThanOrEqual(10_000);
     expect(partSize).toBeLessThanOrEqual(5 * gibibyte);
     expect(partSize).toBeGreaterThanOrEqual(5 * mebibyte);
   });
 
   test("keeps the part size that was asked for until it would not do", () => {
-    expect(planParts(100 * mebibyte, 16 * mebibyte).partSize).toBe(16 * mebibyte);
-    expect(planParts(1024 * gibibyte, 16 * mebibyte).partSize).toBeGreaterThan(100 * mebibyte);
+    expect(planParts(100 * mebibyte, 16 * mebibyte, memory).partSize).toBe(16 * mebibyte);
+    expect(planParts(1024 * gibibyte, 16 * mebibyte, memory).partSize).toBeGreaterThan(100 * mebibyte);
   });
 
   test("lets a stream of unknown length grow beyond 2 TiB in 10,000 parts", () => {
-    const { partSize, partsPerSize } = planParts(null, undefined);
+    const { partSize, partsPerSize } = planParts(null, undefined, memory);
     let [reach, parts] = [0, 0];
     for (let size = partSize; parts + partsPerSize <= 10_000; size *= 2) {
       reach += size * partsPerSize;
@@ -70,7 +80,7 @@ describe("sending an object", () => {
   });
 
   async function openBucket() {
-    const settings = awsSettings(proxy.endpoint, { partSize: 5 * mebibyte });
+    const settings = awsSettings(proxy.endpoint, { partSize: 5 * mebibyte, memory: 20 * mebibyte });
     for await (const _ of storageDrivers.s3.provision(settings, { plan: false, signal: never }));
     bucket = settings.bucket ?? "";
     client = new S3Client({ endpoint: proxy.endpoint, forcePathStyle: true });
@@ -119,7 +129,12 @@ describe("sending an object", () => {
     const bytes = randomBytes(mebibytes * mebibyte);
     const target = { client, bucket, key: "streamed" };
     const settings = awsSettings(proxy.endpoint);
-    await sendObject(target, stream(bytes), growing, { ...options, size: null, settings });
+    await sendObject(target, stream(bytes), growing, {
+      ...options,
+      size: null,
+      settings,
+      memory: new PartMemory(mebibyte),
+    });
     const lengths = server.requests
       .filter(({ operation }) => operation === "UploadPart")
       .map(({ bodyBytes }) => bodyBytes);
@@ -182,7 +197,7 @@ describe("sending an object", () => {
   test("sends no further part once one has failed for good", async () => {
     proxy.inject({ operation: "UploadPart", nth: 1, action: { kind: "status", status: 403, code: "AccessDenied" } });
     proxy.inject({ operation: "UploadPart", action: { kind: "delay", ms: 200 } });
-    await expect(put("large", randomBytes(60 * mebibyte))).rejects.toMatchObject({ code: "ACCESS_DENIED" });
+    await expect(put("large", randomBytes(100 * mebibyte))).rejects.toMatchObject({ code: "ACCESS_DENIED" });
     expect(sent("UploadPart").length).toBeLessThanOrEqual(4);
     expect(uploads().size).toBe(0);
   });

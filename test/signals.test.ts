@@ -86,7 +86,8 @@ describe.each(["local", "aws"] as const)("many files on their way (%s)", (place)
     const { cwd, run, interrupt, stepsReached, wrong } = await open(place);
     await mkdir(join(cwd, "many"));
     for (let n = 0; n < count; n++) await writeFile(join(cwd, "many", `${n}.txt`), `document ${n}\n`.repeat(n));
-    const outcome = await interrupt(["upload", "-r", "many"], "record-committed", count / 5, signal);
+    const upload = ["upload", "-r", "many", "--concurrency", "4"];
+    const outcome = await interrupt(upload, "record-committed", count / 5, signal);
     expect(outcome.status).toBe(status);
     const { documents, failures, summary } = JSON.parse(outcome.stdout);
     const reached = await stepsReached();

@@ -3,6 +3,7 @@ import { confirm } from "../confirm.ts";
 import type { DocumentRecord } from "../document.ts";
 import { throwIfCancelled } from "../errors.ts";
 import { display } from "../output/display.ts";
+import { defaultConcurrency } from "../tuning.ts";
 import { defineCommand } from "./command.ts";
 
 interface DeleteInput {
@@ -29,7 +30,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
     const { reporter, signal, host } = context;
     const started = host.now();
     const service = await context.documents();
-    const { concurrency } = (await context.config()).settings;
+    const { concurrency = defaultConcurrency } = (await context.config()).settings;
     const options = {
       concurrency,
       signal,

@@ -5,6 +5,7 @@ import type { DocumentService } from "../documents.ts";
 import { Destination, downloadTo } from "../download.ts";
 import { DocprocError } from "../errors.ts";
 import { writeToStdout } from "../stdout.ts";
+import { defaultConcurrency } from "../tuning.ts";
 import { defineCommand } from "./command.ts";
 
 interface DownloadFlags {
@@ -61,7 +62,7 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
     const destination = await Destination.open(host.cwd, output, references.length > 1);
     reporter.progress.expect(references.length, null);
     const batch: Batch<Downloaded> = await runBatch(references, {
-      concurrency: (await context.config()).settings.concurrency,
+      concurrency: (await context.config()).settings.concurrency ?? defaultConcurrency,
       signal,
       labelOf: (reference) => reference,
       run: async (reference) => await downloadOne(context, service, reference, destination, force),

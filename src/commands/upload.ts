@@ -4,6 +4,7 @@ import { contentType, documentMetadata, documentName, documentTags, type TextMap
 import type { DocumentService } from "../documents.ts";
 import { DocprocError } from "../errors.ts";
 import { findInputs, type Input } from "../inputs.ts";
+import { uploadConcurrency } from "../tuning.ts";
 import type { UploadedDocument } from "../upload.ts";
 import { UploadCounts, uploadEnvelope, uploadLine, uploadSummary } from "../upload-report.ts";
 import { collect, defineCommand } from "./command.ts";
@@ -54,7 +55,8 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       .option("--dry-run", "say what would be uploaded, send nothing")
       .option("--no-resume", "start from nothing where an upload was interrupted")
       .option("--fail-fast", "start no other file after one failed")
-      .option("--part-size <size>", "of multipart uploads, for example 16MiB (default: from the file's size)");
+      .option("--part-size <size>", "of multipart uploads, for example 16MiB (default: from the file's size)")
+      .option("--parts-in-flight <count>", "parts sent at a time, of all files together (default: from the memory)");
   },
   parse(paths, flags) {
     const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
@@ -85,7 +87,8 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
   async run(context, input) {
     const { reporter, signal, host } = context;
     const started = host.now();
-    const { concurrency, onDuplicate, directory, stateDirectory } = (await context.config()).settings;
+    const { settings } = await context.config();
+    const { concurrency = uploadConcurrency, onDuplicate, directory, stateDirectory } = settings;
     const place = { cwd: host.cwd, stdin: host.stdin, own: [directory, stateDirectory] };
     const { inputs, skipped, several, count } = await findInputs({ ...input, ...place, signal });
     // Until they are counted, progress has no totals.
@@ -108,12 +111,8 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     });
     const envelope = uploadEnvelope(batch, counts, skipped, host.now() - started);
     const hint = "Run the same command again: what is done is not sent again.";
-    return {
-      envelope,
-      text: () => "",
-      note: uploadSummary(envelope.summary),
-      failure: batchFailure(batch, "files", hint, signal),
-    };
+    const failure = batchFailure(batch, "files", hint, signal);
+    return { envelope, text: () => "", note: uploadSummary(envelope.summary), failure };
   },
 });
 

@@ -3,6 +3,7 @@ import { type Failure, failureList } from "../batch.ts";
 import type { Context } from "../context.ts";
 import type { DocumentRecord } from "../document.ts";
 import { cancelled, DocprocError, type ErrorCode, toDocprocError } from "../errors.ts";
+import { defaultConcurrency } from "../tuning.ts";
 import { type Damage, verifyDocument } from "../verify.ts";
 import { defineCommand } from "./command.ts";
 
@@ -49,7 +50,7 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
     const failures: Failure[] = [];
     const codes = new Set<ErrorCode>();
     const counts = { checked: 0, damaged: 0, failed: 0, bytes: 0 };
-    const { concurrency } = (await context.config()).settings;
+    const { concurrency = defaultConcurrency } = (await context.config()).settings;
     const check = async (label: string | DocumentRecord) => await verifyOne(context, label, deep);
     const documents = references.length > 0 ? references : sampled(context, share);
     // Streamed: a catalog of any size is checked in the same memory.

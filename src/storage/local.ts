@@ -61,7 +61,7 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
   }
 }
 
-/** Bytes taken from a body, and written, at a time. */
+/** Bytes read from a body, and written, at a time. */
 const writeSize = 1024 * 1024;
 
 class LocalStorage implements StorageService {
@@ -225,13 +225,15 @@ class LocalStorage implements StorageService {
 async function writeDurably(path: string, body: Body, options: PutOptions): Promise<number> {
   const handle = await createNew(path);
   try {
+    // Late: what lists documents needs no threads.
+    const { piecesOf } = await import("./pieces.ts");
     let size = 0;
-    for (let chunk = await body.take(writeSize); chunk; chunk = await body.take(writeSize)) {
+    for await (const chunk of body.bytes ? [body.bytes] : piecesOf(body, writeSize)) {
       throwIfCancelled(options.signal);
       if (size === 0) reached("local-file-begun");
       await writeWhole(handle, chunk);
-      size += chunk.byteLength;
-      options.onProgress?.(chunk.byteLength);
+      size += chunk.length;
+      options.onProgress?.(chunk.length);
     }
     throwIfCancelled(options.signal);
     await handle.sync();

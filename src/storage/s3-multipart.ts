@@ -6,7 +6,6 @@
  * with, and a part that S3 has is not sent again), when the upload is completed, and how it is cleaned up. Its own
  * `abort()` returns while parts are still on their way, and a part that lands after an abort stays in the bucket.
  */
-import { Readable } from "node:stream";
 import { crc32 } from "node:zlib";
 import {
   CompleteMultipartUploadCommand,
@@ -18,7 +17,8 @@ import {
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import prettyBytes from "pretty-bytes";
-import { errorNameOf, fromAwsError, httpStatusOf, UnusableAnswer } from "../aws.ts";
+import { httpStatusOf, UnusableAnswer } from "../aws.ts";
+import { combineCrc32 } from "../crc32.ts";
 import { cancelled, DocprocError, mayGoOn, throwIfCancelled } from "../errors.ts";
 import { cleanUpSignal } from "../retry.ts";
 import type { Settings } from "../settings.ts";
@@ -36,77 +36,28 @@ import {
   type StoredPart,
   unfinishedUploads,
 } from "./s3-parts.ts";
+import { type PartMemory, type Window, type WindowPart, windowsOf } from "./s3-windows.ts";
 import type { Body, PutOptions, PutResult, StoredObject } from "./service.ts";
 
-/** Parts of one object in flight; with the part size this bounds the memory of an upload. */
-const partsInFlight = 4;
-/** Bytes taken from the body at a time. */
-const pieceSize = 256 * 1024;
-/** How often an upload that S3 has dropped is begun anew. */
-const beginnings = 3;
-
-/**
- * Sends a body as a new object and proves it: S3's own CRC-32 of the whole object must equal that of the
- * bytes that were read. On failure no object and no part of it stay behind, as far as S3 can be reached; unless
- * there is a checkpoint, and the failure is one after which the upload can be gone on with.
- * @throws CONFLICT, INTEGRITY when the proof fails, what the SDK's failures mean, what the body threw, CANCELLED
- */
-export async function sendObject(
-  target: ObjectTarget,
-  body: Body,
-  plan: PartPlan,
-  options: PutOptions & { readonly settings: Settings },
-): Promise<PutResult> {
-  const operation = { action: "s3:PutObject", resource: `bucket ${target.bucket}`, settings: options.settings };
-  const tell = tellOnce(options);
-  for (let attempt = 1; ; attempt++) {
-    const upload = new ObjectUpload(target, plan, { ...options, ...tell() });
-    try {
-      return await upload.send(body);
-    } catch (thrown) {
-      const error = options.signal.aborted ? cancelled(options.signal) : fromAwsError(thrown, operation);
-      const ended = await upload.end(error, isSpent(thrown));
-      if (!isSpent(thrown) || attempt === beginnings || options.signal.aborted || !(await body.rewind())) throw ended;
-    }
-  }
+export interface SendOptions extends PutOptions {
+  readonly settings: Settings;
+  readonly memory: PartMemory;
 }
 
-/** Makes the callbacks of one attempt after another: what was told of in one is not told of again in the next. */
-function tellOnce({ onProgress, onSkipped }: PutOptions): () => Pick<PutOptions, "onProgress" | "onSkipped"> {
-  let told = 0;
-  return () => {
-    let counted = 0;
-    const beyond = (tell?: (bytes: number) => void) => (bytes: number) => {
-      counted += bytes;
-      if (counted > told) tell?.(Math.min(bytes, counted - told));
-      told = Math.max(told, counted);
-    };
-    return { onProgress: beyond(onProgress), onSkipped: beyond(onSkipped) };
-  };
-}
-
-/**
- * S3 no longer knows the upload, or met another request for the key while it completed it; either way all parts
- * have to be sent again. https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
- */
-function isSpent(error: unknown): boolean {
-  return ["NoSuchUpload", "ConditionalRequestConflict"].includes(errorNameOf(error));
-}
-
-class ObjectUpload {
+/** One attempt to store one object; {@link send} is called once, {@link end} after it has failed. */
+export class ObjectUpload {
   readonly #target: ObjectTarget;
-  readonly #options: PutOptions;
+  readonly #options: SendOptions;
   readonly #plan: PartPlan;
   /** Fires with the caller's signal, and when one request has failed for good. */
   readonly #stop = new AbortController();
   readonly #inFlight = new Set<Promise<unknown>>();
-  /** By number: SHA-256 of the body up to the end of the part. Kept only for a checkpoint. */
-  readonly #digests = new Map<number, string>();
   readonly #parts: StoredPart[] = [];
   #earlier: EarlierPut | undefined;
-  /** Parts stored by earlier runs of lib-storage for this object. */
-  #partsBefore = 0;
   #uploadId: string | undefined;
+  #beginning: Promise<string | undefined> | undefined;
+  /** Of the first request that failed: those after it failed because of it. */
+  #failure: { readonly error: unknown } | undefined;
   /** True once a request was sent that begins an upload, or one that makes the object visible. */
   #mayHaveBegun = false;
   #mayBeVisible = false;
@@ -115,7 +66,7 @@ class ObjectUpload {
   #crc32 = 0;
   #bytesSent = 0;
 
-  constructor(target: ObjectTarget, plan: PartPlan, options: PutOptions) {
+  constructor(target: ObjectTarget, plan: PartPlan, options: SendOptions) {
     this.#target = target;
     this.#options = options;
     this.#plan = plan;
@@ -170,89 +121,79 @@ class ObjectUpload {
     if (this.#mayBeVisible) await client.send(new DeleteObjectCommand({ Bucket, Key }), { abortSignal: signal });
   }
 
-  async #sendParts(body: Body, firstPartSize: number): Promise<void> {
-    const { size } = this.#options;
-    if (size !== null && size <= firstPartSize) {
-      return await this.#run(await this.#takeWhole(body, size), firstPartSize);
-    }
-    let piece = await body.take(pieceSize);
-    for (let partSize = firstPartSize; ; partSize *= 2) {
-      const { partsPerSize } = this.#plan;
-      const pieces = this.#pieces(body, piece, partSize, partsPerSize);
-      await this.#run(Readable.from(pieces), partSize);
-      // Only a stream of unknown length gets here with more to come.
-      piece = await body.take(pieceSize);
-      if (piece === undefined) return;
-      this.#partsBefore += partsPerSize;
-    }
-  }
-
-  async #takeWhole(body: Body, size: number): Promise<Buffer> {
-    const pieces: Uint8Array[] = [];
-    // One byte more than is expected: the end of the body is where it says what is wrong with it.
-    for (let piece = await body.take(size + 1); piece; piece = await body.take(size + 1)) {
-      this.#count(piece);
-      pieces.push(piece);
-    }
-    const [first] = pieces;
-    // The common case, a document that is in memory, is not copied.
-    if (first && pieces.length === 1) return Buffer.from(first.buffer, first.byteOffset, first.byteLength);
-    return Buffer.concat(pieces);
-  }
-
-  /** The body in pieces none of which belongs to two parts, up to a number of parts. */
-  async *#pieces(body: Body, first: Uint8Array | undefined, partSize: number, parts: number) {
-    let piece = first;
-    for (let number = this.#partsBefore + 1; number <= this.#partsBefore + parts; number++) {
-      for (let left = partSize; left > 0; piece = undefined) {
-        piece ??= await body.take(Math.min(left, pieceSize));
-        if (piece === undefined) {
-          this.#noteDigest(number, body);
-          return;
-        }
-        this.#count(piece);
-        left -= piece.byteLength;
-        // Before the piece is handed on: with it, lib-storage has the part.
-        if (left === 0) this.#noteDigest(number, body);
-        yield piece;
+  async #sendParts(body: Body, partSize: number): Promise<void> {
+    const { signal } = this.#stop;
+    const whole = body.bytes;
+    if (whole && whole.length <= partSize) return await this.#putBytes(whole);
+    const sending: Promise<void>[] = [];
+    try {
+      for await (const window of windowsOf(body, { ...this.#plan, partSize }, this.#options.memory, signal)) {
+        this.#count(window.parts);
+        const sent = this.#sendWindow(window);
+        // It is looked at when all are sent.
+        sent.catch(() => {});
+        sending.push(sent);
       }
+    } catch (error) {
+      // Else a request has failed, and that ended the reading.
+      if (!signal.aborted) throw error;
+    }
+    const failed = (await Promise.allSettled(sending)).find((outcome) => outcome.status === "rejected");
+    if (failed) throw this.#failure?.error ?? failed.reason;
+    throwIfCancelled(this.#options.signal);
+  }
+
+  async #putBytes(bytes: Buffer): Promise<void> {
+    this.#size = bytes.length;
+    this.#crc32 = crc32(bytes);
+    const sent = this.#putWhole(new PutObjectCommand({ ...this.#params(), ...this.#checksum(), Body: bytes }));
+    this.#inFlight.add(sent);
+    await sent;
+  }
+
+  async #sendWindow(window: Window): Promise<void> {
+    const isWhole = window.partsBefore === 0 && window.parts.length <= 1;
+    try {
+      const upload = new Upload({
+        client: this.#facade(window),
+        // The end of a body that goes on in parts is a part, too, though lib-storage takes it for an object.
+        params: { ...this.#params(), ...(isWhole ? this.#checksum() : {}), Body: window.bytes },
+        partSize: window.partSize,
+        queueSize: window.parts.length || 1,
+        leavePartsOnError: true,
+      });
+      await upload.done();
+    } finally {
+      window.free();
     }
   }
 
-  #noteDigest(number: number, body: Body): void {
-    if (this.#options.checkpoint) this.#digests.set(number, body.sha256());
+  #params() {
+    return {
+      Bucket: this.#target.bucket,
+      Key: this.#target.key,
+      ContentType: this.#options.contentType,
+      Metadata: { [catalogHeader]: this.#options.catalog },
+      IfNoneMatch: "*",
+      ChecksumAlgorithm: "CRC32",
+      ChecksumType: "FULL_OBJECT",
+    } as const;
   }
 
-  async #run(body: Buffer | Readable, partSize: number): Promise<void> {
-    const upload = new Upload({
-      client: this.#facade(partSize),
-      params: {
-        Bucket: this.#target.bucket,
-        Key: this.#target.key,
-        Body: body,
-        ContentType: this.#options.contentType,
-        Metadata: { [catalogHeader]: this.#options.catalog },
-        IfNoneMatch: "*",
-        ChecksumAlgorithm: "CRC32",
-        ChecksumType: "FULL_OBJECT",
-        ...(body instanceof Buffer ? { ChecksumCRC32: checksumText(this.#crc32) } : {}),
-      },
-      partSize,
-      queueSize: partsInFlight,
-      leavePartsOnError: true,
-    });
-    await upload.done();
+  #checksum() {
+    return { ChecksumCRC32: checksumText(this.#crc32) };
   }
 
   /** A client to lib-storage; `send` is where its commands become ours. */
-  #facade(partSize: number): S3Client {
+  #facade(window: Window): S3Client {
     const send = (command: unknown): Promise<unknown> => {
-      const sent = this.#dispatch(command, partSize);
+      const sent = this.#dispatch(command, window);
       this.#inFlight.add(sent);
       const settled = () => this.#inFlight.delete(sent);
       // One part that failed for good fails the object: the others need not go on.
-      sent.then(settled, () => {
+      sent.then(settled, (error) => {
         settled();
+        this.#failure ??= { error };
         this.#stop.abort();
       });
       return sent;
@@ -260,15 +201,19 @@ class ObjectUpload {
     return Object.create(this.#target.client, { send: { value: send } });
   }
 
-  async #dispatch(command: unknown, partSize: number): Promise<unknown> {
-    if (command instanceof CreateMultipartUploadCommand) return { UploadId: await this.#begin(command, partSize) };
+  async #dispatch(command: unknown, window: Window): Promise<unknown> {
+    if (command instanceof CreateMultipartUploadCommand) {
+      this.#beginning ??= this.#begin(command, window.partSize);
+      return { UploadId: await this.#beginning };
+    }
     if (command instanceof UploadPartCommand) {
-      return await this.#part(this.#partsBefore + (command.input.PartNumber ?? 1), command.input.Body as Buffer);
+      return await this.#part(window, command.input.PartNumber ?? 1, command.input.Body as Buffer);
     }
     if (command instanceof PutObjectCommand) {
-      // The rest of a stream that fits into one part is a part here, not an object of its own.
-      if (this.#uploadId === undefined) return await this.#putWhole(command);
-      return await this.#part(this.#partsBefore + 1, command.input.Body as Buffer);
+      if (window.partsBefore === 0 && this.#uploadId === undefined) return await this.#putWhole(command);
+      // The windows before it begin the upload, and one of them may still be about it.
+      await this.#beginning;
+      return await this.#part(window, 1, command.input.Body as Buffer);
     }
     // Completed by #complete(), after everything has been read and checked.
     if (command instanceof CompleteMultipartUploadCommand) return {};
@@ -300,10 +245,14 @@ class ObjectUpload {
     }
   }
 
-  /** Sends a part, or finds that S3 has just these bytes since an earlier put: read again and hashed just now. */
-  async #part(PartNumber: number, Body: Buffer): Promise<StoredPart> {
+  /**
+   * Sends a part, or finds that S3 has just these bytes since an earlier put: read again and hashed just now.
+   * @param place of the part in its window, from 1
+   */
+  async #part(window: Window, place: number, Body: Buffer): Promise<StoredPart> {
     const { checkpoint, onProgress, onSkipped } = this.#options;
-    const sha256 = this.#digests.get(PartNumber) ?? "";
+    const PartNumber = window.partsBefore + place;
+    const { sha256, crc32: checksum } = window.parts[place - 1] as WindowPart;
     const stored = this.#earlier?.has(PartNumber, Body.length, sha256);
     if (stored) {
       this.#parts.push(stored);
@@ -311,7 +260,8 @@ class ObjectUpload {
       return stored;
     }
     const { client, bucket: Bucket, key: Key } = this.#target;
-    const upload = { Bucket, Key, UploadId: this.#uploadId, PartNumber, Body, ChecksumAlgorithm: "CRC32" as const };
+    const checksums = { ChecksumAlgorithm: "CRC32", ChecksumCRC32: checksumText(checksum) } as const;
+    const upload = { Bucket, Key, UploadId: this.#uploadId, PartNumber, Body, ...checksums };
     const reply = await client.send(new UploadPartCommand(upload), { abortSignal: this.#stop.signal });
     const { ETag, ChecksumCRC32 } = reply;
     if (ETag === undefined) throw new UnusableAnswer("A part has no ETag.");
@@ -347,7 +297,7 @@ class ObjectUpload {
       IfNoneMatch: "*",
       MpuObjectSize: this.#size,
       ChecksumType: "FULL_OBJECT",
-      ChecksumCRC32: checksumText(this.#crc32),
+      ...this.#checksum(),
     });
     this.#mayBeVisible = true;
     const sent = client.send(command, { abortSignal: this.#stop.signal });
@@ -391,8 +341,11 @@ class ObjectUpload {
     return headObject(this.#target, this.#stop.signal);
   }
 
-  #count(piece: Uint8Array): void {
-    this.#size += piece.byteLength;
-    this.#crc32 = crc32(piece, this.#crc32);
+  /** The parts come in their order. */
+  #count(parts: readonly WindowPart[]): void {
+    for (const { length, crc32: checksum } of parts) {
+      this.#size += length;
+      this.#crc32 = combineCrc32(this.#crc32, checksum, length);
+    }
   }
 }

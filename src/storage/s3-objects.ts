@@ -5,7 +5,6 @@ import { skewOf } from "../aws-client.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import type { Leftover } from "../leftover.ts";
 import type { Settings } from "../settings.ts";
-import { sendObject } from "./s3-multipart.ts";
 import {
   abortUpload,
   headObject,
@@ -14,6 +13,8 @@ import {
   planParts,
   unfinishedUploads,
 } from "./s3-parts.ts";
+import { sendObject } from "./s3-put.ts";
+import { PartMemory } from "./s3-windows.ts";
 import type {
   Body,
   ListedObject,
@@ -29,16 +30,19 @@ export class S3Storage implements StorageService {
   readonly #client: S3Client;
   readonly #bucket: string;
   readonly #settings: Settings;
+  readonly #memory: PartMemory;
 
   constructor(client: S3Client, bucket: string, settings: Settings) {
     this.#client = client;
     this.#bucket = bucket;
     this.#settings = settings;
+    this.#memory = new PartMemory(settings.memory);
   }
 
   async put(key: string, body: Body, options: PutOptions): Promise<PutResult> {
-    const plan = planParts(options.size, this.#settings.partSize);
-    return await sendObject(this.#target(key), body, plan, { ...options, settings: this.#settings });
+    const plan = planParts(options.size, this.#settings.partSize, this.#settings.memory);
+    const how = { ...options, settings: this.#settings, memory: this.#memory };
+    return await sendObject(this.#target(key), body, plan, how);
   }
 
   async open(key: string, options: OpenOptions): Promise<AsyncIterable<Uint8Array>> {

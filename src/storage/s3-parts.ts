@@ -13,14 +13,13 @@ import {
 } from "@aws-sdk/client-s3";
 import { furtherPages, httpStatusOf } from "../aws.ts";
 import { DocprocError } from "../errors.ts";
+import { defaultPartSize, plannedPartSize } from "../tuning.ts";
 import type { StoredObject } from "./service.ts";
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
 export const maxParts = 10_000;
 const mebibyte = 1024 * 1024;
 const maxPartSize = 5 * 1024 * mebibyte;
-/** Bytes. Five MiB is the least that S3 takes; fewer, larger parts cost fewer requests. */
-const defaultPartSize = 8 * mebibyte;
 
 /**
  * How a body is cut: parts of `partSize` bytes, and where nobody knows the size, twice as large after every
@@ -33,12 +32,13 @@ export interface PartPlan {
 
 /**
  * Plans the parts of a body. A configured part size is raised where it would need over 10,000 parts.
+ * @param memory bytes that parts on their way may take
  * @throws USAGE when no plan would do
  */
-export function planParts(size: number | null, configured: number | undefined): PartPlan {
-  const partSize = configured ?? defaultPartSize;
+export function planParts(size: number | null, configured: number | undefined, memory: number): PartPlan {
   // From 8 MiB: 1,250 parts of each size reach 2 TiB with the eighth.
-  if (size === null) return { partSize, partsPerSize: maxParts / 8 };
+  if (size === null) return { partSize: configured ?? defaultPartSize, partsPerSize: maxParts / 8 };
+  const partSize = configured ?? plannedPartSize(size, memory);
   const least = Math.ceil(size / maxParts / mebibyte) * mebibyte;
   if (least > maxPartSize) {
     throw new DocprocError("USAGE", `${size} bytes are more than S3 takes as one object.`, {

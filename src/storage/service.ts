@@ -62,12 +62,24 @@ export interface StorageTraits {
 
 /** The bytes of a put, read once from the beginning to the end. */
 export interface Body {
-  /** The next bytes, at most `length` of them; undefined at the end. Throws what is wrong with the source. */
-  take(length: number): Promise<Uint8Array | undefined>;
-  /** SHA-256 of everything taken so far, 64 hex digits. */
-  sha256(): string;
+  /** All of them, where they are in memory. */
+  readonly bytes?: Buffer;
+  /**
+   * Fills `into` with the next bytes: with fewer only at the end, with none behind it. May be called again before it
+   * resolves; the calls are served in turn, and the memory has to stay as it is until then. Memory that threads share
+   * (see `sharedMemory`) is hashed without a copy. Throws what is wrong with the source.
+   */
+  read(into: Uint8Array): Promise<Piece>;
   /** Starts from the beginning again; false where that cannot be done. */
   rewind(): Promise<boolean>;
+}
+
+/** What was read at a time. */
+export interface Piece {
+  /** Bytes. */
+  readonly length: number;
+  /** SHA-256 of the body up to the end of this piece, 64 hex digits. */
+  readonly sha256: string;
 }
 
 export interface PutOptions {

@@ -6,7 +6,7 @@ import { makeSandbox, runDocproc } from "../support/run.ts";
 
 const settingNames = [
   ...["storage", "metadata", "directory", "bucket", "bucketOwner", "prefix", "table", "region", "profile"],
-  ...["endpointUrl", "partSize", "concurrency", "onDuplicate", "retries", "timeout", "resume"],
+  ...["endpointUrl", "partSize", "partsInFlight", "concurrency", "onDuplicate", "retries", "timeout", "resume"],
   ...["stateDirectory", "allowHttp", "unsupported"],
 ];
 
@@ -35,7 +35,8 @@ test("without any configuration every value is a default", async () => {
     directory: [sandbox.data, "default"],
     bucket: [null, "default"],
     prefix: ["", "default"],
-    concurrency: [4, "default"],
+    partsInFlight: [null, "default"],
+    concurrency: [null, "default"],
     onDuplicate: ["reuse", "default"],
   });
 });

@@ -46,7 +46,8 @@ describe("the owner of the bucket", () => {
   /** A bucket that is being made has no owner yet; the path of all of them, and of STS, names none. */
   const namesBucket = ({ service, operation, path }: ProxiedRequest) =>
     service === "s3" && operation !== "CreateBucket" && !/^\/(\?|$)/.test(path);
-  const upload = ["upload", "large.bin", "--part-size", "5MiB"];
+  // Two parts at a time: the first two are stored before the third fails.
+  const upload = ["upload", "large.bin", "--part-size", "5MiB", "--parts-in-flight", "2"];
 
   test.each(["is given", "is found out by init"])(
     "is named in every request once it %s",

@@ -73,6 +73,8 @@ export function awsSettings(endpoint: string, overrides: Partial<Settings> = {})
     profile: undefined,
     endpointUrl: endpoint,
     partSize: undefined,
+    partsInFlight: undefined,
+    memory: 64 * 1024 ** 2,
     concurrency: 4,
     onDuplicate: "reuse",
     customEndpoint: endpoint,

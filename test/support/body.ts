@@ -1,9 +1,10 @@
 /** Bodies for a put, made of what a test has at hand. */
 import { MemoryBody, StreamedBody } from "../../src/body.ts";
+import { readerOf } from "../../src/source.ts";
 import type { Body } from "../../src/storage/service.ts";
 
 /** A body in memory, or one that is read piece by piece, as often as it is asked for. */
 export function bodyOf(content: Uint8Array | (() => AsyncIterable<Uint8Array>)): Body {
-  if (content instanceof Uint8Array) return new MemoryBody(content);
-  return new StreamedBody({ read: content, once: false, atEnd: async () => {} });
+  if (content instanceof Uint8Array) return new MemoryBody(Buffer.from(content));
+  return new StreamedBody({ open: () => readerOf(content()), once: false, atEnd: async () => {} });
 }

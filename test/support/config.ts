@@ -12,5 +12,6 @@ export async function writeConfig(path: string, content: string | object): Promi
 }
 
 export async function loadIn({ cwd, home, data, config, state }: Sandbox, input: Partial<ConfigInput> = {}) {
-  return await loadConfig({ flags: {}, file: undefined, env: {}, cwd, home, paths: { data, config, state }, ...input });
+  const paths = { data, config, state };
+  return await loadConfig({ flags: {}, file: undefined, env: {}, cwd, home, paths, memory: 8 * 1024 ** 3, ...input });
 }

@@ -76,6 +76,7 @@ export async function runDocproc(
     home: sandbox.home,
     umask: options.umask ?? 0o022,
     paths: { data: sandbox.data, config: sandbox.config, state: sandbox.state },
+    memory: 8 * 1024 ** 3,
     stdin: () => stdin,
     stdout: options.stdout ?? stdout.stream,
     stderr: stderr.stream,

@@ -1,0 +1,39 @@
+/** CRC-32 of a whole from those of its parts. */
+
+/** The polynomial of CRC-32, its bits reversed. https://www.rfc-editor.org/rfc/rfc1952#section-8 */
+const polynomial = 0xedb88320;
+
+/**
+ * The CRC-32 of two pieces of data, one behind the other, without looking at either again.
+ *
+ * Zeros behind data change its CRC by a multiplication with x^(8 * their number) modulo the polynomial, and the CRC of
+ * the second piece is added to that: what zlib's `crc32_combine` does.
+ * https://github.com/madler/zlib/blob/v1.3.1/crc32.c
+ * @param length of the second piece, bytes
+ */
+export function combineCrc32(first: number, second: number, length: number): number {
+  return (multiply(powerOfX(length * 8), first) ^ second) >>> 0;
+}
+
+/** a * b modulo the polynomial; the highest bit is the coefficient of x^0. */
+function multiply(a: number, b: number): number {
+  let product = 0;
+  let shifted = b;
+  for (let bit = 0x80000000; bit !== 0; bit >>>= 1) {
+    if ((a & bit) !== 0) product ^= shifted;
+    shifted = (shifted & 1) === 0 ? shifted >>> 1 : (shifted >>> 1) ^ polynomial;
+  }
+  return product >>> 0;
+}
+
+/** x^n modulo the polynomial, by squaring. */
+function powerOfX(n: number): number {
+  let power = 0x80000000;
+  // x^1, x^2, x^4, … A length in bits may have more than the 32 bits of JavaScript's own operators.
+  let square = 0x40000000;
+  for (let left = n; left > 0; left = Math.floor(left / 2)) {
+    if (left % 2 === 1) power = multiply(square, power);
+    square = multiply(square, square);
+  }
+  return power;
+}
