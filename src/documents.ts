@@ -41,8 +41,8 @@ export class DocumentService {
   }
 
   /** See {@link MetadataService.list}. */
-  async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
-    yield* (await this.#options.metadata()).list(query, signal);
+  async list(query: ListQuery, signal: AbortSignal): Promise<AsyncIterable<DocumentRecord>> {
+    return (await this.#options.metadata()).list(query, signal);
   }
 
   /** The bytes of a document, checked against its record: see {@link readDocument}. */

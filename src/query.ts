@@ -77,7 +77,27 @@ export function literalName({ name }: DocumentFilter = {}): string | undefined {
   return name === name.normalize("NFC") ? name : undefined;
 }
 
-function typeGlob(type: string): string {
+/** The same of content types, which are not made of letters of all languages. */
+export function literalType({ type }: DocumentFilter = {}): string | undefined {
+  return type !== undefined && /^[\w.+-]+\/[\w.+-]+$/.test(type) ? type : undefined;
+}
+
+/** Of others, such as `***a.` or `{a`, picomatch has its own mind. */
+const orderlyGlob = /^(?!.*\*\*)(\w+\/)?([\p{L}\p{M}\p{N} ()._~@#%&=,'*?-]|\[[\w-]+\]|\{[\w.,*-]*\})+$/u;
+
+/**
+ * How every name, or type, that matches a glob begins and ends; the two are not the same characters, and often one is
+ * empty.
+ */
+export function globEnds(glob: string): readonly [prefix: string, suffix: string] {
+  if (!orderlyGlob.test(glob)) return ["", ""];
+  const prefix = /^[^*?[{]*/.exec(glob)?.[0] ?? "";
+  const suffix = /[^*?\]}]*$/.exec(glob.slice(prefix.length))?.[0] ?? "";
+  return [prefix, suffix];
+}
+
+/** The glob that {@link DocumentFilter.type} stands for. */
+export function typeGlob(type: string): string {
   // An empty one is no glob: a variable that is not set would list nothing, in silence.
   return type === "" || type.includes("/") ? type : `${type}/*`;
 }

@@ -15,6 +15,25 @@ export function asRow(value: unknown): Row {
   return value as Row;
 }
 
+export type Statement = ReturnType<Database["prepare"]>;
+
+/**
+ * A statement that is run many times and gives its rows as lists: naming every value of every row takes as long as
+ * reading them.
+ */
+export function prepareForLists(database: Database, sql: string): Statement {
+  const statement: Statement & { setReturnArrays?: (on: boolean) => void } = database.prepare(sql);
+  // Node has it since 22.16.
+  statement.setReturnArrays?.(true);
+  return statement;
+}
+
+/** The rows of a statement that {@link prepareForLists} made, each a list of the values of its columns. */
+export function listsOf(statement: Statement, ...values: (string | number)[]): unknown[][] {
+  const rows: unknown[] = statement.all(...values);
+  return rows.map((row) => (Array.isArray(row) ? row : Object.values(asRow(row))));
+}
+
 /**
  * Makes an empty file that only its owner may read, where there is none. SQLite would make it readable to everybody;
  * the files it puts beside a database inherit that one's mode.

@@ -45,12 +45,20 @@ export function toStored(record: DocumentRecord): StoredRecord {
   };
 }
 
+/** What was read last: records that follow each other mostly have the same, from one upload or because it is empty. */
+const latest: Partial<Record<"tags" | "metadata" | "source" | "provenance", { json: string; value: unknown }>> = {};
+
 /** @throws INTEGRITY, with the field, for anything that {@link toStored} cannot have written */
 export function fromStored(stored: { readonly [Field in keyof StoredRecord]: unknown }): DocumentRecord {
   const id = text(stored, "id", isDocumentId);
-  const parsed = <T>(field: "tags" | "metadata" | "source" | "provenance", is: (value: unknown) => value is T): T => {
-    const value = parseJson(text(stored, field));
-    return is(value) ? value : damaged(id, field);
+  const parsed = <T>(field: keyof typeof latest, is: (value: unknown) => value is T): T => {
+    const json = text(stored, field);
+    const known = latest[field];
+    if (known?.json === json) return known.value as T;
+    const value = parseJson(json);
+    if (!is(value)) return damaged(id, field);
+    latest[field] = { json, value };
+    return value;
   };
   return {
     id,

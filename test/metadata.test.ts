@@ -11,9 +11,10 @@ import { type DocumentRecord, timeOfId, uploadTimeOfId } from "../src/document.t
 import { identityOf } from "../src/identity.ts";
 import { type MetadataName, metadataDrivers } from "../src/metadata/registry.ts";
 import type { MetadataService } from "../src/metadata/service.ts";
-import type { ListQuery } from "../src/query.ts";
+import { type ListQuery, matcher } from "../src/query.ts";
 import type { Settings } from "../src/settings.ts";
 import { awsEndpoints, awsSettings, localSettings } from "./support/aws.ts";
+import { randomNumbers } from "./support/random.ts";
 
 const never = new AbortController().signal;
 // As the program does: everything that is under way listens.
@@ -398,6 +399,53 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     expect(await listed({ type: "image" })).toEqual([b.id]);
     expect(await listed({ type: "text/*", name: "*.txt", tags: { build: "2" } })).toEqual([c.id]);
   });
+
+  test("lists what a plain filter finds, for any question, while documents come and go", async () => {
+    const next = randomNumbers(17);
+    const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)] as T;
+    const at = Date.UTC(2010, 0, 1);
+    const time = () => at + Math.floor(next() * 100);
+    const mark = v7();
+    const made: DocumentRecord[] = [];
+    const add = async () => {
+      const record = recordWith({
+        id: idAt(time()),
+        name: `${pick(["inv", "old", "[new]"])}-${Math.floor(next() * 5)}.${pick(["pdf", "txt"])}`,
+        contentType: pick(["image/png", "image/gif", "text/plain; charset=utf-8"]),
+        tags: { mark, color: pick(["red", "blue"]), ...(next() < 0.1 ? { 'a"\n=': "\u2028" } : {}) },
+      });
+      await commit(record);
+      made.push(record);
+    };
+    for (let batch = 0; batch < 8; batch++) await Promise.all(Array.from({ length: 10 }, add));
+    for (let round = 0; round < (driver === "local" ? 100 : 20); round++) {
+      const filter = {
+        tags: { mark, ...pick([{}, { color: "red" }, { 'a"\n=': "\u2028" }, { color: "blue", size: "xl" }]) },
+        name: pick([undefined, undefined, "inv-*", "*.pdf", "inv-3.pdf", "\\[new]*", "{inv,old}-[0-2]*", "no*"]),
+        type: pick([undefined, undefined, "image", "image/png", "text/plain*", "video"]),
+      };
+      const matches = await matcher(filter);
+      const [since, until] = [pick([undefined, time()]), pick([undefined, time()])];
+      const ascending = next() < 0.5;
+      const after = pick([undefined, pick(made).id]);
+      const wanted = made
+        .filter(
+          (record) =>
+            matches(record) &&
+            (since === undefined || timeOfId(record.id) >= since) &&
+            (until === undefined || timeOfId(record.id) < until) &&
+            (after === undefined || (ascending ? record.id > after : record.id < after)),
+        )
+        .map(({ id }) => id)
+        .sort();
+      const query = { ascending, since, until, after, filter, expected: pick([undefined, 1, 7]) };
+      expect(await ids(query), JSON.stringify(query)).toEqual(ascending ? wanted : wanted.reverse());
+      if (round % 5 > 0) continue;
+      const [gone] = made.splice(Math.floor(next() * made.length), 1);
+      await metadata.remove(gone?.id ?? "", never);
+      await add();
+    }
+  }, 120_000);
 
   test("finds ids by their beginning", async () => {
     const at = Date.UTC(2006, 0, 1);

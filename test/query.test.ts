@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { type DocumentRecord, firstIdAt } from "../src/document.ts";
 import { DocprocError } from "../src/errors.ts";
 import { globMatcher } from "../src/glob.ts";
-import { idRange, type ListQuery, literalName, matcher, parseTime } from "../src/query.ts";
+import { globEnds, idRange, type ListQuery, literalName, literalType, matcher, parseTime } from "../src/query.ts";
 import { randomNumbers } from "./support/random.ts";
 import { makeSandbox, runDocproc } from "./support/run.ts";
 
@@ -181,6 +181,70 @@ describe("globs", () => {
   ])("a glob that is %s is a mistake of the caller, not a bug of ours", (_what, glob) => {
     expect(["no match", "USAGE"]).toContain(outcome(() => (globMatcher(glob)("a") ? "match" : "no match")));
   });
+});
+
+describe("what every match of a glob begins and ends with", () => {
+  test.each([
+    ["inv*.pdf", "inv", ".pdf"],
+    ["*", "", ""],
+    ["a", "a", ""],
+    ["a?b[cd]e{f,g}h", "a", "h"],
+    ["image/*", "image/", ""],
+    ["image/**", "", ""],
+    ["image/{gif,png}", "image/", ""],
+    ["é*ü", "é", "ü"],
+    ["\\*a", "", ""],
+    ["*/gif", "", ""],
+    ["./a*", "", ""],
+    ["a{b*c", "", ""],
+  ])("of %j is %j and %j", (glob, prefix, suffix) => {
+    expect(globEnds(glob)).toEqual([prefix, suffix]);
+  });
+
+  test("is there in whatever matches", () => {
+    const next = randomNumbers(8);
+    const pieces = ["*", "*", "**", "?", "[ab]", "[!a]", "{a,b*}", "{a}", "{,b}", ..."[]{}\\,.-!^+//a()'\"éab"];
+    const text = (from: readonly string[], most: number) =>
+      Array.from({ length: 1 + Math.floor(next() * most) }, () => from[Math.floor(next() * from.length)]).join("");
+    let matched = 0;
+    for (let round = 0; round < 10_000; round++) {
+      const glob = text(pieces, 6);
+      const matches = tryTo(() => globMatcher(glob));
+      const [prefix, suffix] = globEnds(glob);
+      for (let other = 0; matches && other < 20; other++) {
+        const found = text([..."ab.-/é"], 4);
+        // No name and no type ends with a slash.
+        if (found.endsWith("/") || !matches(found)) continue;
+        matched += 1;
+        const ends = found.startsWith(prefix) && found.endsWith(suffix);
+        expect(ends && found.length >= prefix.length + suffix.length, `${glob} matches ${found}`).toBe(true);
+      }
+    }
+    expect(matched).toBeGreaterThan(1000);
+  });
+});
+
+/** The glob has too many stars, perhaps. */
+function tryTo<T>(what: () => T): T | undefined {
+  try {
+    return what();
+  } catch {
+    return undefined;
+  }
+}
+
+describe("the one type that a filter asks for", () => {
+  test.each(["image/png", "image/svg+xml", "application/vnd.ms-excel"])("is %j", async (type) => {
+    expect(literalType({ type })).toBe(type);
+    expect((await matcher({ type }))({ ...record, contentType: type })).toBe(true);
+  });
+
+  test.each([undefined, "", "image", "image/*", "image/{png,gif}", "text/plain; charset=utf-8", "a/b/c"])(
+    "is not known from %j",
+    (type) => {
+      expect(literalType({ type })).toBeUndefined();
+    },
+  );
 });
 
 describe("the one name that a filter asks for", () => {

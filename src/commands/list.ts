@@ -76,11 +76,12 @@ export const list = defineCommand<ListFlags, ListInput>({
     let count = 0;
     let last: string | null = null;
     let more = false;
-    for await (const record of service.list(query, signal)) {
+    for await (const record of await service.list(query, signal)) {
       // One more than asked for tells whether there is another page.
       more = count === limit;
       if (more || reporter.closed) break;
-      await reporter.item({ value: record, id: record.id });
+      const written = reporter.item({ value: record, id: record.id, many: true });
+      if (written) await written;
       if (!reporter.streams) kept.push(record);
       last = record.id;
       count += 1;

@@ -108,7 +108,7 @@ async function verifyOne(context: Context, of: string | DocumentRecord, deep: bo
 }
 
 async function* sampled({ documents, signal }: Context, share: number): AsyncIterable<DocumentRecord> {
-  for await (const record of (await documents()).list({ ascending: true }, signal)) {
+  for await (const record of await (await documents()).list({ ascending: true }, signal)) {
     if (share === 1 || Math.random() < share) yield record;
   }
 }

@@ -1,13 +1,24 @@
 /** The catalog in one SQLite file: `<directory>/catalog.db`. */
 import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 import type { DocumentRecord } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import { assertOwnLibrary } from "../ownership.ts";
 import { statIfThere } from "../presence.ts";
-import { idRange, type ListQuery, matcher } from "../query.ts";
+import { type ListQuery, matcher } from "../query.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
-import { asRow, type Database, fromSqliteError, makeDatabaseFile, openDatabase, type Row } from "../sqlite.ts";
+import {
+  asRow,
+  type Database,
+  fromSqliteError,
+  listsOf,
+  makeDatabaseFile,
+  openDatabase,
+  prepareForLists,
+  type Statement,
+} from "../sqlite.ts";
 import { fromStored, toStored } from "../stored-record.ts";
+import { addGlobs, namedRecord, pagesOf, storedColumns, type Value } from "./local-listing.ts";
 import type { Claim, CommitResult, MetadataDriver, MetadataService } from "./service.ts";
 
 export const localMetadata: MetadataDriver = {
@@ -56,17 +67,48 @@ const migrations: readonly string[] = [
   `ALTER TABLE documents ADD COLUMN crc32 TEXT;
    CREATE TABLE catalog (id TEXT NOT NULL) STRICT;
    INSERT INTO catalog VALUES (lower(hex(randomblob(16))))`,
+  // For listings. The triggers keep the tags beside each document whoever writes it, in the same transaction. Of a
+  // damaged record nothing is kept: whoever reads it says so.
+  `CREATE INDEX documents_by_name ON documents (name);
+   CREATE INDEX documents_by_type ON documents (content_type);
+   CREATE TABLE tags (
+     key TEXT NOT NULL,
+     value TEXT NOT NULL,
+     id TEXT NOT NULL,
+     PRIMARY KEY (key, value, id)
+   ) STRICT, WITHOUT ROWID;
+   INSERT OR IGNORE INTO tags
+     SELECT tag.key, tag.value, document.id
+     FROM documents document, json_each(iif(json_valid(document.tags), document.tags, '{}')) tag
+     WHERE tag.type = 'text'
+     ORDER BY 1, 2, 3;
+   CREATE TRIGGER document_added AFTER INSERT ON documents BEGIN
+     INSERT OR IGNORE INTO tags SELECT key, value, new.id FROM json_each(new.tags) WHERE type = 'text';
+   END;
+   CREATE TRIGGER document_removed AFTER DELETE ON documents BEGIN
+     DELETE FROM tags WHERE (key, value, id) IN (
+       SELECT key, value, old.id FROM json_each(iif(json_valid(old.tags), old.tags, '{}')) WHERE type = 'text');
+   END;
+   CREATE TRIGGER document_changed AFTER UPDATE ON documents BEGIN
+     DELETE FROM tags WHERE (key, value, id) IN (
+       SELECT key, value, old.id FROM json_each(iif(json_valid(old.tags), old.tags, '{}')) WHERE type = 'text');
+     INSERT OR IGNORE INTO tags SELECT key, value, new.id FROM json_each(new.tags) WHERE type = 'text';
+   END`,
 ];
+
+const whoHolds = "SELECT id FROM documents WHERE name = ? AND identity = ?";
 
 /** Milliseconds that a writer waits for another process. */
 const busyTimeout = 30_000;
-/** Rows read at a time: between two pages no lock is held, so a slow reader never blocks a writer. */
-const pageSize = 500;
 
 class LocalMetadata implements MetadataService {
   readonly #directory: string;
   readonly #path: string;
-  #database: Database | undefined;
+  /** One connection for all, also for those who ask at once: statements belong to the one that they were made on. */
+  #database: Promise<Database> | undefined;
+  /** By their text. A listing of a million records runs one of them two thousand times. */
+  readonly #statements = new Map<string, Statement>();
+  #knowsGlobs = false;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -78,82 +120,68 @@ class LocalMetadata implements MetadataService {
     const database = await this.create();
     return this.#attempt(() => {
       const stored = toStored(record);
-      const { changes } = database
-        .prepare("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
-        .run(
-          stored.id,
-          stored.name,
-          identity,
-          stored.size,
-          stored.contentType,
-          stored.sha256,
-          stored.uri,
-          stored.tags,
-          stored.metadata,
-          stored.source,
-          stored.provenance,
-          stored.crc32,
-        );
+      const { changes } = this.#prepare(
+        database,
+        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+      ).run(
+        stored.id,
+        stored.name,
+        identity,
+        stored.size,
+        stored.contentType,
+        stored.sha256,
+        stored.uri,
+        stored.tags,
+        stored.metadata,
+        stored.source,
+        stored.provenance,
+        stored.crc32,
+      );
       if (Number(changes) === 1) return { committed: true };
-      const row = database
-        .prepare("SELECT id FROM documents WHERE name = ? AND identity = ?")
-        .get(record.name, identity);
-      return { committed: false, holder: row === undefined ? record.id : String(asRow(row)["id"]) };
+      const [held] = listsOf(this.#prepare(database, whoHolds), record.name, identity);
+      return { committed: false, holder: held === undefined ? record.id : String(held[0]) };
     });
   }
 
   async get(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
-    const [row] = await this.#select(signal, "SELECT * FROM documents WHERE id = ?", id);
-    return row && toRecord(row);
+    const [row] = await this.#select(signal, `SELECT ${storedColumns} FROM documents WHERE id = ?`, id);
+    return row && fromStored(namedRecord(row));
   }
 
   async holder(name: string, identity: string, signal: AbortSignal): Promise<string | undefined> {
-    const [row] = await this.#select(
-      signal,
-      "SELECT id FROM documents WHERE name = ? AND identity = ?",
-      name,
-      identity,
-    );
-    return row && String(row["id"]);
+    const [held] = await this.#select(signal, whoHolds, name, identity);
+    return held && String(held[0]);
   }
 
   /** A claim is the unique pair (name, identity) of a record's own row, so none is ever without its document. */
   async *claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim> {
-    const rows =
-      name === undefined
-        ? this.list({ ascending: true }, signal)
-        : await this.#select(signal, "SELECT id, name, size FROM documents WHERE name = ?", name);
-    for await (const { id, name: of, size } of rows) {
-      yield { id: String(id), name: String(of), size: Number(size), release: async () => {} };
+    const release = async () => {};
+    if (name === undefined) {
+      for await (const { id, name, size } of this.list({ ascending: true }, signal)) yield { id, name, size, release };
+      return;
+    }
+    for (const [id, size] of await this.#select(signal, "SELECT id, size FROM documents WHERE name = ?", name)) {
+      yield { id: String(id), name, size: Number(size), release };
     }
   }
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
     const matches = await matcher(query.filter);
-    let after = query.after;
-    for (;;) {
-      const { from = "", to = "~" } = idRange({ ...query, after });
-      const rows = await this.#select(
-        signal,
-        query.ascending
-          ? "SELECT * FROM documents WHERE id >= ? AND id < ? ORDER BY id ASC LIMIT ?"
-          : "SELECT * FROM documents WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?",
-        from,
-        to,
-        pageSize,
-      );
+    if (query.filter?.name !== undefined || query.filter?.type !== undefined) await this.#learnGlobs();
+    for await (const rows of pagesOf((sql, ...values) => this.#select(signal, sql, ...values), query)) {
       for (const row of rows) {
-        const record = toRecord(row);
-        after = record.id;
+        const record = fromStored(namedRecord(row));
+        // The indexes only spare reading: what a query means is said in one place.
         if (matches(record)) yield record;
       }
-      if (rows.length < pageSize) return;
+      // Reading from the file never waits: without this neither Ctrl-C nor what was written would have its turn.
+      await turn();
     }
   }
 
   async remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
-    const [row] = await this.#select(signal, "DELETE FROM documents WHERE id = ? RETURNING *", id);
-    return row && toRecord(row);
+    const [row] = await this.#select(signal, `DELETE FROM documents WHERE id = ? RETURNING ${storedColumns}`, id);
+    return row && fromStored(namedRecord(row));
   }
 
   async catalog(signal: AbortSignal): Promise<string> {
@@ -163,8 +191,11 @@ class LocalMetadata implements MetadataService {
   }
 
   async close(): Promise<void> {
-    this.#database?.close();
+    const database = this.#database;
     this.#database = undefined;
+    this.#statements.clear();
+    // Whoever could not open it has heard why.
+    (await database?.catch(() => undefined))?.close();
   }
 
   /** Opens the catalog, and makes it where there is none yet. */
@@ -177,30 +208,39 @@ class LocalMetadata implements MetadataService {
   }
 
   /** Runs a statement. Without a catalog every answer is empty, and reading does not make one. */
-  async #select(signal: AbortSignal, sql: string, ...values: (string | number)[]): Promise<Row[]> {
+  async #select(signal: AbortSignal, sql: string, ...values: Value[]): Promise<unknown[][]> {
     throwIfCancelled(signal);
     if (this.#database === undefined && !(await exists(this.#path))) return [];
     const database = await this.#open();
-    return this.#attempt(() =>
-      database
-        .prepare(sql)
-        .all(...values)
-        .map(asRow),
-    );
+    return this.#attempt(() => listsOf(this.#prepare(database, sql), ...values));
+  }
+
+  /** Late: most commands have no glob. Once: SQLite does not replace what another statement uses. */
+  async #learnGlobs(): Promise<void> {
+    if (this.#database === undefined && !(await exists(this.#path))) return;
+    const [{ globMatcher }, database] = await Promise.all([import("../glob.ts"), this.#open()]);
+    if (!this.#knowsGlobs) addGlobs(database, globMatcher);
+    this.#knowsGlobs = true;
   }
 
   async #open(): Promise<Database> {
-    if (this.#database) return this.#database;
+    this.#database ??= openDatabase(this.#path, busyTimeout, (database) => {
+      // TRUNCATE, not WAL: WAL needs shared memory, which network and bind-mounted disks do not have.
+      database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; PRAGMA trusted_schema = OFF");
+      migrate(database, this.#path);
+    });
     try {
-      this.#database = await openDatabase(this.#path, busyTimeout, (database) => {
-        // TRUNCATE, not WAL: WAL needs shared memory, which network and bind-mounted disks do not have.
-        database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; PRAGMA trusted_schema = OFF");
-        migrate(database, this.#path);
-      });
-      return this.#database;
+      return await this.#database;
     } catch (error) {
+      this.#database = undefined;
       throw fromSqliteError(error, this.#path);
     }
+  }
+
+  #prepare(database: Database, sql: string): Statement {
+    const statement = this.#statements.get(sql) ?? prepareForLists(database, sql);
+    this.#statements.set(sql, statement);
+    return statement;
   }
 
   #attempt<T>(action: () => T): T {
@@ -246,22 +286,6 @@ function rollBack(database: Database): void {
   } catch {
     // What led here is what the user needs to hear.
   }
-}
-
-function toRecord(row: Row): DocumentRecord {
-  return fromStored({
-    id: row["id"],
-    name: row["name"],
-    size: row["size"],
-    contentType: row["content_type"],
-    sha256: row["sha256"],
-    uri: row["uri"],
-    tags: row["tags"],
-    metadata: row["metadata"],
-    source: row["source"],
-    provenance: row["provenance"],
-    crc32: row["crc32"],
-  });
 }
 
 /** A library that may not be looked into is not one without a catalog. */

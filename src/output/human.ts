@@ -2,6 +2,7 @@
 import type { DocprocError } from "../errors.ts";
 import { display } from "./display.ts";
 import {
+  GatheredLines,
   type Item,
   isGone,
   type Painter,
@@ -31,8 +32,8 @@ export class HumanReporter implements Reporter {
     return isGone(this.output.stdout);
   }
 
-  async item(item: Item): Promise<void> {
-    if (item.line) await this.print(`${item.line(this.#painters.stdout)}\n`);
+  item(item: Item): Promise<void> | undefined {
+    return item.line && this.print(`${item.line(this.#painters.stdout)}\n`);
   }
 
   problem(path: string, error: DocprocError): void {
@@ -85,16 +86,29 @@ export class HumanReporter implements Reporter {
 /** `-q`: ids, one a line, and nothing else but what went wrong or was left out. */
 export class QuietReporter extends HumanReporter {
   override readonly streams: boolean = true;
+  readonly #gathered: GatheredLines;
 
-  override async item(item: Item): Promise<void> {
-    if (item.id !== null) await this.print(`${item.id}\n`);
+  constructor(...how: ConstructorParameters<typeof HumanReporter>) {
+    super(...how);
+    this.#gathered = new GatheredLines(this.output.stdout);
+  }
+
+  override item({ id, many }: Item): Promise<void> | undefined {
+    if (id === null) return undefined;
+    return many ? this.#gathered.add(`${id}\n`) : this.print(`${id}\n`);
   }
 
   override note(_message: string): void {}
 
   override async result(result: Result): Promise<void> {
     this.progress.stop();
+    await this.#gathered.flush();
     if (result.warning !== undefined) this.warn(result.warning);
+  }
+
+  override failure(error: DocprocError): void {
+    void this.#gathered.flush();
+    super.failure(error);
   }
 }
 

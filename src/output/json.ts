@@ -1,6 +1,15 @@
 /** Output for programs: one JSON document at the end, or one a line as they come. */
 import type { DocprocError } from "../errors.ts";
-import { type Item, isGone, type Progress, type Reporter, type Result, type Streams, writeAll } from "./reporter.ts";
+import {
+  GatheredLines,
+  type Item,
+  isGone,
+  type Progress,
+  type Reporter,
+  type Result,
+  type Streams,
+  writeAll,
+} from "./reporter.ts";
 
 /** `--json`: stdout is one JSON document, whatever happens. */
 export class JsonReporter implements Reporter {
@@ -21,7 +30,9 @@ export class JsonReporter implements Reporter {
     return isGone(this.output.stdout);
   }
 
-  async item(_item: Item): Promise<void> {}
+  item(_item: Item): Promise<void> | undefined {
+    return undefined;
+  }
 
   problem(_path: string, _error: DocprocError): void {}
 
@@ -49,8 +60,15 @@ export class NdjsonReporter extends JsonReporter {
   override readonly streams: boolean = true;
   override readonly printsEnvelope: boolean = false;
 
-  override async item(item: Item): Promise<void> {
-    await writeAll(this.output.stdout, line(item.value));
+  readonly #gathered: GatheredLines;
+
+  constructor(output: Streams, progress: Progress, verbose: boolean) {
+    super(output, progress, verbose);
+    this.#gathered = new GatheredLines(output.stdout);
+  }
+
+  override item(item: Item): Promise<void> | undefined {
+    return item.many ? this.#gathered.add(line(item.value)) : writeAll(this.output.stdout, line(item.value));
   }
 
   override problem(path: string, error: DocprocError): void {
@@ -58,10 +76,12 @@ export class NdjsonReporter extends JsonReporter {
   }
 
   override async result(result: Result): Promise<void> {
+    await this.#gathered.flush();
     if (result.warning !== undefined) this.output.stderr.write(line({ warning: result.warning }));
   }
 
   override failure(error: DocprocError): void {
+    void this.#gathered.flush();
     if (error.stack) this.debug(error.stack);
     this.output.stderr.write(line(error));
   }
@@ -71,6 +91,9 @@ export class NdjsonReporter extends JsonReporter {
 const lineEnds = /[\u0085\u2028\u2029]/g;
 
 function line(value: object): string {
+  const json = JSON.stringify(value);
+  // ASCII alone, as most lines are, has none of them, and that is found out in no time.
+  if (Buffer.byteLength(json) === json.length) return `${json}\n`;
   const escaped = (end: string) => `\\u${end.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return `${JSON.stringify(value).replace(lineEnds, escaped)}\n`;
+  return `${json.replace(lineEnds, escaped)}\n`;
 }

@@ -13,8 +13,8 @@ export interface Reporter {
   /** True once nobody reads stdout any more. */
   readonly closed: boolean;
   readonly progress: Progress;
-  /** One piece of the result, as soon as it is final. */
-  item(item: Item): Promise<void>;
+  /** One piece of the result, as soon as it is final. Nothing to wait for is no promise: there may be millions. */
+  item(item: Item): Promise<void> | undefined;
   /** One input failed; the others go on. */
   problem(path: string, error: DocprocError): void;
   /** Something a person should know; never data. */
@@ -30,6 +30,8 @@ export interface Reporter {
 export interface Item {
   readonly value: object;
   readonly id: string | null;
+  /** One of many that are there already: it may be written together with those that follow at once. */
+  readonly many?: boolean;
   /** How a person sees it at once; without it they see it in the result's text. */
   readonly line?: (painter: Painter) => string;
 }
@@ -130,6 +132,37 @@ export async function writeAll(stream: OutputStream, chunk: string | Uint8Array)
       resolve();
     });
   });
+}
+
+/** Characters. To a pipe, larger chunks are not written faster. */
+const chunkLength = 64 * 1024;
+
+/** Lines that are written together, as a call for each of them would take longer than making them. */
+export class GatheredLines {
+  readonly #stream: OutputStream;
+  #held = "";
+  #end: NodeJS.Immediate | undefined;
+
+  constructor(stream: OutputStream) {
+    this.#stream = stream;
+  }
+
+  /** Holds text back until there is much of it, or until whoever makes it has to wait for more. */
+  add(text: string): Promise<void> | undefined {
+    this.#held += text;
+    if (this.#held.length >= chunkLength) return this.flush();
+    this.#end ??= setImmediate(() => void this.flush());
+    return undefined;
+  }
+
+  /** Hands over to the stream, before it returns, what was held back; waits where the reader is slower than we are. */
+  async flush(): Promise<void> {
+    clearImmediate(this.#end);
+    this.#end = undefined;
+    const text = this.#held;
+    this.#held = "";
+    if (text !== "") await writeAll(this.#stream, text);
+  }
 }
 
 function waitingFor(stream: OutputStream): Set<() => void> {

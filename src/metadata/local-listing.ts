@@ -1,0 +1,299 @@
+/**
+ * Reads the records of an SQLite catalog in the order of their ids, and as few of them as an index allows.
+ *
+ * For a tag, a name and a type there is an index that has the ids of what has it in order, so that a page is read
+ * straight from it, however large the catalog. For a glob there is only the range of names, or types, that begin as it
+ * does: in their order, not in that of ids. What then is right depends on how many there are, which is counted up to
+ * {@link few}.
+ */
+import {
+  type DocumentFilter,
+  globEnds,
+  idRange,
+  type ListQuery,
+  literalName,
+  literalType,
+  typeGlob,
+} from "../query.ts";
+import type { Database } from "../sqlite.ts";
+
+export type Value = string | number;
+/** A row is a list of the values of its columns. */
+type Row = readonly unknown[];
+export type Select = (sql: string, ...values: Value[]) => Promise<Row[]>;
+
+/** What {@link namedRecord} takes. */
+export const storedColumns = "id, name, size, content_type, sha256, uri, tags, metadata, source, provenance, crc32";
+
+/** A row of {@link storedColumns} in the form in which it can be checked. */
+export function namedRecord(row: readonly unknown[]) {
+  // One by one: taking a list apart in a pattern goes through its iterator, a million times.
+  return {
+    id: row[0],
+    name: row[1],
+    size: row[2],
+    contentType: row[3],
+    sha256: row[4],
+    uri: row[5],
+    tags: row[6],
+    metadata: row[7],
+    source: row[8],
+    provenance: row[9],
+    crc32: row[10],
+  };
+}
+
+/** Rows read at a time: between two pages no lock is held, so a slow reader never blocks a writer. */
+const pageSize = 500;
+/** Entries of an index that are read and sorted in a few milliseconds. */
+const few = 10_000;
+
+/** Something that a query asks for, and the index that knows what has it. */
+interface Condition {
+  readonly table: "documents" | "tags";
+  /** Which of the table's indexes that is; SQLite would choose by what it guesses of their sizes. */
+  readonly index: string;
+  /** What bounds the part of the index that is read. */
+  readonly bounds: (row: string) => string;
+  /** What is asked of each entry in it. */
+  readonly rest: (row: string) => string;
+  readonly values: readonly string[];
+  /** How many of the values are those of the bounds. */
+  readonly bounding: number;
+  /** What the entries in that part are sorted by. */
+  readonly by: "id" | "name" | "content_type";
+}
+
+/** Ids from `from` (included) to `to` (excluded). */
+interface Range {
+  readonly from: string;
+  readonly to: string;
+}
+
+interface Statement {
+  readonly sql: string;
+  readonly values: readonly Value[];
+}
+
+type MakeStatement = (range: Range, limit: number) => Statement;
+
+const everything: Condition = {
+  table: "documents",
+  index: "",
+  bounds: () => "true",
+  rest: () => "true",
+  values: [],
+  bounding: 0,
+  by: "id",
+};
+
+const isOrdered = ({ by }: Condition) => by === "id";
+
+/** Gives SQL the function `matches(glob, text)`, which {@link pagesOf} needs for a name or a type. */
+export function addGlobs(database: Database, globMatcher: (glob: string) => (text: string) => boolean): void {
+  // A statement asks for one or two globs, of many texts.
+  const matchers = new Map<string, (text: string) => boolean>();
+  database.function("matches", { deterministic: true }, (glob: unknown, text: unknown) => {
+    const known = matchers.get(String(glob)) ?? globMatcher(String(glob));
+    matchers.set(String(glob), known);
+    return known(String(text)) ? 1 : 0;
+  });
+}
+
+/** The rows that a query asks for, page by page. A page may be empty, and is small where few records are expected. */
+export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<Row[]> {
+  const { ascending, expected = Number.POSITIVE_INFINITY, filter } = query;
+  const { from = "", to = "~" } = idRange(query);
+  const range = { from, to };
+  const conditions = conditionsOf(filter);
+  const pages = (make: MakeStatement, within: Range, size: number) =>
+    pagesOfStatement(select, make, within, ascending, size);
+
+  const [only] = conditions;
+  if (!only) return yield* pages(readAll(ascending), range, expected);
+  if (conditions.length === 1 && isOrdered(only)) return yield* pages(read([only], ascending), range, expected);
+
+  const bounded = query.since !== undefined || query.until !== undefined || query.idPrefix !== undefined;
+  const smallest = await smallestOf(select, bounded ? [everything, ...conditions] : conditions, range);
+  if (smallest) return yield* pages(read(startingWith(smallest, conditions), ascending), range, expected);
+
+  // All of them are large. In order they are merged, which takes a fifth of the time of looking each entry up.
+  const unordered = conditions.find((condition) => !isOrdered(condition));
+  if (!unordered) return yield* pages(merge(conditions, ascending), range, expected);
+  yield* walk();
+
+  /**
+   * Goes through what is in order, as what many records have is mostly found soon. If it is not, the whole range of the
+   * glob is read once and sorted, as long as all that is expected comes out of that.
+   */
+  async function* walk(): AsyncIterable<Row[]> {
+    const along = conditions.find(isOrdered) ?? everything;
+    const make = read(startingWith(along, conditions), ascending);
+    let left: Range = range;
+    let found = 0;
+    for (let window = few; ; window *= 2) {
+      const edge = await edgeOf(select, along, left, window, ascending);
+      const within = edge === undefined ? left : ascending ? { ...left, to: edge } : { ...left, from: edge };
+      for await (const rows of pages(make, within, expected)) {
+        found += rows.length;
+        yield rows;
+      }
+      if (edge === undefined) return;
+      left = ascending ? { ...left, from: edge } : { ...left, to: edge };
+      if (unordered && expected <= pageSize) {
+        return yield* pages(read(startingWith(unordered, conditions), ascending), left, Math.max(1, expected - found));
+      }
+    }
+  }
+}
+
+function conditionsOf({ tags = {}, name, type }: DocumentFilter = {}): Condition[] {
+  return [
+    // @photostructure/sqlite cuts text at a NUL, so that such a tag cannot be asked for.
+    ...Object.entries(tags)
+      .filter((tag) => !tag.some((text) => text.includes("\0")))
+      .map(withTag),
+    ...(name === undefined ? [] : [withColumn("name", name, literalName({ name }))]),
+    ...(type === undefined ? [] : [withColumn("content_type", typeGlob(type), literalType({ type }))]),
+  ];
+}
+
+function withTag(tag: readonly [key: string, value: string]): Condition {
+  const bounds = (row: string) => `${row}.key = ? AND ${row}.value = ?`;
+  return { ...everything, table: "tags", bounds, values: tag, bounding: 2 };
+}
+
+const indexes = { name: "documents_by_name", content_type: "documents_by_type" } as const;
+
+/** @param literal the one text that the glob is for; undefined when it is for several */
+function withColumn(column: keyof typeof indexes, glob: string, literal: string | undefined): Condition {
+  const index = `INDEXED BY ${indexes[column]}`;
+  if (literal !== undefined) {
+    return { ...everything, index, bounds: (row) => `${row}.${column} = ?`, values: [literal], bounding: 1 };
+  }
+  const [prefix, suffix] = globEnds(glob);
+  // SQLite's own GLOB is quick and knows less than ours: it spares that one most of the work, or all of it.
+  const ends = `${prefix}*${suffix}`;
+  const known = glob === ends;
+  return {
+    ...everything,
+    index,
+    bounds: (row) => `${row}.${column} >= ? AND ${row}.${column} < ?`,
+    rest: (row) => `${row}.${column} GLOB ?${known ? "" : ` AND matches(?, ${row}.${column})`}`,
+    // No name has room for so many of the last character there is.
+    values: [prefix, prefix + "\u{10ffff}".repeat(129), ends, ...(known ? [] : [glob])],
+    bounding: 2,
+    by: column,
+  };
+}
+
+function startingWith(first: Condition, conditions: readonly Condition[]): Condition[] {
+  return [first, ...conditions.filter((condition) => condition !== first)];
+}
+
+function readAll(ascending: boolean): MakeStatement {
+  const sql = `SELECT ${storedColumns} FROM documents WHERE id >= ? AND id < ? ${order("id", ascending)} LIMIT ?`;
+  return ({ from, to }, limit) => ({ sql, values: [from, to, limit] });
+}
+
+/** Reads the index of the first condition and looks up whether the others are met. */
+function read([first = everything, ...others]: readonly Condition[], ascending: boolean): MakeStatement {
+  const tests = others.map(
+    ({ table, bounds, rest }) =>
+      ` AND EXISTS (SELECT 1 FROM ${table} other WHERE ${bounds("other")} AND ${rest("other")} AND other.id = entry.id)`,
+  );
+  return (range, limit) => {
+    const entries = entriesOf(first, range);
+    const found = `${entries.sql}${tests.join("")}`;
+    // Names with a date or a number in them grow with time. Read backwards, what is newest is met first, and most of
+    // the rest need not be sorted in. (The limit is none; without it SQLite would leave the order out.)
+    const backwards = `SELECT id FROM (${found} ORDER BY entry.${first.by} DESC, entry.id DESC LIMIT -1) entry`;
+    const ids = `${isOrdered(first) || ascending ? found : backwards} ${order("entry.id", ascending)} LIMIT ?`;
+    return {
+      sql: recordsOf(ids, ascending),
+      values: [...entries.values, ...others.flatMap(({ values }) => values), limit],
+    };
+  };
+}
+
+/** Reads the indexes of all conditions side by side. All of them are in order. */
+function merge(conditions: readonly Condition[], ascending: boolean): MakeStatement {
+  return (range, limit) => {
+    const all = conditions.map((condition) => entriesOf(condition, range));
+    const ids = `${all.map((one) => one.sql).join(" INTERSECT ")} ${order("id", ascending)} LIMIT ?`;
+    return { sql: recordsOf(ids, ascending), values: [...all.flatMap(({ values }) => values), limit] };
+  };
+}
+
+function recordsOf(ids: string, ascending: boolean): string {
+  return `SELECT ${storedColumns} FROM documents WHERE id IN (${ids}) ${order("id", ascending)}`;
+}
+
+function entriesOf({ table, index, bounds, rest, values }: Condition, { from, to }: Range): Statement {
+  const where = `${bounds("entry")} AND ${rest("entry")} AND entry.id >= ? AND entry.id < ?`;
+  return { sql: `SELECT entry.id FROM ${table} entry ${index} WHERE ${where}`, values: [...values, from, to] };
+}
+
+function order(id: string, ascending: boolean): string {
+  return `ORDER BY ${id} ${ascending ? "ASC" : "DESC"}`;
+}
+
+async function* pagesOfStatement(
+  select: Select,
+  make: MakeStatement,
+  range: Range,
+  ascending: boolean,
+  expected: number,
+): AsyncIterable<Row[]> {
+  let { from, to } = range;
+  for (let size = Math.min(expected, pageSize); from < to; size = Math.min(2 * size, pageSize)) {
+    const { sql, values } = make({ from, to }, size);
+    const rows = await select(sql, ...values);
+    yield rows;
+    if (rows.length < size) return;
+    const last = String(rows.at(-1)?.[0]);
+    if (ascending) from = `${last}~`;
+    else to = last;
+  }
+}
+
+/** The condition whose index has the fewest entries; undefined when none has only few. */
+async function smallestOf(
+  select: Select,
+  conditions: readonly Condition[],
+  { from, to }: Range,
+): Promise<Condition | undefined> {
+  let smallest: Condition | undefined;
+  let least = few;
+  for (const condition of conditions) {
+    const { table, index, bounds, bounding, values } = condition;
+    const ordered = isOrdered(condition);
+    // Where ids are not in order, none of the entries could be passed over.
+    const within = ordered ? "AND entry.id >= ? AND entry.id < ?" : "";
+    const [row] = await select(
+      `SELECT count(*) FROM (SELECT 1 FROM ${table} entry ${index} WHERE ${bounds("entry")} ${within} LIMIT ?)`,
+      ...values.slice(0, bounding),
+      ...(ordered ? [from, to] : []),
+      least,
+    );
+    if (Number(row?.[0] ?? 0) >= least) continue;
+    least = Number(row?.[0] ?? 0);
+    smallest = condition;
+  }
+  return smallest;
+}
+
+/** Where the first so many entries end: an id with so many on its near side; undefined when there are no more. */
+async function edgeOf(
+  select: Select,
+  along: Condition,
+  range: Range,
+  entries: number,
+  ascending: boolean,
+): Promise<string | undefined> {
+  const { sql, values } = entriesOf(along, range);
+  // The lower end of a range is part of it, the upper end is not.
+  const skipped = ascending ? entries : entries - 1;
+  const [row] = await select(`${sql} ${order("entry.id", ascending)} LIMIT 1 OFFSET ?`, ...values, skipped);
+  return row && String(row[0]);
+}

@@ -1,0 +1,252 @@
+/** What a listing of an SQLite catalog reads: what a plain filter would find, and no more than an index allows. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { v7 } from "uuid";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { canonicalJson, firstIdAt, type TextMap } from "../src/document.ts";
+import { globMatcher } from "../src/glob.ts";
+import { addGlobs, pagesOf } from "../src/metadata/local-listing.ts";
+import { metadataDrivers } from "../src/metadata/registry.ts";
+import { type DocumentFilter, type ListQuery, matcher } from "../src/query.ts";
+import { asRow, type Database, listsOf, openDatabase, prepareForLists } from "../src/sqlite.ts";
+import { localSettings } from "./support/aws.ts";
+import { randomNumbers } from "./support/random.ts";
+
+/** More than what is counted and sorted without a thought, also of those that a tag or a name halves. */
+const count = 26_000;
+const begin = Date.UTC(2026, 0, 1);
+const never = new AbortController().signal;
+
+interface Entry {
+  readonly id: string;
+  readonly name: string;
+  readonly contentType: string;
+  readonly tags: TextMap;
+}
+
+/** The older half has names of its own, and a type. */
+function entryAt(index: number, id = v7({ msecs: begin + index })): Entry {
+  const isOld = index < count / 2;
+  const name = index % 10 === 0 ? `inv-${index}.pdf` : isOld ? `old-${index}.[x].txt` : `new-${index}.txt`;
+  const tags = {
+    all: "yes",
+    half: String(index % 2),
+    build: String(Math.floor(index / 100)),
+    ...(index < 4 ? { rare: "yes" } : {}),
+  };
+  return { id, name, contentType: isOld ? "image/png" : index % 3 === 0 ? "image/gif" : "text/plain", tags };
+}
+
+let directory: string;
+let database: Database;
+const entries: Entry[] = [];
+
+function insert({ id, name, contentType, tags }: Entry): void {
+  database
+    .prepare("INSERT INTO documents VALUES (?, ?, ?, 1, ?, ?, 'file:///x', ?, '{}', '{}', NULL, NULL)")
+    .run(id, name, id, contentType, "0".repeat(64), canonicalJson(tags));
+}
+
+function add(entry: Entry): void {
+  insert(entry);
+  entries.push(entry);
+  entries.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+function remove({ id }: Entry): void {
+  database.prepare("DELETE FROM documents WHERE id = ?").run(id);
+  entries.splice(
+    entries.findIndex((entry) => entry.id === id),
+    1,
+  );
+}
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "docproc-listing-"));
+  for await (const _ of metadataDrivers.local.provision(localSettings(directory), { plan: false, signal: never }));
+  database = await openDatabase(join(directory, "catalog.db"), 0, (opened) => addGlobs(opened, globMatcher));
+  database.exec("PRAGMA synchronous = OFF; BEGIN");
+  entries.push(...Array.from({ length: count }, (_, index) => entryAt(index)));
+  for (const entry of entries) insert(entry);
+  database.exec("COMMIT");
+});
+afterAll(async () => {
+  database.close();
+  await rm(directory, { recursive: true });
+});
+
+async function* listed(query: ListQuery, seen?: (sql: string, values: readonly unknown[]) => void) {
+  const select = async (sql: string, ...values: (string | number)[]) => {
+    seen?.(sql, values);
+    return listsOf(prepareForLists(database, sql), ...values);
+  };
+  for await (const rows of pagesOf(select, query)) for (const row of rows) yield String(row[0]);
+}
+
+async function wanted({ ascending, after, since, until, idPrefix = "", filter }: ListQuery) {
+  const matches = (await matcher(filter)) as (entry: Entry) => boolean;
+  const found = entries.filter(
+    (entry) =>
+      entry.id.startsWith(idPrefix) &&
+      (since === undefined || entry.id >= firstIdAt(since)) &&
+      (until === undefined || entry.id < firstIdAt(until)) &&
+      (after === undefined || (ascending ? entry.id > after : entry.id < after)) &&
+      matches(entry),
+  );
+  const ids = found.map(({ id }) => id);
+  return ascending ? ids : ids.reverse();
+}
+
+const tagged: readonly (TextMap | undefined)[] = [
+  undefined,
+  { all: "yes" },
+  { rare: "yes" },
+  { none: "" },
+  { half: "0" },
+  { all: "yes", half: "1" },
+  { half: "1", rare: "yes" },
+  { half: "0", build: "7" },
+  { all: "yes", half: "0", build: "120" },
+  { half: "0", build: "none" },
+];
+const named = [
+  ...[
+    undefined,
+    "*",
+    "inv*",
+    "old*",
+    "new-*",
+    "nothing*",
+    "*.pdf",
+    "*.zip",
+    "inv-10.pdf",
+    "no.pdf",
+    "?nv-1*",
+    "*-1?.*",
+  ],
+  ...["[io]*.txt", "{inv,new}-2*", "*\\[x\\]*", "old-1*7.[[]x].txt", "**"],
+];
+const typed = [undefined, "image", "image/png", "text/plain", "video", "*/gif", "image/{gif,jpeg}", "**/plain"];
+
+describe("a listing", () => {
+  test("is what a plain filter finds, in both directions, from any cursor, whatever is expected", async () => {
+    const next = randomNumbers(11);
+    const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)] as T;
+    const some = <T>(value: T): T | undefined => (next() < 0.2 ? value : undefined);
+    const time = () => begin + Math.floor(next() * count);
+    for (let round = 0; round < 250; round++) {
+      const filter: DocumentFilter = {
+        tags: pick(tagged),
+        name: pick(named),
+        type: next() < 0.6 ? undefined : pick(typed),
+      };
+      const query: ListQuery = {
+        ascending: next() < 0.5,
+        after: some(pick(entries).id),
+        since: some(time()),
+        until: some(time()),
+        idPrefix: some(pick(entries).id.slice(0, 11)),
+        filter,
+        expected: pick([undefined, 1, 51, 700]),
+      };
+      const found: string[] = [];
+      for await (const id of listed(query)) found.push(id);
+      expect(found, JSON.stringify(query)).toEqual(await wanted(query));
+      if (round % 10 === 0) {
+        add(entryAt(pick([0, 7, count - 1]), v7({ msecs: time() })));
+        remove(pick(entries));
+      }
+    }
+  }, 120_000);
+
+  test("has what was there from the beginning to the end once, whatever is added and removed meanwhile", async () => {
+    const next = randomNumbers(12);
+    for (const filter of [undefined, { tags: { half: "0" } }, { tags: { all: "yes", half: "1" } }, { name: "*.txt" }]) {
+      for (const ascending of [true, false]) {
+        const query = { ascending, filter, expected: 20 };
+        const before = await wanted(query);
+        const gone = new Set<string>();
+        const found: string[] = [];
+        for await (const id of listed(query)) {
+          if (found.push(id) % 1000 !== 0) continue;
+          const victim = entries[Math.floor(next() * entries.length)] as Entry;
+          gone.add(victim.id);
+          remove(victim);
+          add(entryAt(Math.floor(next() * count), v7({ msecs: begin + Math.floor(next() * count) })));
+        }
+        expect(new Set(found).size).toBe(found.length);
+        expect(found).toEqual(found.toSorted((a, b) => (a < b === ascending ? -1 : 1)));
+        const seen = new Set(found);
+        expect(before.filter((id) => !gone.has(id) && !seen.has(id))).toEqual([]);
+      }
+    }
+  }, 60_000);
+});
+
+describe("the newest fifty", () => {
+  /** How SQLite goes about the statements of a query, until as many rows as are expected are there. */
+  async function plansOf(filter: DocumentFilter, more: Partial<ListQuery> = {}): Promise<string[]> {
+    const plans: string[] = [];
+    const explain = (sql: string, values: readonly unknown[]) => {
+      const steps = database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...(values as string[]));
+      plans.push(steps.map((step) => String(asRow(step)["detail"])).join("\n"));
+    };
+    let found = 0;
+    for await (const _ of listed({ ascending: false, expected: 50, filter, ...more }, explain)) {
+      found += 1;
+      if (found === 50) break;
+    }
+    return plans;
+  }
+
+  test("are read from the index of a tag, a name, or a type, in one statement and without sorting", async () => {
+    const exact: [DocumentFilter, string][] = [
+      [{}, "documents USING PRIMARY KEY (id>? AND id<?)"],
+      [{ tags: { all: "yes" } }, "entry USING PRIMARY KEY (key=? AND value=? AND id>? AND id<?)"],
+      [{ tags: { rare: "yes" } }, "entry USING PRIMARY KEY (key=? AND value=? AND id>? AND id<?)"],
+      [{ name: "inv-10.pdf" }, "entry USING COVERING INDEX documents_by_name (name=? AND id>? AND id<?)"],
+      [{ type: "image/png" }, "entry USING COVERING INDEX documents_by_type (content_type=? AND id>? AND id<?)"],
+    ];
+    for (const [filter, search] of exact) {
+      const plans = await plansOf(filter);
+      expect(plans).toHaveLength(1);
+      expect(plans[0]).toContain(`SEARCH ${search}`);
+      expect(plans[0]).not.toMatch(/SCAN|TEMP B-TREE/);
+    }
+  });
+
+  test("begin with the rarest of several conditions", async () => {
+    for (const filter of [
+      { tags: { all: "yes", half: "0", rare: "yes" } },
+      { tags: { rare: "yes", all: "yes" }, name: "*.pdf", type: "image" },
+    ]) {
+      const statements: { sql: string; values: readonly unknown[] }[] = [];
+      for await (const _ of listed({ ascending: false, filter }, (sql, values) => statements.push({ sql, values })));
+      expect(statements.at(-1)?.values.slice(0, 2)).toEqual(["rare", "yes"]);
+      expect(statements.filter(({ sql }) => sql.startsWith("SELECT id, name"))).toHaveLength(1);
+    }
+  });
+
+  test("of two tags that many have are merged in order", async () => {
+    const plans = await plansOf({ tags: { all: "yes", half: "0" } });
+    expect(plans.at(-1)).toContain("MERGE (INTERSECT)");
+    expect(plans.at(-1)).not.toContain("TEMP B-TREE");
+  });
+
+  test("of a glob that many match are found in order, and where few do its range alone is sorted", async () => {
+    expect((await plansOf({ name: "new*" })).join("\n")).not.toContain("TEMP B-TREE");
+    const [counted = "", few = "", ...rest] = await plansOf({ name: "inv-1*" });
+    expect(rest).toEqual([]);
+    for (const plan of [counted, few]) expect(plan).toContain("documents_by_name (name>? AND name<?)");
+    expect(few).toContain("TEMP B-TREE");
+  });
+
+  test("of a glob that only old documents match are not looked for all the way", async () => {
+    const plans = await plansOf({ name: "old*" });
+    expect(plans).toHaveLength(4);
+    expect(plans.at(-1)).toContain("documents_by_name (name>? AND name<?)");
+    // Whoever takes everything goes through everything once.
+    expect((await plansOf({ name: "old*" }, { expected: undefined })).join("\n")).not.toContain("TEMP B-TREE");
+  });
+});
