@@ -6,7 +6,7 @@ import { build } from "rolldown";
 const { version, dependencies } = JSON.parse(await readFile("package.json", "utf8"));
 
 const { output } = await build({
-  input: { docproc: "bin/docproc.ts", "sha256-thread": "src/sha256-thread.js" },
+  input: { docproc: "bin/docproc.ts", "digest-thread": "src/digest-thread.js" },
   platform: "node",
   // ES modules first: of the SDK only what is used ends up in the bundle.
   resolve: { mainFields: ["module", "main"] },

@@ -1,6 +1,7 @@
 /** The two bodies of an upload: a document in memory, and one that is read and hashed while it is sent. */
 import { hash } from "node:crypto";
-import { RunningSha256 } from "./sha256.ts";
+import { crc32 } from "node:zlib";
+import { type Digests, RunningDigest } from "./digest.ts";
 import { type Source, type SourceReader, sourceChanged } from "./source.ts";
 import { reached } from "./steps.ts";
 import { piecesOf } from "./storage/pieces.ts";
@@ -19,7 +20,8 @@ export class MemoryBody implements Body {
     const piece = this.bytes.subarray(this.#position, this.#position + into.length);
     into.set(piece);
     this.#position += piece.length;
-    return { length: piece.length, sha256: hash("sha256", this.bytes.subarray(0, this.#position), "hex") };
+    const sha256 = hash("sha256", this.bytes.subarray(0, this.#position), "hex");
+    return { length: piece.length, sha256, crc32: crc32(piece) };
   }
 
   async rewind(): Promise<boolean> {
@@ -41,12 +43,12 @@ export interface StreamedBodyOptions {
 export class StreamedBody implements Body {
   readonly #options: StreamedBodyOptions;
   #reader: SourceReader;
-  #digest = new RunningSha256();
+  #digest = new RunningDigest();
   /** The last reading that was asked for: each waits for the one before it, and fails with it. */
   #reading: Promise<number> = Promise.resolve(0);
   #position = 0;
   #ended = false;
-  #last: Piece = { length: 0, sha256: hash("sha256", "", "hex") };
+  #last: Digests = { sha256: hash("sha256", "", "hex"), crc32: 0 };
 
   constructor(options: StreamedBodyOptions) {
     this.#options = options;
@@ -67,8 +69,10 @@ export class StreamedBody implements Body {
     const reading = this.#reading.then(() => this.#fill(into));
     this.#reading = reading;
     const length = await reading;
-    if (length > 0) this.#last = { length, sha256: await this.#digest.update(into.subarray(0, length)) };
-    return { length, sha256: this.#last.sha256 };
+    if (length === 0) return { length, sha256: this.sha256, crc32: 0 };
+    const digests = await this.#digest.update(into.subarray(0, length));
+    this.#last = digests;
+    return { length, ...digests };
   }
 
   async #fill(into: Uint8Array): Promise<number> {
@@ -86,7 +90,7 @@ export class StreamedBody implements Body {
     if (this.#options.once) return false;
     await this.close();
     this.#reader = this.#options.open();
-    this.#digest = new RunningSha256();
+    this.#digest = new RunningDigest();
     this.#reading = Promise.resolve(0);
     this.#position = 0;
     this.#ended = false;

@@ -13,7 +13,7 @@ const ranks: Record<string, number> = {
   "src/settings.ts": 0,
   "src/steps.ts": 0,
   "src/crc32.ts": 0,
-  "src/sha256.ts": 0,
+  "src/digest.ts": 0,
   "src/tuning.ts": 0,
   "src/memory-budget.ts": 0,
   "src/leftover.ts": 0,

@@ -2,8 +2,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { RunningDigest, sharedMemory } from "../src/digest.ts";
 import { MemoryBudget } from "../src/memory-budget.ts";
-import { RunningSha256, sharedMemory } from "../src/sha256.ts";
 import { PartMemory, type Window, windowsOf } from "../src/storage/s3-windows.ts";
 import { bodyOf } from "./support/body.ts";
 
@@ -123,20 +123,23 @@ describe("a memory budget", () => {
   });
 });
 
-describe("a running SHA-256", () => {
+describe("a running digest", () => {
   test.each([
     ["shared", (bytes: Buffer) => Buffer.from(sharedMemory(bytes.length).fill(bytes))],
     ["not shared", (bytes: Buffer) => bytes],
   ])("of memory that is %s is right at every point, beside another one", async (_kind, placed) => {
     const pieces = Array.from({ length: 8 }, () => randomBytes(10_000));
-    const [one, other] = [new RunningSha256(), new RunningSha256()];
+    const [one, other] = [new RunningDigest(), new RunningDigest()];
     const answers = pieces.map(
       (piece) => [one.update(placed(piece)), other.update(placed(piece.subarray(1)))] as const,
     );
     for (const [index, [ofOne, ofOther]] of answers.entries()) {
       const upTo = pieces.slice(0, index + 1);
-      expect(await ofOne).toBe(sha256(Buffer.concat(upTo)));
-      expect(await ofOther).toBe(sha256(Buffer.concat(upTo.map((piece) => piece.subarray(1)))));
+      expect(await ofOne).toEqual({
+        sha256: sha256(Buffer.concat(upTo)),
+        crc32: crc32(placed(pieces[index] as Buffer)),
+      });
+      expect((await ofOther).sha256).toBe(sha256(Buffer.concat(upTo.map((piece) => piece.subarray(1)))));
     }
     one.close();
     other.close();

@@ -1,5 +1,5 @@
 /** Reads a body ahead of whoever works on it. */
-import { sharedMemory } from "../sha256.ts";
+import { sharedMemory } from "../digest.ts";
 import type { Body } from "./service.ts";
 
 /** Pieces that are read, and hashed, while another is worked on. */

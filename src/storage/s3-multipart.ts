@@ -36,8 +36,8 @@ import {
   type StoredPart,
   unfinishedUploads,
 } from "./s3-parts.ts";
-import { type PartMemory, type Window, type WindowPart, windowsOf } from "./s3-windows.ts";
-import type { Body, PutOptions, PutResult, StoredObject } from "./service.ts";
+import { type PartMemory, type Window, windowsOf } from "./s3-windows.ts";
+import type { Body, Piece, PutOptions, PutResult, StoredObject } from "./service.ts";
 
 export interface SendOptions extends PutOptions {
   readonly settings: Settings;
@@ -125,6 +125,8 @@ export class ObjectUpload {
     const { signal } = this.#stop;
     const whole = body.bytes;
     if (whole && whole.length <= partSize) return await this.#putBytes(whole);
+    // What is known to take parts is begun while the first of them are read.
+    if ((this.#options.size ?? 0) > partSize) this.#ensureBegun(partSize).catch(() => {});
     const sending: Promise<void>[] = [];
     try {
       for await (const window of windowsOf(body, { ...this.#plan, partSize }, this.#options.memory, signal)) {
@@ -203,8 +205,7 @@ export class ObjectUpload {
 
   async #dispatch(command: unknown, window: Window): Promise<unknown> {
     if (command instanceof CreateMultipartUploadCommand) {
-      this.#beginning ??= this.#begin(command, window.partSize);
-      return { UploadId: await this.#beginning };
+      return { UploadId: await this.#ensureBegun(window.partSize) };
     }
     if (command instanceof UploadPartCommand) {
       return await this.#part(window, command.input.PartNumber ?? 1, command.input.Body as Buffer);
@@ -220,12 +221,21 @@ export class ObjectUpload {
     throw new DocprocError("INTERNAL", `lib-storage sent an unexpected ${Object(command).constructor.name}.`);
   }
 
-  /** Begins an upload, unless there is one to go on with. */
-  async #begin(command: CreateMultipartUploadCommand, partSize: number): Promise<string | undefined> {
+  /** Begins an upload, once, unless there is one to go on with. */
+  #ensureBegun(partSize: number): Promise<string | undefined> {
+    if (this.#beginning === undefined) {
+      this.#beginning = this.#begin(partSize);
+      this.#inFlight.add(this.#beginning);
+    }
+    return this.#beginning;
+  }
+
+  async #begin(partSize: number): Promise<string | undefined> {
     const abortSignal = this.#stop.signal;
     if (this.#uploadId !== undefined) return this.#uploadId;
     this.#mayHaveBegun = true;
-    const reply = await this.#target.client.send(command, { abortSignal });
+    const { IfNoneMatch: _, ...params } = this.#params();
+    const reply = await this.#target.client.send(new CreateMultipartUploadCommand(params), { abortSignal });
     this.#uploadId = reply.UploadId;
     if (reply.UploadId !== undefined) this.#options.checkpoint?.begin({ uploadId: reply.UploadId, partSize });
     reached("s3-upload-begun");
@@ -252,7 +262,7 @@ export class ObjectUpload {
   async #part(window: Window, place: number, Body: Buffer): Promise<StoredPart> {
     const { checkpoint, onProgress, onSkipped } = this.#options;
     const PartNumber = window.partsBefore + place;
-    const { sha256, crc32: checksum } = window.parts[place - 1] as WindowPart;
+    const { sha256, crc32: checksum } = window.parts[place - 1] as Piece;
     const stored = this.#earlier?.has(PartNumber, Body.length, sha256);
     if (stored) {
       this.#parts.push(stored);
@@ -342,7 +352,7 @@ export class ObjectUpload {
   }
 
   /** The parts come in their order. */
-  #count(parts: readonly WindowPart[]): void {
+  #count(parts: readonly Piece[]): void {
     for (const { length, crc32: checksum } of parts) {
       this.#size += length;
       this.#crc32 = combineCrc32(this.#crc32, checksum, length);

@@ -2,11 +2,11 @@
  * What a body is sent from: windows of memory that hold some parts each. While the parts of one window are on their
  * way, the next one is read and hashed.
  */
-import { crc32 } from "node:zlib";
+
+import { sharedMemory } from "../digest.ts";
 import { MemoryBudget } from "../memory-budget.ts";
-import { sharedMemory } from "../sha256.ts";
 import type { PartPlan } from "./s3-parts.ts";
-import type { Body } from "./service.ts";
+import type { Body, Piece } from "./service.ts";
 
 /** Two, so that a body which fits into one part is known to, before its first part is sent. */
 const partsInWindow = 2;
@@ -18,18 +18,9 @@ export interface Window {
   readonly partSize: number;
   /** Parts of the body that come before the first of this window. */
   readonly partsBefore: number;
-  readonly parts: readonly WindowPart[];
+  readonly parts: readonly Piece[];
   /** The memory is not needed any more. */
   free(): void;
-}
-
-export interface WindowPart {
-  /** Bytes. */
-  readonly length: number;
-  /** Of the part. */
-  readonly crc32: number;
-  /** Of the body up to the end of the part, hex. */
-  readonly sha256: string;
 }
 
 /**
@@ -50,13 +41,11 @@ export async function* windowsOf(
     const places = Array.from({ length: partsInWindow }, (_, index) =>
       room.bytes.subarray(index * partSize, (index + 1) * partSize),
     );
-    const parts: WindowPart[] = [];
+    const parts: Piece[] = [];
     try {
       const pieces = await unlessAborted(Promise.all(places.map((place) => body.read(place))), signal);
-      for (const [index, { length, sha256 }] of pieces.entries()) {
-        ended ||= length < partSize;
-        if (length > 0) parts.push({ length, sha256, crc32: crc32(places[index]?.subarray(0, length) ?? "") });
-      }
+      ended = pieces.some(({ length }) => length < partSize);
+      parts.push(...pieces.filter(({ length }) => length > 0));
     } catch (error) {
       room.abandon();
       throw error;

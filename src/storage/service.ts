@@ -80,6 +80,8 @@ export interface Piece {
   readonly length: number;
   /** SHA-256 of the body up to the end of this piece, 64 hex digits. */
   readonly sha256: string;
+  /** Of this piece. */
+  readonly crc32: number;
 }
 
 export interface PutOptions {

@@ -1,5 +1,5 @@
 /**
- * SHA-256 of large files, in a thread of its own: a gibibyte takes about a second, in which the main thread would
+ * The digests of large files, in a thread of its own: a gibibyte takes about a second, in which the main thread would
  * neither read nor send. One thread for the whole process is faster than any network.
  */
 import { Worker } from "node:worker_threads";
@@ -9,18 +9,24 @@ export function sharedMemory(bytes: number): Buffer<SharedArrayBuffer> {
   return Buffer.from(new SharedArrayBuffer(bytes));
 }
 
-/** The digest of a stream of bytes, at any point of it. */
-export class RunningSha256 {
+export interface Digests {
+  /** Of everything that was added so far, 64 hex digits. */
+  readonly sha256: string;
+  /** Of what was added last. */
+  readonly crc32: number;
+}
+
+/** The digests of a stream of bytes, at any point of it. */
+export class RunningDigest {
   static #streams = 0;
-  readonly #stream = RunningSha256.#streams++;
+  readonly #stream = RunningDigest.#streams++;
   #thread: HashingThread | undefined;
 
   /**
    * Adds bytes, which must not change before the answer is there. Not waiting for one answer before the next call is
    * what keeps the thread busy.
-   * @returns SHA-256 of everything added so far, 64 hex digits
    */
-  async update(bytes: Uint8Array): Promise<string> {
+  async update(bytes: Uint8Array): Promise<Digests> {
     this.#thread ??= HashingThread.get();
     return await this.#thread.ask(this.#stream, bytes);
   }
@@ -33,14 +39,14 @@ export class RunningSha256 {
 }
 
 interface Waiting {
-  readonly resolve: (sha256: string) => void;
+  readonly resolve: (digests: Digests) => void;
   readonly reject: (error: unknown) => void;
 }
 
 class HashingThread {
   static #started: HashingThread | undefined;
   // It needs nothing of what the process was started with, and --import could be anything.
-  readonly #worker = new Worker(new URL("./sha256-thread.js", import.meta.url), { execArgv: [], env: {} });
+  readonly #worker = new Worker(new URL("./digest-thread.js", import.meta.url), { execArgv: [], env: {} });
   /** Those asked, in the order in which the thread answers. */
   readonly #waiting: Waiting[] = [];
 
@@ -50,8 +56,8 @@ class HashingThread {
   }
 
   private constructor() {
-    this.#worker.on("message", (sha256: string) => {
-      this.#waiting.shift()?.resolve(sha256);
+    this.#worker.on("message", (digests: Digests) => {
+      this.#waiting.shift()?.resolve(digests);
       // A thread that nobody waits for does not keep the process alive.
       if (this.#waiting.length === 0) this.#worker.unref();
     });
@@ -60,7 +66,7 @@ class HashingThread {
     this.#worker.unref();
   }
 
-  ask(stream: number, bytes: Uint8Array): Promise<string> {
+  ask(stream: number, bytes: Uint8Array): Promise<Digests> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
       this.#worker.ref();
