@@ -88,6 +88,8 @@ export class StreamedBody implements Body {
 
   async rewind(): Promise<boolean> {
     if (this.#options.once) return false;
+    // An attempt that was given up may still be reading.
+    await this.#reading.catch(() => {});
     await this.close();
     this.#reader = this.#options.open();
     this.#digest = new RunningDigest();

@@ -116,8 +116,8 @@ describe("a memory budget", () => {
     expect(await settled(next)).toBe(true);
   });
 
-  test("reckons the smallest share as a MiB", async () => {
-    const budget = new MemoryBudget(2 * mebibyte);
+  test("gives nobody less than 64 KiB", async () => {
+    const budget = new MemoryBudget(128 * 1024);
     await Promise.all([budget.take(0), budget.take(1)]);
     expect(await settled(budget.take(1))).toBe(false);
   });
@@ -144,4 +144,20 @@ describe("a running digest", () => {
     one.close();
     other.close();
   });
+});
+
+test("a body that is rewound while it is read starts from its beginning", async () => {
+  const bytes = randomBytes(100_000);
+  const body = bodyOf(async function* () {
+    for (let at = 0; at < bytes.length; at += 10_000) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      yield bytes.subarray(at, at + 10_000);
+    }
+  });
+  const givenUp = [body.read(Buffer.alloc(30_000)), body.read(Buffer.alloc(30_000))];
+  expect(await body.rewind()).toBe(true);
+  await Promise.allSettled(givenUp);
+  const into = Buffer.alloc(100_001);
+  expect(await body.read(into)).toEqual({ length: bytes.length, sha256: sha256(bytes), crc32: crc32(bytes) });
+  expect(into.subarray(0, bytes.length).equals(bytes)).toBe(true);
 });

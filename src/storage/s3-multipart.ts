@@ -6,6 +6,7 @@
  * with, and a part that S3 has is not sent again), when the upload is completed, and how it is cleaned up. Its own
  * `abort()` returns while parts are still on their way, and a part that lands after an abort stays in the bucket.
  */
+import { setMaxListeners } from "node:events";
 import { crc32 } from "node:zlib";
 import {
   CompleteMultipartUploadCommand,
@@ -70,6 +71,8 @@ export class ObjectUpload {
     this.#target = target;
     this.#options = options;
     this.#plan = plan;
+    // Each request listens to it.
+    setMaxListeners(0, this.#stop.signal);
   }
 
   async send(body: Body): Promise<PutResult> {
