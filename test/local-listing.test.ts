@@ -42,10 +42,12 @@ let directory: string;
 let database: Database;
 const entries: Entry[] = [];
 
+const source = '{"kind":"stdin","path":null,"modifiedAt":null}';
+
 function insert({ id, name, contentType, tags }: Entry): void {
   database
-    .prepare("INSERT INTO documents VALUES (?, ?, ?, 1, ?, ?, 'file:///x', ?, '{}', '{}', NULL, NULL)")
-    .run(id, name, id, contentType, "0".repeat(64), canonicalJson(tags));
+    .prepare("INSERT INTO documents VALUES (?, ?, ?, 1, ?, ?, 'file:///x', ?, '{}', ?, NULL, NULL)")
+    .run(id, name, id, contentType, "0".repeat(64), canonicalJson(tags), source);
 }
 
 function add(entry: Entry): void {
@@ -184,6 +186,29 @@ describe("a listing", () => {
   }, 60_000);
 });
 
+test("a listing lets others have their turn between two pages", async () => {
+  const metadata = await metadataDrivers.local.open(localSettings(directory));
+  let turns = 0;
+  const timer = setInterval(() => {
+    turns += 1;
+  }, 0);
+  let count = 0;
+  for await (const _ of metadata.list({ ascending: true }, never)) count += 1;
+  clearInterval(timer);
+  expect(count).toBe(entries.length);
+  expect(turns).toBeGreaterThan(10);
+  const interrupted = new AbortController();
+  const listing = metadata.list({ ascending: true }, interrupted.signal)[Symbol.asyncIterator]();
+  await listing.next();
+  setImmediate(() => interrupted.abort());
+  const rest = async () => {
+    while (!(await listing.next()).done) count -= 1;
+  };
+  await expect(rest()).rejects.toMatchObject({ code: "CANCELLED" });
+  expect(count).toBeGreaterThan(entries.length - 1000);
+  await metadata.close();
+});
+
 describe("the newest fifty", () => {
   /** How SQLite goes about the statements of a query, until as many rows as are expected are there. */
   async function plansOf(filter: DocumentFilter, more: Partial<ListQuery> = {}): Promise<string[]> {
@@ -206,6 +231,7 @@ describe("the newest fifty", () => {
       [{ tags: { all: "yes" } }, "entry USING PRIMARY KEY (key=? AND value=? AND id>? AND id<?)"],
       [{ tags: { rare: "yes" } }, "entry USING PRIMARY KEY (key=? AND value=? AND id>? AND id<?)"],
       [{ name: "inv-10.pdf" }, "entry USING COVERING INDEX documents_by_name (name=? AND id>? AND id<?)"],
+      [{ name: "old*" }, "entry USING COVERING INDEX documents_by_beginning (<expr>=? AND id>? AND id<?)"],
       [{ type: "image/png" }, "entry USING COVERING INDEX documents_by_type (content_type=? AND id>? AND id<?)"],
     ];
     for (const [filter, search] of exact) {
@@ -234,19 +260,51 @@ describe("the newest fifty", () => {
     expect(plans.at(-1)).not.toContain("TEMP B-TREE");
   });
 
-  test("of a glob that many match are found in order, and where few do its range alone is sorted", async () => {
-    expect((await plansOf({ name: "new*" })).join("\n")).not.toContain("TEMP B-TREE");
-    const [counted = "", few = "", ...rest] = await plansOf({ name: "inv-1*" });
-    expect(rest).toEqual([]);
-    for (const plan of [counted, few]) expect(plan).toContain("documents_by_name (name>? AND name<?)");
-    expect(few).toContain("TEMP B-TREE");
+  test("of several types, of tags, and of how names begin are merged in order", async () => {
+    const merged: [DocumentFilter, RegExp][] = [
+      [{ type: "image" }, /MERGE \(UNION ALL\)/],
+      [{ type: "image", tags: { half: "0" }, name: "old*" }, /MERGE \(INTERSECT\).*MERGE \(UNION ALL\)/s],
+      [{ tags: { half: "0" }, name: "old-*" }, /MERGE \(INTERSECT\).*documents_by_beginning \(<expr>=\?/s],
+    ];
+    for (const [filter, how] of merged) {
+      const plan = (await plansOf(filter)).at(-1);
+      expect(plan).toMatch(how);
+      expect(plan).not.toContain("TEMP B-TREE");
+    }
   });
 
-  test("of a glob that only old documents match are not looked for all the way", async () => {
-    const plans = await plansOf({ name: "old*" });
+  test("of a glob that few match are those of its range alone, sorted", async () => {
+    const plan = (await plansOf({ name: "inv-1*" })).at(-1);
+    expect(plan).toContain("documents_by_name (name>? AND name<?)");
+    expect(plan).toContain("TEMP B-TREE");
+  });
+
+  test("of a glob of one letter that only old documents match are not looked for all the way", async () => {
+    expect((await plansOf({ name: "n*" })).join("\n")).not.toContain("TEMP B-TREE");
+    const plans = await plansOf({ name: "o*" });
     expect(plans).toHaveLength(4);
     expect(plans.at(-1)).toContain("documents_by_name (name>? AND name<?)");
     // Whoever takes everything goes through everything once.
-    expect((await plansOf({ name: "old*" }, { expected: undefined })).join("\n")).not.toContain("TEMP B-TREE");
+    expect((await plansOf({ name: "o*" }, { expected: undefined })).join("\n")).not.toContain("TEMP B-TREE");
   });
+});
+
+test("nothing that a query asks for is part of a statement", async () => {
+  const hostile = "zq9'; DROP TABLE documents --";
+  const filters: DocumentFilter[] = [
+    { tags: { [hostile]: hostile } },
+    ...["", "*", "?*x"].map((glob) => ({ name: `${hostile}${glob}` })),
+    ...["", "*", "/png", "/*"].map((glob) => ({ type: `${hostile}${glob}` })),
+    { tags: { color: hostile, [hostile]: "red" }, name: `*${hostile}`, type: `image/${hostile}*` },
+  ];
+  const statements: string[] = [];
+  for (const filter of filters) {
+    for (const ascending of [true, false]) {
+      const query: ListQuery = { filter, ascending, after: hostile, idPrefix: hostile, expected: 50 };
+      for await (const _ of listed(query, (sql) => void statements.push(sql)));
+      for await (const _ of listed({ filter, ascending }, (sql) => void statements.push(sql)));
+    }
+  }
+  expect(statements.length).toBeGreaterThan(20);
+  expect(statements.filter((sql) => sql.includes("zq9"))).toEqual([]);
 });

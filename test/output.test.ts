@@ -2,6 +2,7 @@ import stringWidth from "string-width";
 import { describe, expect, test } from "vitest";
 import { DocprocError } from "../src/errors.ts";
 import { display } from "../src/output/display.ts";
+import { QuietReporter } from "../src/output/human.ts";
 import { JsonReporter, NdjsonReporter } from "../src/output/json.ts";
 import { painterFor } from "../src/output/painter.ts";
 import { NoProgress } from "../src/output/progress.ts";
@@ -219,6 +220,28 @@ describe("output for programs", () => {
     await reporter.item({ value: { name: "second" }, id });
     await reporter.result(result);
     expect(stdout.text()).toBe('{"name":"a\\u2028b\\u2029c\\nd"}\n{"name":"second"}\n');
+  });
+
+  test.each(["NDJSON", "ids"])("many records are written together, and none waits for long: %s", async (form) => {
+    const [stdout, stderr] = [capture(), capture()];
+    const streams = { stdout: stdout.stream, stderr: stderr.stream };
+    const reporter =
+      form === "NDJSON"
+        ? new NdjsonReporter(streams, new NoProgress(), false)
+        : new QuietReporter(streams, new NoProgress(), { stdout: painter(), stderr: painter() }, false);
+    const add = (name: string) => reporter.item({ value: { name }, id: name, many: true });
+    for (const name of ["a", "b", "c"]) expect(add(name)).toBeUndefined();
+    expect(stdout.written).toEqual([]);
+    await new Promise(setImmediate);
+    expect(stdout.written).toHaveLength(1);
+    for (let count = 0; count < 65; count++) await add("x".repeat(1024));
+    expect(stdout.written).toHaveLength(2);
+    add("the last");
+    reporter.failure(error);
+    expect(stdout.text()).toContain("the last");
+    add("one more");
+    await reporter.result(result);
+    expect(stdout.text().split("\n")).toHaveLength(3 + 65 + 2 + 1);
   });
 
   test("NDJSON reports a failed input on stderr with its path, and prints no error on stdout", () => {

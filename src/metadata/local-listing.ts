@@ -1,10 +1,10 @@
 /**
  * Reads the records of an SQLite catalog in the order of their ids, and as few of them as an index allows.
  *
- * For a tag, a name and a type there is an index that has the ids of what has it in order, so that a page is read
- * straight from it, however large the catalog. For a glob there is only the range of names, or types, that begin as it
- * does: in their order, not in that of ids. What then is right depends on how many there are, which is counted up to
- * {@link few}.
+ * For a tag, a name, a type, and the first characters of a name there is an index that has the ids of what has it in
+ * order, so that a page is read straight from it, however large the catalog. A glob that begins with fewer characters
+ * has only the range of names that begin as it does: in their order, not in that of ids. What then is right depends on
+ * how many there are, which is counted up to {@link few}.
  */
 import {
   type DocumentFilter,
@@ -47,6 +47,10 @@ export function namedRecord(row: readonly unknown[]) {
 const pageSize = 500;
 /** Entries of an index that are read and sorted in a few milliseconds. */
 const few = 10_000;
+/** Characters of a name in the index of beginnings; its expression says the same. */
+const beginning = 3;
+/** Types of which each is looked up. SQLite joins no more than 500 queries. */
+const mostTypes = 100;
 
 /** Something that a query asks for, and the index that knows what has it. */
 interface Condition {
@@ -62,6 +66,10 @@ interface Condition {
   readonly bounding: number;
   /** What the entries in that part are sorted by. */
   readonly by: "id" | "name" | "content_type";
+  /** Conditions of which one or another is met, where no part of an index has all of it in order. */
+  readonly each?: readonly Condition[];
+  /** The same condition by another index, which reads less and is not in order. */
+  readonly narrow?: Condition;
 }
 
 /** Ids from `from` (included) to `to` (excluded). */
@@ -105,13 +113,14 @@ export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<
   const { ascending, expected = Number.POSITIVE_INFINITY, filter } = query;
   const { from = "", to = "~" } = idRange(query);
   const range = { from, to };
-  const conditions = conditionsOf(filter);
+  const conditions = await conditionsOf(select, filter);
   const pages = (make: MakeStatement, within: Range, size: number) =>
     pagesOfStatement(select, make, within, ascending, size);
 
   const [only] = conditions;
   if (!only) return yield* pages(readAll(ascending), range, expected);
-  if (conditions.length === 1 && isOrdered(only)) return yield* pages(read([only], ascending), range, expected);
+  const alone = conditions.length === 1 && isOrdered(only);
+  if (alone && !only.narrow) return yield* pages(read([only], ascending), range, expected);
 
   const bounded = query.since !== undefined || query.until !== undefined || query.idPrefix !== undefined;
   const smallest = await smallestOf(select, bounded ? [everything, ...conditions] : conditions, range);
@@ -147,15 +156,57 @@ export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<
   }
 }
 
-function conditionsOf({ tags = {}, name, type }: DocumentFilter = {}): Condition[] {
+async function conditionsOf(select: Select, { tags = {}, name, type }: DocumentFilter = {}): Promise<Condition[]> {
   return [
+    // The union of several types comes first, as SQLite joins queries from left to right.
+    ...(type === undefined ? [] : [await withType(select, type)]),
     // @photostructure/sqlite cuts text at a NUL, so that such a tag cannot be asked for.
     ...Object.entries(tags)
       .filter((tag) => !tag.some((text) => text.includes("\0")))
       .map(withTag),
-    ...(name === undefined ? [] : [withColumn("name", name, literalName({ name }))]),
-    ...(type === undefined ? [] : [withColumn("content_type", typeGlob(type), literalType({ type }))]),
+    ...(name === undefined ? [] : [withName(name)]),
   ];
+}
+
+/** The types that a glob is for are looked up, as they are few: each is found behind the one before it. */
+async function withType(select: Select, type: string): Promise<Condition> {
+  const literal = literalType({ type });
+  if (literal !== undefined) return withText("content_type", literal);
+  const rows = await select(
+    `WITH RECURSIVE types(type) AS (
+       SELECT min(content_type) FROM documents
+       UNION ALL SELECT (SELECT min(content_type) FROM documents WHERE content_type > type) FROM types WHERE type >= ''
+     )
+     SELECT type FROM types WHERE type >= '' LIMIT ?`,
+    mostTypes + 1,
+  );
+  if (rows.length > mostTypes) return withGlob("content_type", typeGlob(type));
+  const { globMatcher } = await import("../glob.ts");
+  const matches = globMatcher(typeGlob(type));
+  const each = rows
+    .map(([found]) => String(found))
+    .filter((found) => matches(found))
+    .map((found) => withText("content_type", found));
+  const values = each.flatMap((one) => one.values);
+  const bounds = (row: string) => `${row}.content_type IN (${values.map(() => "?").join(", ")})`;
+  return { ...everything, index: indexedBy.content_type, bounds, values, bounding: values.length, each };
+}
+
+function withName(glob: string): Condition {
+  const literal = literalName({ name: glob });
+  if (literal !== undefined) return withText("name", literal);
+  const narrow = withGlob("name", glob);
+  const first = [...globEnds(glob)[0]].slice(0, beginning).join("");
+  if ([...first].length < beginning) return narrow;
+  const ordered: Condition = {
+    ...narrow,
+    index: "INDEXED BY documents_by_beginning",
+    bounds: (row) => `substr(${row}.name, 1, ${beginning}) = ?`,
+    values: [first, ...narrow.values.slice(narrow.bounding)],
+    bounding: 1,
+    by: "id",
+  };
+  return glob === `${first}*` ? ordered : { ...ordered, narrow };
 }
 
 function withTag(tag: readonly [key: string, value: string]): Condition {
@@ -163,21 +214,21 @@ function withTag(tag: readonly [key: string, value: string]): Condition {
   return { ...everything, table: "tags", bounds, values: tag, bounding: 2 };
 }
 
-const indexes = { name: "documents_by_name", content_type: "documents_by_type" } as const;
+const indexedBy = { name: "INDEXED BY documents_by_name", content_type: "INDEXED BY documents_by_type" } as const;
 
-/** @param literal the one text that the glob is for; undefined when it is for several */
-function withColumn(column: keyof typeof indexes, glob: string, literal: string | undefined): Condition {
-  const index = `INDEXED BY ${indexes[column]}`;
-  if (literal !== undefined) {
-    return { ...everything, index, bounds: (row) => `${row}.${column} = ?`, values: [literal], bounding: 1 };
-  }
+function withText(column: keyof typeof indexedBy, text: string): Condition {
+  const bounds = (row: string) => `${row}.${column} = ?`;
+  return { ...everything, index: indexedBy[column], bounds, values: [text], bounding: 1 };
+}
+
+function withGlob(column: keyof typeof indexedBy, glob: string): Condition {
   const [prefix, suffix] = globEnds(glob);
   // SQLite's own GLOB is quick and knows less than ours: it spares that one most of the work, or all of it.
   const ends = `${prefix}*${suffix}`;
   const known = glob === ends;
   return {
     ...everything,
-    index,
+    index: indexedBy[column],
     bounds: (row) => `${row}.${column} >= ? AND ${row}.${column} < ?`,
     rest: (row) => `${row}.${column} GLOB ?${known ? "" : ` AND matches(?, ${row}.${column})`}`,
     // No name has room for so many of the last character there is.
@@ -188,31 +239,29 @@ function withColumn(column: keyof typeof indexes, glob: string, literal: string 
 }
 
 function startingWith(first: Condition, conditions: readonly Condition[]): Condition[] {
-  return [first, ...conditions.filter((condition) => condition !== first)];
+  return [first, ...conditions.filter((condition) => condition !== first && condition.narrow !== first)];
 }
 
 function readAll(ascending: boolean): MakeStatement {
-  const sql = `SELECT ${storedColumns} FROM documents WHERE id >= ? AND id < ? ${order("id", ascending)} LIMIT ?`;
+  const sql = `SELECT ${storedColumns} FROM documents WHERE id >= ? AND id < ? ${inOrder(ascending)} LIMIT ?`;
   return ({ from, to }, limit) => ({ sql, values: [from, to, limit] });
 }
 
 /** Reads the index of the first condition and looks up whether the others are met. */
 function read([first = everything, ...others]: readonly Condition[], ascending: boolean): MakeStatement {
-  const tests = others.map(
-    ({ table, bounds, rest }) =>
-      ` AND EXISTS (SELECT 1 FROM ${table} other WHERE ${bounds("other")} AND ${rest("other")} AND other.id = entry.id)`,
+  const tests = others.map(({ table, bounds, rest }) =>
+    table === "documents" && first.table === "documents"
+      ? `${bounds("entry")} AND ${rest("entry")}`
+      : `EXISTS (SELECT 1 FROM ${table} other WHERE ${bounds("other")} AND ${rest("other")} AND other.id = entry.id)`,
   );
+  const asked: Statement = { sql: tests.join(" AND ") || "true", values: others.flatMap(({ values }) => values) };
   return (range, limit) => {
-    const entries = entriesOf(first, range);
-    const found = `${entries.sql}${tests.join("")}`;
+    const found = entriesOf(first, range, asked);
     // Names with a date or a number in them grow with time. Read backwards, what is newest is met first, and most of
     // the rest need not be sorted in. (The limit is none; without it SQLite would leave the order out.)
-    const backwards = `SELECT id FROM (${found} ORDER BY entry.${first.by} DESC, entry.id DESC LIMIT -1) entry`;
-    const ids = `${isOrdered(first) || ascending ? found : backwards} ${order("entry.id", ascending)} LIMIT ?`;
-    return {
-      sql: recordsOf(ids, ascending),
-      values: [...entries.values, ...others.flatMap(({ values }) => values), limit],
-    };
+    const backwards = `SELECT id FROM (${found.sql} ORDER BY entry.${first.by} DESC, entry.id DESC LIMIT -1)`;
+    const ids = `${isOrdered(first) || ascending ? found.sql : backwards} ${inOrder(ascending)} LIMIT ?`;
+    return { sql: recordsOf(ids, ascending), values: [...found.values, limit] };
   };
 }
 
@@ -220,22 +269,31 @@ function read([first = everything, ...others]: readonly Condition[], ascending: 
 function merge(conditions: readonly Condition[], ascending: boolean): MakeStatement {
   return (range, limit) => {
     const all = conditions.map((condition) => entriesOf(condition, range));
-    const ids = `${all.map((one) => one.sql).join(" INTERSECT ")} ${order("id", ascending)} LIMIT ?`;
+    const ids = `${all.map((one) => one.sql).join(" INTERSECT ")} ${inOrder(ascending)} LIMIT ?`;
     return { sql: recordsOf(ids, ascending), values: [...all.flatMap(({ values }) => values), limit] };
   };
 }
 
 function recordsOf(ids: string, ascending: boolean): string {
-  return `SELECT ${storedColumns} FROM documents WHERE id IN (${ids}) ${order("id", ascending)}`;
+  return `SELECT ${storedColumns} FROM documents WHERE id IN (${ids}) ${inOrder(ascending)}`;
 }
 
-function entriesOf({ table, index, bounds, rest, values }: Condition, { from, to }: Range): Statement {
-  const where = `${bounds("entry")} AND ${rest("entry")} AND entry.id >= ? AND entry.id < ?`;
-  return { sql: `SELECT entry.id FROM ${table} entry ${index} WHERE ${where}`, values: [...values, from, to] };
+/** @param asked what else has to hold for an `entry` */
+function entriesOf(condition: Condition, range: Range, asked: Statement = { sql: "true", values: [] }): Statement {
+  const { table, index, bounds, rest, values, each } = condition;
+  if (each && each.length > 0) {
+    const all = each.map((one) => entriesOf(one, range, asked));
+    return { sql: all.map(({ sql }) => sql).join(" UNION ALL "), values: all.flatMap((one) => one.values) };
+  }
+  const where = `${bounds("entry")} AND ${rest("entry")} AND entry.id >= ? AND entry.id < ? AND ${asked.sql}`;
+  return {
+    sql: `SELECT entry.id FROM ${table} entry ${index} WHERE ${where}`,
+    values: [...values, range.from, range.to, ...asked.values],
+  };
 }
 
-function order(id: string, ascending: boolean): string {
-  return `ORDER BY ${id} ${ascending ? "ASC" : "DESC"}`;
+function inOrder(ascending: boolean): string {
+  return `ORDER BY id ${ascending ? "ASC" : "DESC"}`;
 }
 
 async function* pagesOfStatement(
@@ -265,7 +323,7 @@ async function smallestOf(
 ): Promise<Condition | undefined> {
   let smallest: Condition | undefined;
   let least = few;
-  for (const condition of conditions) {
+  for (const condition of conditions.flatMap((one) => (one.narrow ? [one, one.narrow] : [one]))) {
     const { table, index, bounds, bounding, values } = condition;
     const ordered = isOrdered(condition);
     // Where ids are not in order, none of the entries could be passed over.
@@ -294,6 +352,6 @@ async function edgeOf(
   const { sql, values } = entriesOf(along, range);
   // The lower end of a range is part of it, the upper end is not.
   const skipped = ascending ? entries : entries - 1;
-  const [row] = await select(`${sql} ${order("entry.id", ascending)} LIMIT 1 OFFSET ?`, ...values, skipped);
+  const [row] = await select(`${sql} ${inOrder(ascending)} LIMIT 1 OFFSET ?`, ...values, skipped);
   return row && String(row[0]);
 }

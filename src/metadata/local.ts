@@ -70,6 +70,7 @@ const migrations: readonly string[] = [
   // For listings. The triggers keep the tags beside each document whoever writes it, in the same transaction. Of a
   // damaged record nothing is kept: whoever reads it says so.
   `CREATE INDEX documents_by_name ON documents (name);
+   CREATE INDEX documents_by_beginning ON documents (substr(name, 1, 3), id, name);
    CREATE INDEX documents_by_type ON documents (content_type);
    CREATE TABLE tags (
      key TEXT NOT NULL,

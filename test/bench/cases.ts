@@ -1,6 +1,7 @@
 /** What is measured, against what, and what has to come out. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { catalogCases } from "./catalog.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { type Files, makeFile, makeFiles } from "./files.ts";
 import { type Command, measure } from "./measure.ts";
@@ -231,6 +232,8 @@ export const cases: Readonly<Record<string, MakeCase>> = {
       goals: [{ figure: "wall", to: "rclone", atMost: 1.3 }],
     };
   },
+
+  ...catalogCases,
 };
 
 function node(): Command {
