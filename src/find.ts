@@ -2,7 +2,6 @@
 import { type DocumentRecord, documentName, isDocumentId, isDocumentName } from "./document.ts";
 import { DocprocError } from "./errors.ts";
 import type { MetadataService } from "./metadata/service.ts";
-import { literalName } from "./query.ts";
 
 /**
  * One document by id, by a beginning of an id that only one document has, or by name: the newest of that name.
@@ -49,15 +48,8 @@ async function findByName(
 ): Promise<DocumentRecord | undefined> {
   // What cannot be a name is the name of nothing.
   if (!isDocumentName(text)) return undefined;
-  const name = documentName(text);
-  // Read from the newest on, however many have the name; a name that would be a glob has to be looked up by its claims.
-  if (literalName({ name }) !== undefined) {
-    for await (const record of metadata.list({ ascending: false, filter: { name }, expected: 1 }, signal))
-      return record;
-    return undefined;
-  }
   const ids: string[] = [];
-  for await (const { id } of metadata.claims(name, signal)) ids.push(id);
+  for await (const { id } of metadata.claims(documentName(text), signal)) ids.push(id);
   for (const id of ids.sort().reverse()) {
     const record = await metadata.get(id, signal);
     // Deleted since, or a stray claim: the one before it is the newest then.

@@ -142,8 +142,8 @@ const reads: Record<string, [argv: string[], requests: Record<string, number>, r
   everything: [["list", "--all"], { Query: 8 }, 453],
   "one by its id": [["show", "ID"], { GetItem: 1 }, 1],
   "one by the beginning of its id": [["show", "BEGINNING"], { Query: 8 }, 8],
-  "one by its name": [["show", "report-003993.pdf"], { Query: 1, BatchGetItem: 1 }, 2],
-  "the newest of two hundred of its name": [["show", "app.tgz"], { Query: 1, BatchGetItem: 1 }, 8],
+  "one by its name": [["show", "report-003993.pdf"], { Query: 1, GetItem: 1 }, 2],
+  "the newest of two hundred of its name": [["show", "app.tgz"], { Query: 1, GetItem: 1 }, 8],
 };
 
 const own = "the servers of this repository";
