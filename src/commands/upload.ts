@@ -103,8 +103,8 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       labelOf: ({ label }) => label,
       run: async (one) => await uploadOne(context, service, one, input, onDuplicate),
       onDone: async (document) => {
-        counts.add(document);
         await reporter.item({ value: document, id: document.id, line: (painter) => uploadLine(document, painter) });
+        counts.add(document);
       },
       // The only failure of a command is its error; it is not said twice.
       onFailure: ({ label, error }) => several && reporter.problem(label, error),

@@ -127,7 +127,10 @@ export class ObjectUpload {
   async #sendParts(body: Body, partSize: number): Promise<void> {
     const { signal } = this.#stop;
     const whole = body.bytes;
-    if (whole && whole.length <= partSize) return await this.#putBytes(whole);
+    if (whole && whole.length <= partSize) {
+      this.#count([{ length: whole.length, crc32: crc32(whole) }]);
+      return await this.#putWhole(whole);
+    }
     // What is known to take parts is begun while the first of them are read.
     if ((this.#options.size ?? 0) > partSize) this.#ensureBegun(partSize).catch(() => {});
     const sending: Promise<void>[] = [];
@@ -148,21 +151,13 @@ export class ObjectUpload {
     throwIfCancelled(this.#options.signal);
   }
 
-  async #putBytes(bytes: Buffer): Promise<void> {
-    this.#size = bytes.length;
-    this.#crc32 = crc32(bytes);
-    const sent = this.#putWhole(new PutObjectCommand({ ...this.#params(), ...this.#checksum(), Body: bytes }));
-    this.#inFlight.add(sent);
-    await sent;
-  }
-
   async #sendWindow(window: Window): Promise<void> {
     const isWhole = window.partsBefore === 0 && window.parts.length <= 1;
     try {
+      if (isWhole && this.#uploadId === undefined) return await this.#putWhole(window.bytes);
       const upload = new Upload({
         client: this.#facade(window),
-        // The end of a body that goes on in parts is a part, too, though lib-storage takes it for an object.
-        params: { ...this.#params(), ...(isWhole ? this.#checksum() : {}), Body: window.bytes },
+        params: { ...this.#params(), Body: window.bytes },
         partSize: window.partSize,
         queueSize: window.parts.length || 1,
         leavePartsOnError: true,
@@ -214,8 +209,8 @@ export class ObjectUpload {
       return await this.#part(window, command.input.PartNumber ?? 1, command.input.Body as Buffer);
     }
     if (command instanceof PutObjectCommand) {
-      if (window.partsBefore === 0 && this.#uploadId === undefined) return await this.#putWhole(command);
-      // The windows before it begin the upload, and one of them may still be about it.
+      // The end of a body that goes on in parts is a part, too, though lib-storage takes it for an object. The windows
+      // before it begin the upload, and one of them may still be about it.
       await this.#beginning;
       return await this.#part(window, 1, command.input.Body as Buffer);
     }
@@ -287,15 +282,16 @@ export class ObjectUpload {
     return part;
   }
 
-  async #putWhole(command: PutObjectCommand): Promise<unknown> {
+  async #putWhole(Body: Buffer): Promise<void> {
+    const command = new PutObjectCommand({ ...this.#params(), ...this.#checksum(), Body });
     this.#mayBeVisible = true;
     const sent = this.#target.client.send(command, { abortSignal: this.#stop.signal });
+    this.#inFlight.add(sent);
     const reply = await sent.catch((error) => this.#ownEarlierAttempt(error));
     reached("s3-object-sent");
     this.#bytesSent = this.#size;
     this.#options.onProgress?.(this.#size);
     this.#proof = { size: this.#size, crc32: fullObjectCrc32(reply), catalog: this.#options.catalog };
-    return reply;
   }
 
   async #complete(uploadId: string): Promise<void> {
@@ -355,7 +351,7 @@ export class ObjectUpload {
   }
 
   /** The parts come in their order. */
-  #count(parts: readonly Piece[]): void {
+  #count(parts: readonly Pick<Piece, "length" | "crc32">[]): void {
     for (const { length, crc32: checksum } of parts) {
       this.#size += length;
       this.#crc32 = combineCrc32(this.#crc32, checksum, length);
