@@ -78,7 +78,23 @@ export async function openClient<C extends AnyClient>(
   client.middlewareStack.remove("loggerMiddleware");
   client.middlewareStack.add(guard(client, settings), { step: "finalizeRequest", priority: "low", name: "docproc" });
   client.middlewareStack.add(limitReplies, { step: "deserialize", priority: "low", name: "docprocReplies" });
+  if (settings.connections !== undefined) {
+    const limit = await connectionLimit(settings.connections);
+    client.middlewareStack.add(limit, { step: "deserialize", priority: "high", name: "docprocConnections" });
+  }
   return client;
+}
+
+/**
+ * Lets so many requests be on their way at a time. Not the agent's `maxSockets`: for the SDK a request that waits for a
+ * socket is one whose connection fails to open, and it is given up after {@link connectionTimeout}.
+ */
+async function connectionLimit(connections: number) {
+  const { Semaphore } = await import("async-mutex");
+  const free = new Semaphore(connections);
+  return (next: Next): Next =>
+    async (args) =>
+      await free.runExclusive(async () => await next(args));
 }
 
 async function withRegion<C extends AnyClient>(

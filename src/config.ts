@@ -59,7 +59,8 @@ const parsers = {
   endpointUrl: endpointUrl,
   partSize: partSize,
   partsInFlight: partsInFlight,
-  concurrency: concurrency,
+  concurrency: inUse,
+  connections: inUse,
   onDuplicate: oneOf(["reuse", "store"]),
   retries: retries,
   timeout: timeout,
@@ -222,6 +223,7 @@ function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Con
     partsInFlight,
     memory: documentMemory(input.memory, partSize, partsInFlight),
     concurrency: numberOf("concurrency"),
+    connections: numberOf("connections"),
     onDuplicate: value("onDuplicate") as Settings["onDuplicate"],
     retries: value("retries") as number,
     timeout: value("timeout") as number,
@@ -325,7 +327,7 @@ function partsInFlight(value: unknown): number {
   return wholeNumber(value, 2, 256);
 }
 
-function concurrency(value: unknown): number {
+function inUse(value: unknown): number {
   return wholeNumber(value, 1, 256);
 }
 

@@ -110,6 +110,7 @@ function globalOptions(): Option[] {
     new Option("--profile <name>", "AWS profile"),
     new Option("--endpoint-url <url>", "an S3 and DynamoDB endpoint that is not Amazon's"),
     new Option("--concurrency <count>", "files or documents in flight (default: 32 for uploads, else 4)"),
+    new Option("--connections <count>", "connections to S3, and to DynamoDB, at a time (default: one a request)"),
     new Option("--retries <count>", "how often a request that failed for a passing reason is repeated (default: 5)"),
     new Option("--timeout <time>", "give up a request that made no progress for so long, like 30s (default: 2m)"),
     new Option("--state-directory <path>", "what is remembered of interrupted uploads"),

@@ -26,6 +26,8 @@ export interface Settings {
   readonly memory: number;
   /** Files or documents in flight; undefined leaves it to the command. */
   readonly concurrency: number | undefined;
+  /** Connections to S3, and as many to DynamoDB, in use at a time; undefined takes as many as there are requests. */
+  readonly connections: number | undefined;
   /** `reuse` an existing record with the same name, bytes and tags, or `store` another one. */
   readonly onDuplicate: "reuse" | "store";
   /** Where S3 requests go when not to Amazon: {@link endpointUrl}, or what AWS's own variables say. */

@@ -28,6 +28,7 @@ const samples: Record<SettingName, readonly [flag: string, variable: string, pro
   partSize: ["8388608", "16MiB", "32MiB", "64MiB"],
   partsInFlight: ["2", "3", "4", "256"],
   concurrency: ["1", "2", "3", "256"],
+  connections: ["1", "2", "3", "256"],
   onDuplicate: ["store", "reuse", "store", "reuse"],
   retries: ["0", "1", "2", "100"],
   timeout: ["30", "45s", "2m", "1h"],
@@ -46,6 +47,7 @@ const numbers: Partial<Record<string, number>> = {
   "32MiB": 32 * 2 ** 20,
   "64MiB": 64 * 2 ** 20,
 };
+const numerical: readonly string[] = ["partSize", "partsInFlight", "concurrency", "connections", "retries"];
 const awsVariables: Partial<Record<SettingName, string>> = { region: "AWS_REGION", profile: "AWS_PROFILE" };
 const defaults: Partial<Record<SettingName, string | number | boolean>> = {
   storage: "local",
@@ -63,8 +65,7 @@ describe("precedence", () => {
   test.each(settingNames)("%s: flag, variable, project file, user file, AWS's own, default", async (name) => {
     const sandbox = await makeSandbox();
     const expected = (text: string) =>
-      parsed[name]?.[text] ??
-      (["partSize", "partsInFlight", "concurrency", "retries"].includes(name) ? (numbers[text] ?? Number(text)) : text);
+      parsed[name]?.[text] ?? (numerical.includes(name) ? (numbers[text] ?? Number(text)) : text);
     const [flag, variable, inProject, inUser] = samples[name];
     const project = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { [name]: inProject });
     const user = await writeConfig(join(sandbox.config, "config.json"), { [name]: inUser });
@@ -248,6 +249,7 @@ describe("values", () => {
     ["partSize", 5 * 2 ** 20 + 0.5],
     ["concurrency", 0],
     ["concurrency", 257],
+    ["connections", 0],
     ["concurrency", 1.5],
     ["concurrency", "many"],
     ["concurrency", true],

@@ -226,7 +226,7 @@ export const cases: Readonly<Record<string, MakeCase>> = {
       rounds: 3,
       contenders: [
         // Two of them are to the catalog: one that looks names up, one that commits.
-        await uploadMany(bench, "docproc", files, ["--concurrency", String(connections - 2)]),
+        await uploadMany(bench, "docproc", files, ["--connections", String(connections - 2)]),
         ...(await peersWith(bench, alike, files.path, files.count)),
       ],
       goals: [{ figure: "wall", to: "rclone", atMost: 1.3 }],

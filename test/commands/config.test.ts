@@ -6,8 +6,8 @@ import { makeSandbox, runDocproc } from "../support/run.ts";
 
 const settingNames = [
   ...["storage", "metadata", "directory", "bucket", "bucketOwner", "prefix", "table", "region", "profile"],
-  ...["endpointUrl", "partSize", "partsInFlight", "concurrency", "onDuplicate", "retries", "timeout", "resume"],
-  ...["stateDirectory", "allowHttp", "unsupported"],
+  ...["endpointUrl", "partSize", "partsInFlight", "concurrency", "connections", "onDuplicate", "retries", "timeout"],
+  ...["resume", "stateDirectory", "allowHttp", "unsupported"],
 ];
 
 interface Setting {

@@ -74,6 +74,7 @@ export function awsSettings(endpoint: string, overrides: Partial<Settings> = {})
     endpointUrl: endpoint,
     partSize: undefined,
     partsInFlight: undefined,
+    connections: undefined,
     memory: 64 * 1024 ** 2,
     concurrency: 4,
     onDuplicate: "reuse",
