@@ -4,12 +4,28 @@
  * The first that has a value wins, and the value keeps its origin for `docproc config`.
  */
 import { dirname, join, resolve } from "node:path";
-import bytes from "bytes-iec";
 import { closest, distance } from "fastest-levenshtein";
-import ms from "ms";
 import { type ConfigFile, findProjectFile, findUserFile, readConfigFile } from "./config-files.ts";
 import { DocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
+import {
+  account,
+  endpointUrl,
+  inUse,
+  kinds,
+  oneOf,
+  type Parser,
+  partSize,
+  partsInFlight,
+  prefix,
+  region,
+  retries,
+  tags,
+  text,
+  timeout,
+  type Value,
+  yesOrNo,
+} from "./setting-values.ts";
 import type { Settings } from "./settings.ts";
 import { storageDrivers } from "./storage/registry.ts";
 import { documentMemory } from "./tuning.ts";
@@ -65,6 +81,8 @@ const parsers = {
   retries: retries,
   timeout: timeout,
   resume: yesOrNo,
+  provenance: yesOrNo,
+  tags: tags,
   stateDirectory: text,
   allowHttp: yesOrNo,
   unsupported: kinds,
@@ -72,9 +90,6 @@ const parsers = {
 
 export type SettingName = keyof typeof parsers;
 export const settingNames = Object.keys(parsers) as SettingName[];
-
-type Value = string | number | boolean;
-type Parser = (value: unknown) => Value;
 
 /** What a setting is that nobody set. */
 const defaults = {
@@ -85,6 +100,8 @@ const defaults = {
   /** Milliseconds. */
   timeout: 120_000,
   resume: true,
+  provenance: true,
+  tags: "{}",
   allowHttp: false,
   unsupported: "",
 } as const satisfies Partial<Record<SettingName, Value>>;
@@ -228,6 +245,8 @@ function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Con
     retries: value("retries") as number,
     timeout: value("timeout") as number,
     resume: value("resume") as boolean,
+    provenance: value("provenance") as boolean,
+    tags: JSON.parse(textOf("tags") ?? "{}"),
     stateDirectory: textOf("stateDirectory") ?? input.paths.state,
     allowHttp: value("allowHttp") as boolean,
     unsupported: textOf("unsupported") ?? "",
@@ -278,95 +297,6 @@ function withoutCertificates(): DocprocError {
   return new DocprocError("INVALID_CONFIG", "NODE_TLS_REJECT_UNAUTHORIZED=0 lets anybody pose as the service.", {
     hint: "Unset it, and name the authority that signed the certificate in NODE_EXTRA_CA_CERTS.",
   });
-}
-
-function oneOf(names: readonly string[]): Parser {
-  return (value) => {
-    if (typeof value === "string" && names.includes(value)) return value;
-    throw new Error(`it can be ${names.join(" or ")}`);
-  };
-}
-
-function text(value: unknown): string {
-  if (typeof value === "string" && value !== "") return value;
-  throw new Error("it must be text");
-}
-
-function region(value: unknown): string {
-  if (/^[a-z0-9-]+$/.test(text(value))) return text(value);
-  throw new Error("it must look like eu-west-1");
-}
-
-/** Keys are `<prefix><rest>`, so a prefix that is a folder ends in a slash. */
-function prefix(value: unknown): string {
-  if (value === "") return "";
-  const folder = text(value).replace(/\/*$/, "/");
-  if (!/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\/$/.test(folder) || /(^|\/)\.{1,2}\//.test(folder)) {
-    throw new Error("it may hold letters, digits, dots, hyphens, underscores and single slashes");
-  }
-  if (folder.length > 512) throw new Error("it may have at most 512 characters");
-  return folder;
-}
-
-function endpointUrl(value: unknown): string {
-  const url = URL.canParse(text(value)) ? new URL(text(value)) : undefined;
-  if (url?.protocol !== "http:" && url?.protocol !== "https:") throw new Error("it must be an http:// or https:// URL");
-  if (url.username !== "" || url.password !== "") throw new Error("it may not hold a user name or password");
-  return text(value);
-}
-
-/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
-function partSize(value: unknown): number {
-  const size = typeof value === "number" ? value : bytes.parse(text(value));
-  if (size === null || !Number.isInteger(size)) throw new Error("it must be a size like 16MiB");
-  if (size < 5 * 1024 ** 2 || size > 5 * 1024 ** 3) throw new Error("a part has 5MiB to 5GiB");
-  return size;
-}
-
-function partsInFlight(value: unknown): number {
-  return wholeNumber(value, 2, 256);
-}
-
-function inUse(value: unknown): number {
-  return wholeNumber(value, 1, 256);
-}
-
-function retries(value: unknown): number {
-  return wholeNumber(value, 0, 100);
-}
-
-function wholeNumber(value: unknown, least: number, most: number): number {
-  const number = typeof value === "string" || typeof value === "number" ? Number(value || Number.NaN) : Number.NaN;
-  if (Number.isInteger(number) && number >= least && number <= most) return number;
-  throw new Error(`it must be a whole number from ${least} to ${most}`);
-}
-
-/** Milliseconds; a number alone is seconds, as in curl. */
-function timeout(value: unknown): number {
-  const given = String(value).trim();
-  const seconds = /^\d+(\.\d+)?$/.test(given) ? Number(given) : undefined;
-  const duration = seconds === undefined ? ms(given as ms.StringValue) : seconds * 1000;
-  if (duration >= 1000 && duration <= 86_400_000) return duration;
-  throw new Error("it must be a time like 30s or 2m, from one second to one day");
-}
-
-function yesOrNo(value: unknown): boolean {
-  if (value === true || value === "true") return true;
-  if (value === false || value === "false") return false;
-  throw new Error("it can be true or false");
-}
-
-/** What `docproc init` wrote; a list in a file is as good as commas. */
-function kinds(value: unknown): string {
-  const text = Array.isArray(value) ? value.join() : value;
-  if (typeof text === "string" && /^([a-z]+(-[a-z]+)*(,|$))*$/.test(text)) return text;
-  throw new Error("it must be kinds of resources, separated by commas");
-}
-
-/** https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-identifiers.html */
-function account(value: unknown): string {
-  if (/^\d{12}$/.test(text(value))) return text(value);
-  throw new Error("it must be an AWS account, 12 digits in quotes");
 }
 
 function unknownKey(path: string, key: string): DocprocError {

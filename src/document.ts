@@ -40,10 +40,33 @@ export interface DocumentSource {
   readonly modifiedAt: string | null;
 }
 
-/** Where a document was made. */
+/** Where a document was made; null in a field that nobody could tell. */
 export interface Provenance {
-  readonly git: TextMap | null;
-  readonly ci: TextMap | null;
+  /** Of the repository that docproc ran in; null outside any. */
+  readonly git: GitProvenance | null;
+  /** Of the CI job that docproc ran in; null outside any. */
+  readonly ci: CiProvenance | null;
+}
+
+export interface GitProvenance {
+  /** Hexadecimal, in full. */
+  readonly commit: string | null;
+  /** Null for a commit that is checked out without one. */
+  readonly branch: string | null;
+  /** Whether files that git follows differed from the commit. */
+  readonly dirty: boolean | null;
+  /** Where the repository is fetched from, without credentials. */
+  readonly remote: string | null;
+}
+
+/** As the provider names them. */
+export interface CiProvenance {
+  readonly provider: string;
+  readonly run: string | null;
+  readonly attempt: string | null;
+  readonly job: string | null;
+  readonly actor: string | null;
+  readonly url: string | null;
 }
 
 /** A new id. Ids made by one process within one millisecond still sort in the order they were made. */

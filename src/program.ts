@@ -24,7 +24,7 @@ export async function run(host: Host): Promise<number> {
   try {
     let status = 0;
     const program = await commandTree(host, async (command, args, flags) => {
-      reporter = await openReporter(host, flags);
+      reporter = await openReporter(host, flags, command.makesDocuments);
       status = await runCommand(host, reporter, command, args, flags);
     });
     await program.parseAsync(host.argv.length === 0 ? ["--help"] : host.argv, { from: "user" });
@@ -144,8 +144,8 @@ function configFlags(flags: Flags): ConfigFlags {
   for (const name of settingNames) {
     if (typeof flags[name] === "string") settings[name] = flags[name];
   }
-  // --no-resume: commander says true where it is not given.
-  if (flags["resume"] === false) settings.resume = "false";
+  // --no-resume and its like: commander says true where they are not given.
+  for (const name of ["resume", "provenance"] as const) if (flags[name] === false) settings[name] = "false";
   return { flags: settings, file: typeof flags["config"] === "string" ? flags["config"] : undefined };
 }
 
@@ -156,8 +156,16 @@ function flagsBeforeParsing(argv: readonly string[]): Flags {
   return { json: given.has("--json"), ndjson: given.has("--ndjson"), color: !given.has("--no-color") };
 }
 
+async function openReporter(host: Host, flags: Flags, makesDocuments = false): Promise<Reporter> {
+  const reporter = await reporterFor(host, flags);
+  // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
+  if (host.env["GITHUB_ACTIONS"] !== "true") return reporter;
+  const { GithubReporter } = await import("./output/github.ts");
+  return new GithubReporter(reporter, { env: host.env, stderr: withoutSecretsOn(host.stderr), makesDocuments });
+}
+
 /** What people look at is loaded only when it is used: a script never waits for a spinner to load. */
-async function openReporter(host: Host, flags: Flags): Promise<Reporter> {
+async function reporterFor(host: Host, flags: Flags): Promise<Reporter> {
   const verbose = Boolean(flags["verbose"]);
   const progress = await openProgress(host, flags["progress"] !== false);
   const streams = { stdout: host.stdout, stderr: withoutSecretsOn(host.stderr) };

@@ -42,6 +42,10 @@ export interface Settings {
   readonly timeout: number;
   /** Keep a journal of large uploads, to go on from where one was interrupted. */
   readonly resume: boolean;
+  /** Record which commit and which CI job a document comes from. */
+  readonly provenance: boolean;
+  /** Of every upload, unless it names the key itself; values may hold `${VARIABLE}`. */
+  readonly tags: Readonly<Record<string, string>>;
   /** Absolute path of what docproc remembers between two runs. */
   readonly stateDirectory: string;
 }

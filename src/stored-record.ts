@@ -107,7 +107,11 @@ function isSource(value: unknown): value is DocumentSource {
 }
 
 function isProvenance(value: unknown): value is Provenance {
-  return isObject(value) && ["git", "ci"].every((field) => value[field] === null || isTextMap(value[field]));
+  if (!isObject(value)) return false;
+  const isFact = (fact: unknown) => fact === null || typeof fact === "string" || typeof fact === "boolean";
+  return [value["git"], value["ci"]].every(
+    (one) => one === null || (isObject(one) && Object.values(one).every(isFact)),
+  );
 }
 
 function damaged(id: unknown, field: string): never {

@@ -10,6 +10,7 @@ import {
   type DocumentRecord,
   type DocumentSource,
   newDocumentId,
+  type Provenance,
   storageKey,
   type TextMap,
   timeOfId,
@@ -35,6 +36,8 @@ export interface UploadRequest {
   readonly contentType: (head: Uint8Array) => Promise<string>;
   readonly tags: TextMap;
   readonly metadata: TextMap;
+  /** Where it was made; may still be on its way, and never fails. */
+  readonly provenance: Promise<Provenance | null>;
   readonly onDuplicate: "reuse" | "store";
   /** Look, hash, but send nothing and commit nothing. */
   readonly dryRun: boolean;
@@ -128,7 +131,7 @@ export class UploadProtocol {
     if (existing) return { ...existing, action: "unchanged", bytesSent: 0 };
     const contentType = await request.contentType(bytes);
     const facts = { size: bytes.length, sha256, contentType };
-    if (request.dryRun) return planned(source, request, facts);
+    if (request.dryRun) return await planned(source, request, facts);
     const body = new MemoryBody(bytes);
     return await this.#store(source, request, {
       plan: this.#plan(source, request, contentType),
@@ -149,7 +152,7 @@ export class UploadProtocol {
       }
     }
     const contentType = await request.contentType(head.bytes);
-    if (request.dryRun) return planned(source, request, { size, sha256: null, contentType });
+    if (request.dryRun) return await planned(source, request, { size, sha256: null, contentType });
     const fresh = this.#plan(source, request, contentType);
     const journal = await (await this.#resumption()).open(source, request, fresh);
     const plan = journal?.plan ?? fresh;
@@ -199,7 +202,7 @@ export class UploadProtocol {
         tags,
         metadata,
         source: { kind: source.kind, path: source.path, modifiedAt: source.modifiedAt } satisfies DocumentSource,
-        provenance: null,
+        provenance: await request.provenance,
         crc32: stored.crc32 === null ? null : stored.crc32.toString(16).padStart(8, "0"),
       };
       const winner = await this.#commit(record, plan.key, landed, request);
@@ -312,15 +315,16 @@ async function removeOwn(storage: StorageService, key: string, signal: AbortSign
   await storage.remove(key, cleanUpSignal(signal)).catch(() => {});
 }
 
-function planned(
+async function planned(
   source: Source,
-  { name, tags, metadata }: UploadRequest,
+  { name, tags, metadata, provenance: making }: UploadRequest,
   facts: { size: number | null; sha256: string | null; contentType: string },
-): UploadedDocument {
+): Promise<UploadedDocument> {
   const { size, sha256, contentType } = facts;
   const { kind, path, modifiedAt } = source;
-  const known = { name, size, contentType, sha256, tags, metadata, source: { kind, path, modifiedAt } };
-  const unknown = { id: null, uploadedAt: null, uri: null, provenance: null, crc32: null };
+  const provenance = await making;
+  const known = { name, size, contentType, sha256, tags, metadata, source: { kind, path, modifiedAt }, provenance };
+  const unknown = { id: null, uploadedAt: null, uri: null, crc32: null };
   return { ...unknown, ...known, action: "planned", bytesSent: 0 };
 }
 

@@ -34,12 +34,21 @@ const samples: Record<SettingName, readonly [flag: string, variable: string, pro
   timeout: ["30", "45s", "2m", "1h"],
   resume: ["false", "true", "false", "true"],
   stateDirectory: ["/flag", "/variable", "/project", "/user"],
+  provenance: ["false", "true", "false", "true"],
+  tags: ["a=flag", "a=variable,b=c=d", "a=project", "a=user"],
   allowHttp: ["true", "false", "true", "false"],
   unsupported: ["flag", "variable", "project", "user"],
 };
 const parsed: Partial<Record<SettingName, Record<string, string | number | boolean>>> = {
   timeout: { 30: 30_000, "45s": 45_000, "2m": 120_000, "1h": 3_600_000 },
   resume: { true: true, false: false },
+  provenance: { true: true, false: false },
+  tags: {
+    "a=flag": '{"a":"flag"}',
+    "a=variable,b=c=d": '{"a":"variable","b":"c=d"}',
+    "a=project": '{"a":"project"}',
+    "a=user": '{"a":"user"}',
+  },
   allowHttp: { true: true, false: false },
 };
 const numbers: Partial<Record<string, number>> = {
@@ -57,6 +66,8 @@ const defaults: Partial<Record<SettingName, string | number | boolean>> = {
   retries: 5,
   timeout: 120_000,
   resume: true,
+  provenance: true,
+  tags: "{}",
   allowHttp: false,
   unsupported: "",
 };

@@ -89,6 +89,7 @@ async function upload(documents: DocumentService, source: Source, request: Parti
       contentType: async () => "application/octet-stream",
       tags: {},
       metadata: {},
+      provenance: Promise.resolve(null),
       onDuplicate: "reuse",
       dryRun: false,
       signal: never,

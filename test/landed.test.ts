@@ -97,6 +97,7 @@ async function upload(size: number, course: Course) {
         contentType: async () => "application/octet-stream",
         tags: {},
         metadata: {},
+        provenance: Promise.resolve(null),
         onDuplicate: "reuse",
         dryRun: false,
         signal: never,

@@ -144,7 +144,7 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
       tags: hostile,
       metadata: { long: "x".repeat(16_000) },
       source: { kind: "stdin", path: null, modifiedAt: null },
-      provenance: { git: { commit: "abc" }, ci: null },
+      provenance: { git: { commit: "abc", branch: null, dirty: true, remote: null }, ci: null },
       crc32: "00c0ffee",
     });
     expect(await commit(record)).toEqual({ committed: true });

@@ -25,6 +25,9 @@ export const show = defineCommand<object, { reference: string }>({
 function describe(record: DocumentRecord, painter: Painter): string {
   const pairs = (prefix: string, map: DocumentRecord["tags"]) =>
     Object.entries(map).map(([key, value]) => [prefix, `${key}=${value}`] as const);
+  const facts = (of: object | null) => Object.entries(of ?? {}).filter(([, fact]) => fact !== null && fact !== false);
+  const made = (prefix: string, of: object | null) =>
+    facts(of).map(([key, fact]) => [prefix, fact === true ? key : `${key} ${fact}`] as const);
   const rows: (readonly [string, string])[] = [
     ["id", record.id],
     ["name", record.name],
@@ -37,6 +40,8 @@ function describe(record: DocumentRecord, painter: Painter): string {
     ...(record.source.modifiedAt === null ? [] : [["modified", record.source.modifiedAt] as const]),
     ...pairs("tag", record.tags),
     ...pairs("meta", record.metadata),
+    ...made("git", record.provenance?.git ?? null),
+    ...made("ci", record.provenance?.ci ?? null),
   ];
   return rows.map(([heading, value]) => `${painter.strong(heading.padEnd(9))} ${painter.text(value)}`).join("\n");
 }

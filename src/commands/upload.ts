@@ -1,11 +1,11 @@
 import { batchFailure, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
+import { defaultTags } from "../default-tags.ts";
 import { contentType, documentMetadata, documentName, documentTags, type TextMap } from "../document.ts";
-import type { DocumentService } from "../documents.ts";
 import { DocprocError } from "../errors.ts";
-import { findInputs, type Input } from "../inputs.ts";
+import { uploadInput } from "../input-upload.ts";
+import { findInputs } from "../inputs.ts";
 import { uploadConcurrency } from "../tuning.ts";
-import type { UploadedDocument } from "../upload.ts";
 import { UploadCounts, uploadEnvelope, uploadLine, uploadSummary } from "../upload-report.ts";
 import { collect, defineCommand } from "./command.ts";
 
@@ -35,6 +35,7 @@ interface UploadInput {
 }
 
 export const upload = defineCommand<UploadFlags, UploadInput>({
+  makesDocuments: true,
   examples: [
     ["One file", "upload ./invoice.pdf"],
     ["The artifacts of a build", "upload dist/*.tgz --tag build=42"],
@@ -53,6 +54,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       .option("--files-from <file>", "read paths from a file, one a line; - is standard input")
       .option("--on-duplicate <reuse|store>", "what to do with the same name, bytes and tags (default: reuse)")
       .option("--dry-run", "say what would be uploaded, send nothing")
+      .option("--no-provenance", "do not record the git commit and the CI job that it comes from")
       .option("--no-resume", "start from nothing where an upload was interrupted")
       .option("--fail-fast", "start no other file after one failed")
       .option("--part-size <size>", "of multipart uploads, for example 16MiB (default: from the file's size)")
@@ -88,12 +90,15 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     const { reporter, signal, host } = context;
     const started = host.now();
     const { settings } = await context.config();
-    const { concurrency = uploadConcurrency, onDuplicate, directory, stateDirectory } = settings;
+    const { concurrency = uploadConcurrency, directory, stateDirectory } = settings;
+    const tags = defaultTags(settings.tags, input.tags, host.env);
+    const provenance = settings.provenance ? findProvenance(context) : Promise.resolve(null);
     const place = { cwd: host.cwd, stdin: host.stdin, own: [directory, stateDirectory] };
     const { inputs, skipped, several, count } = await findInputs({ ...input, ...place, signal });
     // Until they are counted, progress has no totals.
     count(reporter.progress.drawn, (files, bytes) => reporter.progress.expect(files, bytes));
     const service = await context.documents();
+    const request = { ...input, tags, provenance, onDuplicate: settings.onDuplicate };
     const counts = new UploadCounts();
     const batch = await runBatch(inputs, {
       concurrency,
@@ -101,7 +106,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       keep: reporter.printsEnvelope,
       signal,
       labelOf: ({ label }) => label,
-      run: async (one) => await uploadOne(context, service, one, input, onDuplicate),
+      run: async (one) => await uploadInput(context, service, one, request),
       onDone: async (document) => {
         await reporter.item({ value: document, id: document.id, line: (painter) => uploadLine(document, painter) });
         counts.add(document);
@@ -116,34 +121,8 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
   },
 });
 
-async function uploadOne(
-  { reporter, signal }: Context,
-  service: DocumentService,
-  one: Input,
-  input: UploadInput,
-  onDuplicate: "reuse" | "store",
-): Promise<UploadedDocument> {
-  const source = await one.open();
-  const progress = reporter.progress.start(one.label, source.size);
-  try {
-    const name = input.name ?? documentName(source.name);
-    return await service.upload(source, {
-      name,
-      contentType: async (head) => {
-        if (input.contentType !== undefined) return input.contentType;
-        const { detectContentType } = await import("../content-type.ts");
-        return await detectContentType(name, head);
-      },
-      tags: input.tags,
-      metadata: input.metadata,
-      onDuplicate,
-      dryRun: input.dryRun,
-      signal,
-      onProgress: progress.advance,
-      onSkipped: progress.skip,
-    });
-  } finally {
-    progress.done();
-    await source.close();
-  }
+/** It takes a moment, and nothing has to wait for it before the first record. */
+async function findProvenance({ host, reporter }: Context) {
+  const { findProvenance } = await import("../provenance.ts");
+  return await findProvenance(host, (message) => reporter.debug(message));
 }

@@ -75,6 +75,8 @@ export function awsSettings(endpoint: string, overrides: Partial<Settings> = {})
     partSize: undefined,
     partsInFlight: undefined,
     connections: undefined,
+    provenance: true,
+    tags: {},
     memory: 64 * 1024 ** 2,
     concurrency: 4,
     onDuplicate: "reuse",

@@ -1,0 +1,20 @@
+/** Where documents are made: the repository and the CI job that docproc runs in. */
+import { readCi } from "./ci.ts";
+import type { Provenance } from "./document.ts";
+import { type GitOptions, readGit } from "./git.ts";
+
+/**
+ * What is known; null for nothing. What cannot be found out must not keep a document from being stored.
+ * @param debug told why a repository could not be read
+ */
+export async function findProvenance(
+  options: GitOptions,
+  debug: (message: string) => void,
+): Promise<Provenance | null> {
+  const ci = readCi(options.env);
+  const git = await readGit(options).catch((error: unknown) => {
+    debug(`The git repository cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  });
+  return git === null && ci === null ? null : { git, ci };
+}

@@ -1,0 +1,255 @@
+/** What a record says of the commit and the CI job that a document comes from. */
+import { execFileSync } from "node:child_process";
+import { appendFile, chmod, chown, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { readCi } from "../src/ci.ts";
+import { readGit, withoutCredentials } from "../src/git.ts";
+import { findOnPath } from "./support/on-path.ts";
+import { makeSandbox, runDocproc, type Sandbox } from "./support/run.ts";
+
+const commit = "0123456789abcdef0123456789abcdef01234567";
+const { PATH } = process.env;
+const env = { PATH };
+
+/** A repository as git leaves it, without git. */
+async function makeRepository(directory: string, files: Record<string, string>): Promise<void> {
+  for (const [path, text] of Object.entries({ HEAD: "ref: refs/heads/main\n", config: "", ...files })) {
+    await mkdir(join(directory, path, ".."), { recursive: true });
+    await writeFile(join(directory, path), text);
+  }
+}
+
+async function uploadedIn(sandbox: Sandbox, argv: string[] = [], variables: Record<string, string> = {}) {
+  await writeFile(join(sandbox.cwd, "a.txt"), "a");
+  const outcome = await runDocproc(sandbox, ["upload", "a.txt", "--json", ...argv], { env: { ...env, ...variables } });
+  expect(outcome).toMatchObject({ status: 0 });
+  return outcome.json().documents[0].provenance;
+}
+
+describe("a repository", () => {
+  test.each<[string, Record<string, string>, object]>([
+    ["a branch", { "refs/heads/main": `${commit}\n` }, { commit, branch: "main" }],
+    [
+      "a branch with a slash",
+      { HEAD: "ref: refs/heads/fix/a\n", "refs/heads/fix/a": commit },
+      { branch: "fix/a", commit },
+    ],
+    [
+      "packed branches",
+      { "packed-refs": `# pack-refs with: peeled\n${commit} refs/heads/main\n^${commit}\n` },
+      { commit },
+    ],
+    ["a commit without a branch", { HEAD: `${commit}\n` }, { commit, branch: null }],
+    ["no commit yet", {}, { commit: null, branch: "main" }],
+    [
+      "a branch that is a way out",
+      { HEAD: "ref: refs/../../secret\n", "../secret": commit },
+      { commit: null, branch: null },
+    ],
+    ["something else for a commit", { "refs/heads/main": "password\n" }, { commit: null }],
+    ["a remote", { config: '[remote "origin"]\n\turl = https://u:p@host/a.git\n' }, { remote: "https://host/a.git" }],
+    [
+      "the remote of the branch",
+      {
+        config:
+          '[remote "origin"]\nurl = a:b\n[remote "fork"]\nurl = git@host:me/a.git\n[branch "main"]\nremote = fork\n',
+      },
+      { remote: "git@host:me/a.git" },
+    ],
+    ["the only remote", { config: '[remote "up.stream"]\n\turl = ../b\n' }, { remote: "../b" }],
+    [
+      "two remotes, none of them origin",
+      { config: '[remote "a"]\nurl = a\n[remote "b"]\nurl = b\n' },
+      { remote: null },
+    ],
+  ])("with %s", async (_what, files, expected) => {
+    const { cwd } = await makeSandbox();
+    await makeRepository(join(cwd, ".git"), files);
+    await mkdir(join(cwd, "deep/er"), { recursive: true });
+    expect(await readGit({ cwd: join(cwd, "deep/er"), env })).toMatchObject(expected);
+  });
+
+  test("of which this is another worktree", async () => {
+    const { root, cwd } = await makeSandbox();
+    const shared = join(root, "shared");
+    const own = join(shared, "worktrees/cwd");
+    await makeRepository(shared, { "refs/heads/main": "f".repeat(40), "refs/heads/side": commit });
+    await makeRepository(own, { HEAD: "ref: refs/heads/side\n", commondir: "../..\n" });
+    await writeFile(join(cwd, ".git"), `gitdir: ${own}\n`);
+    expect(await readGit({ cwd, env })).toMatchObject({ commit, branch: "side" });
+  });
+
+  test("that another user put where everybody may write is none", async () => {
+    const { cwd } = await makeSandbox();
+    await makeRepository(join(cwd, ".git"), { "refs/heads/main": commit });
+    await chmod(cwd, 0o1777);
+    // What belongs to root is trusted, and nobody but root gives files away.
+    const owner = process.getuid?.() || 1;
+    await chown(join(cwd, ".git"), owner, -1);
+    expect(await readGit({ cwd, env, uid: 4_000_000 })).toBeNull();
+    expect(await readGit({ cwd, env, uid: owner })).not.toBeNull();
+  });
+
+  test("that cannot be read keeps no document from being stored", async () => {
+    const sandbox = await makeSandbox();
+    await mkdir(join(sandbox.cwd, ".git/HEAD"), { recursive: true });
+    expect(await uploadedIn(sandbox)).toBeNull();
+    const said = await runDocproc(sandbox, ["upload", "a.txt", "--name", "b", "-v"], { env });
+    expect(said.stderr).toContain("The git repository cannot be read: ");
+  });
+
+  test.each([
+    ["https://user:secret@host/a.git?token=1#x", "https://host/a.git"],
+    ["https://secret@host/a.git", "https://host/a.git"],
+    ["ssh://git:secret@host/a.git", "ssh://git@host/a.git"],
+    ["https://user:sec@ret@host:port/a.git", "https://host:port/a.git"],
+    ["git@host:a/b.git", "git@host:a/b.git"],
+    ["/srv/git/a.git", "/srv/git/a.git"],
+  ])("whose remote is %s is kept as %s", (remote, kept) => {
+    expect(withoutCredentials(remote)).toBe(kept);
+  });
+});
+
+describe.skipIf(findOnPath("git") === undefined)("git itself", () => {
+  function git(cwd: string, ...argv: string[]): string {
+    const who = { GIT_AUTHOR_NAME: "a", GIT_AUTHOR_EMAIL: "a@b", GIT_COMMITTER_NAME: "a", GIT_COMMITTER_EMAIL: "a@b" };
+    return execFileSync("git", argv, { cwd, env: { PATH, HOME: cwd, ...who }, encoding: "utf8" }).trim();
+  }
+
+  async function makeReal(): Promise<Sandbox> {
+    const sandbox = await makeSandbox();
+    git(sandbox.cwd, "init", "-q", "-b", "main");
+    await writeFile(join(sandbox.cwd, "tracked.txt"), "1");
+    git(sandbox.cwd, "add", "tracked.txt");
+    git(sandbox.cwd, "commit", "-qm", "one");
+    return sandbox;
+  }
+
+  test("agrees about the commit, and says whether something was changed since", async () => {
+    const sandbox = await makeReal();
+    const { cwd } = sandbox;
+    const head = git(cwd, "rev-parse", "HEAD");
+    // a.txt itself is one that git does not follow.
+    const { git: clean, ci } = await uploadedIn(sandbox);
+    expect({ clean, ci }).toEqual({ clean: { commit: head, branch: "main", dirty: false, remote: null }, ci: null });
+    await appendFile(join(cwd, "tracked.txt"), "2");
+    expect(await readGit({ cwd, env })).toMatchObject({ commit: head, dirty: true });
+    git(cwd, "add", "tracked.txt");
+    expect(await readGit({ cwd, env })).toMatchObject({ commit: head, dirty: true });
+    git(cwd, "pack-refs", "--all");
+    expect(await readGit({ cwd, env })).toMatchObject({ commit: head, branch: "main" });
+    git(cwd, "checkout", "-q", "--detach");
+    expect(await readGit({ cwd, env })).toMatchObject({ commit: head, branch: null });
+  });
+
+  test("is not needed, and is not led astray by the variables of a hook", async () => {
+    const { cwd } = await makeReal();
+    for (const path of ["/nowhere", "", ".:bin"]) {
+      await writeFile(join(cwd, "git"), "#!/bin/sh\necho changed\n", { mode: 0o755 });
+      expect(await readGit({ cwd, env: { PATH: path } })).toMatchObject({ branch: "main", dirty: null });
+    }
+    expect(await readGit({ cwd, env: { PATH, GIT_DIR: "/nowhere" } })).toMatchObject({ dirty: false });
+  });
+
+  test.each([
+    ["a file system monitor", ["config", "core.fsmonitor", "./run.sh"], false],
+    ["a filter", ["config", "filter.x.clean", "./run.sh"], null],
+    ["an included file", ["config", "include.path", "../more"], null],
+  ])("runs nothing that the repository names: %s", async (_what, argv, dirty) => {
+    const { cwd } = await makeReal();
+    git(cwd, ...argv);
+    await writeFile(join(cwd, "run.sh"), "#!/bin/sh\ntouch ran\ncat\n", { mode: 0o755 });
+    await writeFile(join(cwd, "more"), '[filter "x"]\nclean = ./run.sh\n');
+    await writeFile(join(cwd, ".gitattributes"), "* filter=x\n");
+    // The same bytes at another time: git has to look at them.
+    await rm(join(cwd, "tracked.txt"));
+    await writeFile(join(cwd, "tracked.txt"), "1");
+    expect(await readGit({ cwd, env })).toMatchObject({ dirty });
+    await expect(rename(join(cwd, "ran"), join(cwd, "did"))).rejects.toThrow("ENOENT");
+  });
+
+  test("follows a link to where the repository is", async () => {
+    const { root, cwd } = await makeReal();
+    await mkdir(join(cwd, "sub"));
+    await symlink(join(cwd, "sub"), join(root, "link"));
+    expect(await readGit({ cwd: join(root, "link"), env })).toMatchObject({ branch: "main" });
+  });
+});
+
+const github = {
+  CI: "true",
+  GITHUB_ACTIONS: "true",
+  GITHUB_RUN_ID: "42",
+  GITHUB_RUN_ATTEMPT: "2",
+  GITHUB_JOB: "build",
+  GITHUB_ACTOR: "ada",
+  GITHUB_SERVER_URL: "https://github.com",
+  GITHUB_REPOSITORY: "ada/engine",
+};
+const unknown = { run: null, attempt: null, job: null, actor: null, url: null };
+
+describe("a CI job", () => {
+  test.each<[string, Record<string, string>, object | null]>([
+    ["none", { BUILD_NUMBER: "" }, null],
+    ["one that is said to be none", { ...github, CI: "false" }, null],
+    [
+      "of GitHub",
+      github,
+      {
+        provider: "GitHub Actions",
+        run: "42",
+        attempt: "2",
+        job: "build",
+        actor: "ada",
+        url: "https://github.com/ada/engine/actions/runs/42",
+      },
+    ],
+    [
+      "of GitLab",
+      {
+        GITLAB_CI: "true",
+        CI_PIPELINE_ID: "7",
+        CI_JOB_NAME: "pack",
+        GITLAB_USER_LOGIN: "ada",
+        CI_JOB_URL: "https://g/7",
+      },
+      { provider: "GitLab CI", run: "7", attempt: null, job: "pack", actor: "ada", url: "https://g/7" },
+    ],
+    [
+      "of Buildkite",
+      {
+        BUILDKITE: "true",
+        BUILDKITE_BUILD_NUMBER: "9",
+        BUILDKITE_RETRY_COUNT: "0",
+        BUILDKITE_BUILD_URL: "https://b/9",
+      },
+      { ...unknown, provider: "Buildkite", run: "9", attempt: "0", url: "https://b/9" },
+    ],
+    [
+      "of Jenkins",
+      { JENKINS_URL: "https://j", BUILD_ID: "11", BUILD_NUMBER: "11", JOB_NAME: "pack", BUILD_URL: "https://j/11" },
+      { ...unknown, provider: "Jenkins", run: "11", job: "pack", url: "https://j/11" },
+    ],
+    ["of somebody whose variables nobody wrote down here", { DRONE: "true" }, { ...unknown, provider: "Drone" }],
+    ["that is told by a value", { NODE: "/app/.heroku/node/bin/node" }, { ...unknown, provider: "Heroku" }],
+    ["that is told by one of several", { NOW_BUILDER: "1" }, { ...unknown, provider: "Vercel" }],
+  ])("%s", (_what, variables, expected) => {
+    expect(readCi(variables)).toEqual(expected);
+  });
+
+  test("is recorded with what it uploads, and shown", async () => {
+    const sandbox = await makeSandbox();
+    expect((await uploadedIn(sandbox, [], github)).ci).toMatchObject({ provider: "GitHub Actions", run: "42" });
+    const shown = await runDocproc(sandbox, ["show", "a.txt"]);
+    expect(shown.stdout).toContain("ci        run 42\n");
+    expect((await runDocproc(sandbox, ["show", "a.txt", "--json"])).json().provenance.ci.actor).toBe("ada");
+  });
+
+  test.each([
+    [["--no-provenance"], {}],
+    [[], { DOCPROC_PROVENANCE: "false" }],
+  ])("is not recorded with %s %s", async (argv, variables) => {
+    expect(await uploadedIn(await makeSandbox(), argv, { ...github, ...variables })).toBeNull();
+  });
+});
