@@ -1,0 +1,194 @@
+/** What a CI job is told, and what a configuration tags its uploads with. */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are what is tested.
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { makeSandbox, runDocproc, type Sandbox } from "./support/run.ts";
+
+interface Job {
+  readonly sandbox: Sandbox;
+  readonly env: Record<string, string>;
+  readonly run: (...argv: string[]) => ReturnType<typeof runDocproc>;
+  /** What the next step would see. */
+  readonly outputs: () => Promise<Record<string, string>>;
+  readonly summary: () => Promise<string>;
+}
+
+async function makeJob(files: Record<string, string> = {}): Promise<Job> {
+  const sandbox = await makeSandbox();
+  for (const [name, text] of Object.entries(files)) await writeFile(join(sandbox.cwd, name), text);
+  const [output, summary] = [join(sandbox.root, "output"), join(sandbox.root, "summary")];
+  const env = { CI: "true", GITHUB_ACTIONS: "true", GITHUB_OUTPUT: output, GITHUB_STEP_SUMMARY: summary };
+  return {
+    sandbox,
+    env,
+    run: (...argv) => runDocproc(sandbox, argv, { env }),
+    outputs: async () => parseOutputs(await readFile(output, "utf8")),
+    summary: async () => await readFile(summary, "utf8"),
+  };
+}
+
+/** As the runner reads it: a name, a delimiter, lines up to the delimiter. */
+function parseOutputs(text: string): Record<string, string> {
+  const values: Record<string, string> = {};
+  const lines = text.split("\n");
+  while (lines.length > 1) {
+    const [name = "", end = ""] = lines.shift()?.split("<<") ?? [];
+    values[name] = lines.splice(0, lines.indexOf(end)).join("\n");
+    lines.shift();
+  }
+  return values;
+}
+
+describe("a step of GitHub Actions", () => {
+  test.each([["for people"], ["--json"], ["--ndjson"], ["-q"]])(
+    "gets ids and uris, in order, and a table: %s",
+    async (how) => {
+      const job = await makeJob({ "a.txt": "aaa", "b.txt": "bb" });
+      const { status } = await job.run(
+        "upload",
+        "a.txt",
+        "b.txt",
+        "--concurrency",
+        "1",
+        ...(how.startsWith("-") ? [how] : []),
+      );
+      expect(status).toBe(0);
+      const { documents } = (await job.run("list", "--asc", "--json")).json();
+      const [ids, uris] = ["id", "uri"].map((field) => documents.map((one: Record<string, string>) => one[field]));
+      expect(await job.outputs()).toEqual({ id: ids[0], uri: uris[0], ids: ids.join("\n"), uris: uris.join("\n") });
+      const rows = (await job.summary()).split("\n").filter((line) => line.startsWith("| "));
+      expect(rows).toEqual([
+        "| document | size | | id |",
+        `| a.txt | 3 B | uploaded | ${ids[0]} |`,
+        `| b.txt | 2 B | uploaded | ${ids[1]} |`,
+      ]);
+    },
+  );
+
+  test("adds to what the step has written already, and nothing for commands that make no documents", async () => {
+    const job = await makeJob({ "a.txt": "a" });
+    await writeFile(job.env["GITHUB_OUTPUT"] ?? "", "mine=1\n");
+    await job.run("upload", "a.txt");
+    const written = await readFile(job.env["GITHUB_OUTPUT"] ?? "", "utf8");
+    expect(written).toMatch(/^mine=1\nid<</);
+    await job.run("list");
+    await job.run("show", "a.txt");
+    expect(await readFile(job.env["GITHUB_OUTPUT"] ?? "", "utf8")).toBe(written);
+  });
+
+  test("sees names as text, whatever is in them", async () => {
+    const name = "a|b`<img src=x>*[l](http:e)\n::error::x\u202e.txt";
+    const job = await makeJob({ [name]: "a" });
+    expect((await job.run("upload", name)).status).toBe(0);
+    const row = (await job.summary()).split("\n").filter((line) => line.includes("img"));
+    expect(row).toHaveLength(1);
+    expect(row[0]).toContain(
+      "| a\\|b\\`&lt;img src=x>\\*\\[l\\]\\(http\\:e\\)\\\\n\\:\\:error\\:\\:x\\\\u\\{202e\\}.txt |",
+    );
+    expect(Object.keys(await job.outputs())).toEqual(["id", "uri", "ids", "uris"]);
+  });
+
+  test.each([[[]], [["--json"]]])("has an annotation for each file that failed %s", async (flags) => {
+    const job = await makeJob({ "a.txt": "a" });
+    await mkdir(join(job.sandbox.cwd, "50%\n::set-env name=x::y"));
+    const outcome = await job.run("upload", "a.txt", "50%\n::set-env name=x::y", ...flags);
+    expect(outcome.status).toBe(7);
+    const lines = outcome.stderr.split("\n").filter((line) => line.startsWith("::"));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toMatch(/^::error title=docproc USAGE::50%25%0A::set-env name=x::y: .*directory/);
+    // The error itself stays the last line.
+    expect(outcome.stderr.trimEnd().split("\n").at(-1)).not.toMatch(/^::/);
+    expect(await job.summary()).toContain("**PARTIAL**");
+    expect((await job.outputs())["ids"]?.split("\n")).toHaveLength(1);
+  });
+
+  test.each([
+    [["upload", "missing.txt"], "NOT_FOUND"],
+    [["lits"], "USAGE"],
+    [["show", "missing"], "NOT_FOUND"],
+  ])("has an annotation for a command that failed as a whole: %s", async (argv, code) => {
+    const { run } = await makeJob();
+    const { stderr } = await run(...argv);
+    expect(stderr).toMatch(new RegExp(`^::error title=docproc ${code}::`));
+  });
+
+  test("keeps its documents where it cannot be told of them", async () => {
+    const job = await makeJob({ "a.txt": "a" });
+    await mkdir(job.env["GITHUB_OUTPUT"] ?? "");
+    const { status, stderr } = await job.run("upload", "a.txt", "--json");
+    expect({ status, stderr }).toEqual({
+      status: 0,
+      stderr: expect.stringMatching(/^::warning title=docproc::.*output/),
+    });
+    expect(await job.summary()).toContain("a.txt");
+  });
+
+  test("names three thousand documents and counts the others", async () => {
+    const many = Object.fromEntries(Array.from({ length: 3_002 }, (_, number) => [`${number}.txt`, `${number}`]));
+    const job = await makeJob(many);
+    expect((await job.run("upload", "-r", ".", "-q")).status).toBe(0);
+    expect((await job.outputs())["uris"]?.split("\n")).toHaveLength(3_000);
+    expect(await job.summary()).toContain("\n\nand 2 more\n");
+  }, 60_000);
+
+  test("is told nothing elsewhere", async () => {
+    const job = await makeJob({ "a.txt": "a" });
+    const env = { ...job.env, GITHUB_ACTIONS: "false" };
+    await runDocproc(job.sandbox, ["upload", "a.txt"], { env });
+    await expect(job.outputs()).rejects.toThrow("ENOENT");
+  });
+});
+
+describe("tags of the configuration", () => {
+  async function upload(tags: unknown, argv: string[] = [], env: Record<string, string> = {}) {
+    const sandbox = await makeSandbox();
+    await writeFile(join(sandbox.cwd, "a.txt"), "a");
+    if (tags !== undefined) await writeFile(join(sandbox.cwd, ".docprocrc.json"), JSON.stringify({ tags }));
+    return await runDocproc(sandbox, ["upload", "a.txt", "--json", ...argv], { env });
+  }
+
+  test.each<[string, unknown, string[], Record<string, string>, object]>([
+    ["as they stand", { team: "a", build: 7, ok: true }, [], {}, { team: "a", build: "7", ok: "true" }],
+    ["with variables", { b: "x-${N}-${M}" }, [], { N: "1", M: "2" }, { b: "x-1-2" }],
+    ["with what stands in", { b: "${N:-none}", c: "${N:-}" }, [], { N: "" }, { b: "none", c: "" }],
+    ["with a dollar", { b: "$$ $N ${} $${N}" }, [], { N: "1" }, { b: "$ $N ${} ${N}" }],
+    ["but those of the command line", { a: "1", b: "${UNSET}" }, ["--tag", "b=2"], {}, { a: "1", b: "2" }],
+    ["of a variable", undefined, [], { DOCPROC_TAGS: "a=${N},b=c=d", N: "1" }, { a: "1", b: "c=d" }],
+    ["of a variable, before those of a file", { a: "1", b: "2" }, [], { DOCPROC_TAGS: "c=3" }, { c: "3" }],
+    ["with a value that is no template any more", { a: "${N}" }, [], { N: "${M}$$" }, { a: "${M}$$" }],
+  ])("are given to every upload, %s", async (_what, tags, argv, env, expected) => {
+    const outcome = await upload(tags, argv, env);
+    expect(outcome).toMatchObject({ status: 0 });
+    expect(outcome.json().documents[0].tags).toEqual(expected);
+  });
+
+  test.each<[string, unknown, Record<string, string>, string, RegExp]>([
+    [
+      "of a variable that is not set",
+      { a: "${N}" },
+      {},
+      "INVALID_CONFIG",
+      /^The tag "a" is to be \$\{N\}, which is not set/,
+    ],
+    ["of a secret", { a: "${AWS_SECRET_ACCESS_KEY}" }, { AWS_SECRET_ACCESS_KEY: "x" }, "INVALID_CONFIG", /is a secret/],
+    ["of a map", { a: { b: 1 } }, {}, "INVALID_CONFIG", /"a" must be text/],
+    ["that are a list", ["a=b"], {}, "INVALID_CONFIG", /must map keys to values/],
+    ["with an equals sign in the key", { "a=b": "c" }, {}, "INVALID_CONFIG", /no key of a tag/],
+    ["without a value", undefined, { DOCPROC_TAGS: "a" }, "INVALID_CONFIG", /key=value,key=value/],
+    ["that is too long", { a: "${N}" }, { N: "x".repeat(300) }, "USAGE", /too long/],
+  ])("are refused, before anything is stored: %s", async (_what, tags, env, code, message) => {
+    const outcome = await upload(tags, [], env);
+    expect(outcome.json()).toMatchObject({ code, message: expect.stringMatching(message) });
+    expect(outcome.status).toBe(2);
+  });
+
+  test("do not stand in the way of other commands", async () => {
+    const sandbox = await makeSandbox();
+    const env = { DOCPROC_TAGS: "a=${UNSET}" };
+    expect(await runDocproc(sandbox, ["list"], { env })).toMatchObject({ status: 0 });
+    const config = await runDocproc(sandbox, ["config", "--json"], { env });
+    const setting = { name: "tags", value: '{"a":"${UNSET}"}', origin: "DOCPROC_TAGS" };
+    expect(config.json().settings).toContainEqual(setting);
+  });
+});
