@@ -15,7 +15,7 @@
  * - Ids, times, ages, durations, speeds, endpoints and the width of columns may differ, and nothing else: see
  *   test/support/docs/compare.ts. Commands may name ids, and beginnings of ids, that the page has shown above: they
  *   stand for those of the run.
- * - A line `^C` below a command interrupts it, once a request of it is left unanswered (see `fault`).
+ * - A line `^C` below a command interrupts it, once a `fault` (see below) leaves a request unanswered; and ends the fault.
  *
  * Comments, right before a block or anywhere:
  *

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { startInRepoAws } from "../aws.ts";
-import { type FaultRule, startFaultProxy } from "../fault-proxy.ts";
+import { type FaultRule, type ProxiedRequest, startFaultProxy } from "../fault-proxy.ts";
 import { cli } from "../process.ts";
 import { randomNumbers } from "../random.ts";
 import { certificate, startTlsProxy } from "../tls-proxy.ts";
@@ -36,7 +36,7 @@ export interface Ran {
 }
 
 export interface Machine {
-  /** @param interrupt sends SIGINT once the service leaves a request unanswered, as the page's fault tells it to */
+  /** @param interrupt sends SIGINT once a fault leaves a request unanswered, and ends that fault */
   run(command: string, options?: { interrupt?: boolean }): Promise<Ran>;
   write(name: string, text: string): Promise<void>;
   /** Makes S3 or DynamoDB fail from now on; undefined makes them work again. */
@@ -50,7 +50,10 @@ export async function startMachine(): Promise<Machine> {
   const [cwd, bin, control] = [join(root, home, "work"), join(root, "bin"), join(root, "control")];
   await Promise.all([cwd, bin, control, join(root, "node_modules")].map((path) => mkdir(path, { recursive: true })));
   await Promise.all([writeDocuments(cwd), writeProgram(bin, control), writeFile(join(control, "ca.pem"), certificate)]);
-  await symlink(fileURLToPath(new URL("../../..", import.meta.url)), join(root, "node_modules/docproc-cli"));
+  // What a page's own programs may import; the SDK is for damage that docproc itself would never do.
+  const repository = fileURLToPath(new URL("../../..", import.meta.url));
+  await symlink(repository, join(root, "node_modules/docproc-cli"));
+  await symlink(join(repository, "node_modules/@aws-sdk"), join(root, "node_modules/@aws-sdk"));
   const aws = await startInRepoAws();
   const faults = await startFaultProxy(aws.endpoint);
   const tls = await startTlsProxy(faults.endpoint);
@@ -69,8 +72,9 @@ export async function startMachine(): Promise<Machine> {
       bash.stdin?.write(
         '(exit $_status); . "$_control/command" >"$_control/output" 2>&1 </dev/null; _status=$?; echo $_status >&3\n',
       );
-      if (options.interrupt) void interrupt(join(control, "pid"), () => faults.log.some(({ status }) => status === 0));
+      if (options.interrupt) void interrupt(join(control, "pid"), faults.log);
       const status = await statuses(commandMs);
+      if (options.interrupt) faults.clear();
       const output = await readFile(join(control, "output"), "utf8");
       const lines = output.replaceAll(root, "").replace(/\n$/, "").split("\n");
       return { status, lines: output === "" ? [] : lines };
@@ -181,11 +185,16 @@ function statusesOf(bash: ChildProcess): (ms: number) => Promise<number | undefi
   };
 }
 
-async function interrupt(pidFile: string, isTime: () => boolean): Promise<void> {
+/** Sends SIGINT to the process once no request has come or been answered for a while, and one is left unanswered. */
+async function interrupt(pidFile: string, log: readonly ProxiedRequest[]): Promise<void> {
   const deadline = Date.now() + commandMs;
-  while (!isTime() && Date.now() < deadline) await sleep(20);
-  // What was answered meanwhile is on its way back.
-  await sleep(300);
+  let before = "";
+  while (Date.now() < deadline) {
+    const now = log.map(({ status }) => status).join();
+    if (now === before && /(^|,)0(,|$)/.test(now)) break;
+    before = now;
+    await sleep(700);
+  }
   const pid = Number(await readFile(pidFile, "utf8"));
   if (pid > 0) process.kill(pid, "SIGINT");
 }
