@@ -1,7 +1,7 @@
 /**
  * Everything that can go wrong, as one class with a closed list of codes.
  *
- * Codes and exit statuses are a contract with scripts (README, "Exit codes"): add, never change.
+ * Codes and exit statuses are a contract with scripts (docs/contract.md): add, never change.
  */
 
 import { withoutSecrets } from "./secrets.ts";

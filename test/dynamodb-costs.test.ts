@@ -1,4 +1,4 @@
-/** What each command costs on DynamoDB, in requests and in units: the figures that the README plans with. */
+/** What each command costs on DynamoDB, in requests and in units: the figures that docs/dynamodb.md plans with. */
 import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
