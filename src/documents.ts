@@ -8,6 +8,7 @@ import { findDocument } from "./find.ts";
 import type { UploadJournals } from "./journal.ts";
 import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
 import type { ListQuery } from "./query.ts";
+import type { RetaggedDocument, TagEdit } from "./retag.ts";
 import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
 import { reached } from "./steps.ts";
@@ -57,6 +58,12 @@ export class DocumentService {
   async stat(record: DocumentRecord, signal: AbortSignal): Promise<StoredObject | undefined> {
     const storage = await this.#options.storage();
     return await storage.stat(await this.#keyOf(record, storage, signal), signal);
+  }
+
+  /** See {@link retag}. */
+  async tag(record: DocumentRecord, edit: TagEdit, signal: AbortSignal): Promise<RetaggedDocument> {
+    const [metadata, { retag }] = await Promise.all([this.#options.metadata(), import("./retag.ts")]);
+    return await retag(metadata, record, edit, signal);
   }
 
   /**

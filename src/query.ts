@@ -15,6 +15,8 @@ export interface ListQuery {
   /** Ids that start with this. */
   readonly idPrefix?: string | undefined;
   readonly filter?: DocumentFilter | undefined;
+  /** Undefined: by id, which is by time. Documents that are alike in it are in the order of their ids. */
+  readonly sort?: "size" | "name" | undefined;
   /** How many records the caller will take; a hint that sizes the pages that are read, not a bound. Undefined: all. */
   readonly expected?: number | undefined;
 }
@@ -26,6 +28,10 @@ export interface DocumentFilter {
   readonly name?: string | undefined;
   /** A glob for the content type; `image` means `image/*`. */
   readonly type?: string | undefined;
+  /** How the git commit that they come from begins: at least 7 hexadecimal digits. */
+  readonly commit?: string | undefined;
+  /** The CI run that they come from. */
+  readonly run?: string | undefined;
 }
 
 /** Ids from `from` (included) to `to` (excluded); undefined is open. Ids sort by their bytes. */
@@ -56,7 +62,10 @@ export async function matcher(filter: DocumentFilter = {}): Promise<(record: Doc
   const tags = Object.entries(filter.tags ?? {});
   const name = filter.name === undefined ? undefined : await globOf(filter.name);
   const type = filter.type === undefined ? undefined : await globOf(typeGlob(filter.type));
+  const { commit, run } = filter;
   return (record) =>
+    (commit === undefined || (record.provenance?.git?.commit ?? "").startsWith(commit)) &&
+    (run === undefined || record.provenance?.ci?.run === run) &&
     tags.every(([key, value]) => Object.hasOwn(record.tags, key) && record.tags[key] === value) &&
     (name?.(record.name) ?? true) &&
     (type?.(record.contentType) ?? true);

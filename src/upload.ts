@@ -21,7 +21,7 @@ import { identityOf } from "./identity.ts";
 import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
 import { MemoryBudget } from "./memory-budget.ts";
 import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
-import type { MetadataService } from "./metadata/service.ts";
+import { apart, type MetadataService } from "./metadata/service.ts";
 import { Resumption } from "./resumption.ts";
 import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
@@ -232,7 +232,7 @@ export class UploadProtocol {
         if (winner?.id === record.id) return asOwnRecord(winner, record);
         if (onDuplicate === "store") {
           // The plain claim is taken: one with the id behind it is free, and names still find the document.
-          await metadata.commit(record, `${identity}#${record.id}`, signal);
+          await metadata.commit(record, apart(identity, record.id), signal);
           break;
         }
         if (winner) return winner;

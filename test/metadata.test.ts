@@ -400,6 +400,99 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     expect(await listed({ type: "text/*", name: "*.txt", tags: { build: "2" } })).toEqual([c.id]);
   });
 
+  test("finds what one commit, or the beginning of one, and what one CI run made", async () => {
+    const ci = (run: string) => ({ provider: "x", run, attempt: null, job: null, actor: null, url: null });
+    const git = (commit: string | null) => ({ commit, branch: null, dirty: null, remote: null });
+    const [x, y] = [`abcdef0${"1".repeat(33)}`, `abcdef0${"2".repeat(33)}`];
+    const mark = v7();
+    const made = [
+      recordWith({ tags: { mark }, provenance: { git: git(x), ci: ci(`${mark}-1`) } }),
+      recordWith({ tags: { mark }, provenance: { git: git(y), ci: ci(`${mark}-1`) } }),
+      recordWith({ tags: { mark }, provenance: { git: git(x), ci: null } }),
+      recordWith({ tags: { mark }, provenance: { git: git(null), ci: ci(`${mark}-2`) } }),
+      recordWith({ tags: { mark }, provenance: null }),
+    ];
+    for (const record of made) await commit(record);
+    const found = async (filter: ListQuery["filter"]) => {
+      const all = await ids({ ascending: true, filter: { tags: { mark }, ...filter } });
+      return all.map((id) => made.findIndex((record) => record.id === id));
+    };
+    expect(await found({ commit: x })).toEqual([0, 2]);
+    expect(await found({ commit: "abcdef0" })).toEqual([0, 1, 2]);
+    expect(await found({ commit: "abcdef01" })).toEqual([0, 2]);
+    expect(await found({ commit: "abcdef03" })).toEqual([]);
+    expect(await ids({ ascending: true, filter: { run: `${mark}-1` } })).toEqual([made[0]?.id, made[1]?.id]);
+    expect(await found({ run: `${mark}-1`, commit: y })).toEqual([1]);
+    expect(await found({ run: mark })).toEqual([]);
+  });
+
+  describe("retag", () => {
+    const retag = (record: DocumentRecord, tags: DocumentRecord["tags"]) =>
+      metadata.retag(record, tags, identityOf({ ...record, tags }), never);
+    const tagged = async (tags: DocumentRecord["tags"]) => {
+      const record = recordWith({ tags });
+      await commit(record);
+      return record;
+    };
+
+    test("changes the tags and moves the claim, and nothing else", async () => {
+      const mark = v7();
+      const record = await tagged({ mark, a: "1" });
+      const tags = { mark, b: "\u2028" };
+      expect(await retag(record, tags)).toEqual({ retagged: true });
+      const changed = { ...record, tags };
+      expect(await metadata.get(record.id, never)).toEqual(changed);
+      expect(await metadata.holder(record.name, identityOf(record), never)).toBeUndefined();
+      expect(await metadata.holder(record.name, identityOf(changed), never)).toBe(record.id);
+      expect(await claimsOf(record.name)).toHaveLength(1);
+      expect(await ids({ filter: { tags } })).toEqual([record.id]);
+      expect(await ids({ filter: { tags: { mark, a: "1" } } })).toEqual([]);
+      expect(await metadata.remove(record.id, never)).toEqual(changed);
+      expect(await claimsOf(record.name)).toEqual([]);
+    });
+
+    test("does nothing to a record that is gone, or has other tags by now", async () => {
+      const record = await tagged({ a: "1" });
+      expect(await retag({ ...record, tags: { a: "0" } }, { a: "2" })).toEqual({ retagged: false, holder: undefined });
+      expect(await metadata.get(record.id, never)).toEqual(record);
+      await metadata.remove(record.id, never);
+      expect(await retag(record, { a: "2" })).toEqual({ retagged: false, holder: undefined });
+      expect(await metadata.get(record.id, never)).toBeUndefined();
+      expect(await claimsOf(record.name)).toEqual([]);
+    });
+
+    test("does nothing where another document has that claim, and names it", async () => {
+      const record = await tagged({ a: "1" });
+      const other = { ...recordWith({ tags: { a: "2" } }), name: record.name, sha256: record.sha256 };
+      await commit(other);
+      expect(await retag(record, { a: "2" })).toEqual({ retagged: false, holder: other.id });
+      expect(await metadata.get(record.id, never)).toEqual(record);
+      expect(await metadata.holder(record.name, identityOf(record), never)).toBe(record.id);
+      expect(await claimsOf(record.name)).toHaveLength(2);
+    });
+
+    test("leaves a claim that stands beside another one beside it", async () => {
+      const record = await tagged({ a: "1" });
+      const beside = { ...recordWith({ tags: { a: "1" } }), name: record.name, sha256: record.sha256 };
+      const apart = (tags: DocumentRecord["tags"]) => `${identityOf({ ...beside, tags })}#${beside.id}`;
+      await metadata.commit(beside, apart({ a: "1" }), never);
+      expect(await retag(beside, { a: "2" })).toEqual({ retagged: true });
+      expect(await metadata.holder(record.name, apart({ a: "2" }), never)).toBe(beside.id);
+      expect(await metadata.holder(record.name, apart({ a: "1" }), never)).toBeUndefined();
+      // The plain one is still free for whoever uploads it.
+      expect(await metadata.holder(record.name, identityOf({ ...beside, tags: { a: "2" } }), never)).toBeUndefined();
+    });
+
+    test("lets one of ten changes at once win", async () => {
+      const record = await tagged({});
+      const results = await Promise.all(Array.from({ length: 10 }, (_, index) => retag(record, { by: `${index}` })));
+      const winners = results.flatMap(({ retagged }, index) => (retagged ? [index] : []));
+      expect(winners).toHaveLength(1);
+      expect((await metadata.get(record.id, never))?.tags).toEqual({ by: `${winners[0]}` });
+      expect(await claimsOf(record.name)).toHaveLength(1);
+    });
+  });
+
   test("lists what a plain filter finds, for any question, while documents come and go", async () => {
     const next = randomNumbers(17);
     const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)] as T;

@@ -160,6 +160,7 @@ function openFake(holding: Holding, repair = false) {
     commit: notAsked,
     holder: notAsked,
     remove: notAsked,
+    retag: notAsked,
     get: async (id) => holding.get?.(id),
     async *claims(name) {
       for (const { id, name: of } of holding.claims?.() ?? []) {

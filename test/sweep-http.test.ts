@@ -13,6 +13,7 @@ import {
   initialising,
   listing,
   listingOneName,
+  tagging,
   uploadingAtOnce,
   uploadingLarge,
   uploadingOne,
@@ -54,7 +55,7 @@ const more: HttpFault[] = [
 ];
 const scenarios = [
   ...[uploadingOne, uploadingLarge, uploadingSeveral, uploadingAtOnce, downloadingOne, downloadingLarge],
-  ...[deleting, listing, listingOneName, initialising],
+  ...[deleting, tagging, listing, listingOneName, initialising],
 ].map((scenario) => [scenario.name, scenario] as const);
 
 /** Lets the n-th request that can fail do so, and those after it that fail with it. */

@@ -17,6 +17,7 @@ import {
   initialised,
   initialising,
   listing,
+  tagging,
   uploadingLarge,
   uploadingOne,
   uploadingSeveral,
@@ -40,7 +41,7 @@ const catalogFaults: [what: string, fault: SqliteFault][] = [
   ["the disk of the catalog is full", { errcode: 13, done: false }],
 ];
 // The catalog does not see how large a file is.
-const users = [uploadingOne, uploadingSeveral, downloadingOne, deleting, listing, initialising];
+const users = [uploadingOne, uploadingSeveral, downloadingOne, deleting, tagging, listing, initialising];
 
 /** Each of the scenarios with its name, for the title of its test. */
 const named = (scenarios: readonly Scenario[]) => scenarios.map((scenario) => [scenario.name, scenario] as const);

@@ -1,19 +1,16 @@
-import { type DocumentRecord, documentTags, isDocumentId } from "../document.ts";
+import { type DocumentRecord, isDocumentId } from "../document.ts";
 import { DocprocError } from "../errors.ts";
 import type { Column, Painter } from "../output/reporter.ts";
-import { type ListQuery, parseTime } from "../query.ts";
-import { collect, defineCommand } from "./command.ts";
+import type { ListQuery } from "../query.ts";
+import { defineCommand } from "./command.ts";
+import { addFilterFlags, type FilterFlags, parseFilter } from "./filter.ts";
 
-interface ListFlags {
-  tag?: string[];
-  name?: string;
-  type?: string;
-  since?: string;
-  until?: string;
+interface ListFlags extends FilterFlags {
   limit?: string;
   cursor?: string;
   all?: boolean;
   asc?: boolean;
+  sort?: string;
 }
 
 interface ListInput {
@@ -28,42 +25,36 @@ export const list = defineCommand<ListFlags, ListInput>({
     ["The newest fifty", "list"],
     ["What one build made", "list --tag build=42"],
     ["PDFs of the last week, for a script", "list --type application/pdf --since 7d --json"],
+    ["What one commit made", "list --commit 4f475bb"],
+    ["The largest", "list --sort size --limit 10"],
     ["Everything, a record a line", "list --all --ndjson"],
   ],
   configure(command) {
-    command
-      .option("--tag <key=value>", "with this tag (repeatable: with all of them)", collect)
-      .option("--name <glob>", "with a name like this, for example 'inv*.pdf'")
-      .option("--type <type>", "of this content type, for example application/pdf, 'image/*' or image")
-      .option("--since <when>", "uploaded at or after: 7d, 24h, or 2026-01-31 (UTC)")
-      .option("--until <when>", "uploaded before: the same forms")
+    addFilterFlags(command)
+      .option("--sort <time|size|name>", "newest first (default), largest first, or by name from A to Z")
       .option("--limit <count>", `at most this many (default: ${defaultLimit})`)
       .option("--cursor <id>", "continue behind this document: the nextCursor of the page before")
       .option("--all", "without a limit")
-      .option("--asc", "oldest first");
+      .option("--asc", "oldest, or smallest, first");
   },
   parse(_args, flags, now) {
     if (flags.all && flags.limit !== undefined) {
       throw new DocprocError("USAGE", "--all and --limit contradict each other.", { hint: "Give one of them." });
-    }
-    const since = flags.since === undefined ? undefined : parseTime("--since", flags.since, now);
-    const until = flags.until === undefined ? undefined : parseTime("--until", flags.until, now);
-    if (since !== undefined && until !== undefined && since >= until) {
-      throw new DocprocError("USAGE", "--since is not before --until.", { hint: "Swap them." });
     }
     if (flags.cursor !== undefined && !isDocumentId(flags.cursor)) {
       throw new DocprocError("USAGE", `${JSON.stringify(flags.cursor)} is not a cursor.`, {
         hint: "Take the nextCursor of the page before.",
       });
     }
+    const sort = parseSort(flags.sort);
     const limit = flags.all ? Number.POSITIVE_INFINITY : parseLimit(flags.limit);
     return {
       query: {
-        ascending: flags.asc ?? false,
+        ...parseFilter(flags, now),
+        // Of names everybody expects the first of the alphabet first.
+        ascending: (flags.asc ?? false) || sort === "name",
         after: flags.cursor,
-        since,
-        until,
-        filter: { tags: documentTags(flags.tag ?? []), name: flags.name, type: flags.type },
+        sort: sort === "time" ? undefined : sort,
         // One more tells whether there is another page.
         expected: flags.all ? undefined : limit + 1,
       },
@@ -121,6 +112,11 @@ function row(record: DocumentRecord, painter: Painter): string[] {
     painter.text(tags.join(" ")),
     painter.text(record.contentType),
   ];
+}
+
+function parseSort(text = "time"): "time" | "size" | "name" {
+  if (text === "time" || text === "size" || text === "name") return text;
+  throw new DocprocError("USAGE", `--sort ${JSON.stringify(text)} is no order.`, { hint: "Use time, size or name." });
 }
 
 function parseLimit(text: string | undefined): number {

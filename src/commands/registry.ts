@@ -33,6 +33,16 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./show.ts")).show,
   },
   {
+    name: "tag",
+    summary: "Set and remove tags of a document",
+    load: async () => (await import("./tag.ts")).tag,
+  },
+  {
+    name: "stats",
+    summary: "Count documents and bytes: by type, by tag, by day",
+    load: async () => (await import("./stats.ts")).stats,
+  },
+  {
     name: "download",
     aliases: ["get"],
     summary: "Write documents to files, checked against their records",

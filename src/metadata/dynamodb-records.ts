@@ -20,7 +20,7 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { v4 as randomId } from "uuid";
 import { furtherPages } from "../aws.ts";
-import { type DocumentRecord, isDocumentId } from "../document.ts";
+import { canonicalJson, type DocumentRecord, isDocumentId, type TextMap } from "../document.ts";
 import { DocprocError } from "../errors.ts";
 import { idRange, type ListQuery, literalName, matcher } from "../query.ts";
 import type { Settings } from "../settings.ts";
@@ -30,7 +30,7 @@ import { tableFailure } from "./dynamodb-failures.ts";
 import { documentKey, listDocuments, readDocuments } from "./dynamodb-listing.ts";
 import { type Item, itemsOf, PointReads } from "./dynamodb-reads.ts";
 import { Transactions } from "./dynamodb-transactions.ts";
-import type { Claim, CommitResult, MetadataService } from "./service.ts";
+import { apart, type Claim, type CommitResult, type MetadataService, type RetagResult } from "./service.ts";
 
 /** Raised when an older docproc would misread what a newer one writes. */
 const format = 1;
@@ -119,6 +119,7 @@ export class DynamoDbMetadata implements MetadataService {
   }
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
+    if (query.sort !== undefined) throw cannotSort(query.sort);
     const matches = await matcher(query.filter);
     const name = literalName(query.filter);
     try {
@@ -168,6 +169,36 @@ export class DynamoDbMetadata implements MetadataService {
     return outcome.attempts > 1 ? toRecord(item) : undefined;
   }
 
+  async retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult> {
+    const { id, name } = record;
+    const read = async () => await this.#reads.read(documentKey(id), signal);
+    const found = await read();
+    const [before = "", after] = [found?.["identity"]?.S, canonicalJson(tags)];
+    if (found?.["tags"]?.S !== canonicalJson(record.tags)) return { retagged: false, holder: undefined };
+    const claimed = before.endsWith(`#${id}`) ? apart(identity, id) : identity;
+    const TableName = this.#table;
+    // Named twice, an item would be in the way of itself.
+    const same = claimed === before;
+    const changed = { ...found, tags: { S: after }, identity: { S: claimed } };
+    const unchanged = { ConditionExpression: "#tags = :tags", ExpressionAttributeNames: { "#tags": "tags" } };
+    const values = { ExpressionAttributeValues: { ":tags": found["tags"] } };
+    const document = { Put: { TableName, Item: changed, ...unchanged, ...values } };
+    const claim = { ...claimKey(name, claimed), id: { S: id }, size: { N: String(record.size) } };
+    const put = { TableName, Item: claim, ConditionExpression: absent };
+    const added = { Put: { ...put, ReturnValuesOnConditionCheckFailure: "ALL_OLD" as const } };
+    const removed = { Delete: { TableName, Key: claimKey(name, before), ...heldBy({ S: id }) } };
+    let outcome = await this.#transactions.write(same ? [document] : [document, added, removed], signal);
+    // Its own claim is gone, or another document's: nothing that docproc does, but the tags can be changed all the same.
+    if (!outcome.done && outcome.reasons.every(({ Code }, index) => (Code === "None") === index < 2)) {
+      outcome = await this.#transactions.write([document, added], signal);
+    }
+    if (outcome.done) return { retagged: true };
+    // Repeated after its answer was lost, it meets its own success.
+    const now = await read();
+    if (now?.["tags"]?.S === after && now["identity"]?.S === claimed) return { retagged: true };
+    return { retagged: false, holder: outcome.reasons[1]?.Item?.["id"]?.S };
+  }
+
   async catalog(signal: AbortSignal): Promise<string> {
     const found = (await this.#reads.read(catalogKey, signal)) ?? (await this.#makeCatalog(signal));
     if (Number(found["format"]?.N) > format) {
@@ -212,6 +243,13 @@ export class DynamoDbMetadata implements MetadataService {
   #failure(error: unknown, action: string): DocprocError {
     return tableFailure(error, action, this.#table, this.#settings);
   }
+}
+
+/** The table has its documents in the order of their ids, and in no other. */
+function cannotSort(by: string): DocprocError {
+  return new DocprocError("USAGE", `DynamoDB would have to read everything to list documents by ${by}.`, {
+    hint: `Read it once and sort it: docproc list --all --json | jq '.documents | sort_by(.${by})'`,
+  });
 }
 
 const absent = "attribute_not_exists(pk)";

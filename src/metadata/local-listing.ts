@@ -156,7 +156,10 @@ export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<
   }
 }
 
-async function conditionsOf(select: Select, { tags = {}, name, type }: DocumentFilter = {}): Promise<Condition[]> {
+async function conditionsOf(
+  select: Select,
+  { tags = {}, name, type, commit, run }: DocumentFilter = {},
+): Promise<Condition[]> {
   return [
     // The union of several types comes first, as SQLite joins queries from left to right.
     ...(type === undefined ? [] : [await withType(select, type)]),
@@ -165,6 +168,8 @@ async function conditionsOf(select: Select, { tags = {}, name, type }: DocumentF
       .filter((tag) => !tag.some((text) => text.includes("\0")))
       .map(withTag),
     ...(name === undefined ? [] : [withName(name)]),
+    ...(commit === undefined ? [] : [madeBy("commit", "substr(%, 1, 7)", "$.git.commit", commit.slice(0, 7))]),
+    ...(run === undefined ? [] : [madeBy("run", "%", "$.ci.run", run)]),
   ];
 }
 
@@ -207,6 +212,15 @@ function withName(glob: string): Condition {
     by: "id",
   };
   return glob === `${first}*` ? ordered : { ...ordered, narrow };
+}
+
+/** @param of the expression of the index, `%` being what stands at the path. To SQLite only the same text is the same. */
+function madeBy(index: "commit" | "run", of: string, path: string, value: string): Condition {
+  const bounds = (row: string) => {
+    const provenance = `iif(json_valid(${row}.provenance), ${row}.provenance, '{}') ->> '${path}'`;
+    return `${of.replace("%", () => provenance)} = ? AND ${row}.provenance IS NOT NULL`;
+  };
+  return { ...everything, index: `INDEXED BY documents_by_${index}`, bounds, values: [value], bounding: 1 };
 }
 
 function withTag(tag: readonly [key: string, value: string]): Condition {

@@ -1,7 +1,7 @@
 /** The catalog in one SQLite file: `<directory>/catalog.db`. */
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
-import type { DocumentRecord } from "../document.ts";
+import { canonicalJson, type DocumentRecord, type TextMap } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import { assertOwnLibrary } from "../ownership.ts";
 import { statIfThere } from "../presence.ts";
@@ -18,8 +18,16 @@ import {
   type Statement,
 } from "../sqlite.ts";
 import { fromStored, toStored } from "../stored-record.ts";
-import { addGlobs, namedRecord, pagesOf, storedColumns, type Value } from "./local-listing.ts";
-import type { Claim, CommitResult, MetadataDriver, MetadataService } from "./service.ts";
+import { addGlobs, namedRecord, pagesOf, type Select, storedColumns, type Value } from "./local-listing.ts";
+import { pagesInOrder } from "./local-sorting.ts";
+import {
+  apart,
+  type Claim,
+  type CommitResult,
+  type MetadataDriver,
+  type MetadataService,
+  type RetagResult,
+} from "./service.ts";
 
 export const localMetadata: MetadataDriver = {
   summary: "an SQLite file on this machine",
@@ -95,6 +103,14 @@ const migrations: readonly string[] = [
        SELECT key, value, old.id FROM json_each(iif(json_valid(old.tags), old.tags, '{}')) WHERE type = 'text');
      INSERT OR IGNORE INTO tags SELECT key, value, new.id FROM json_each(new.tags) WHERE type = 'text';
    END`,
+  // For listings by size, and of what one commit or one CI run made. Of a commit the digits that people give.
+  `CREATE INDEX documents_by_size ON documents (size);
+   CREATE INDEX documents_by_commit
+     ON documents (substr(iif(json_valid(provenance), provenance, '{}') ->> '$.git.commit', 1, 7))
+     WHERE provenance IS NOT NULL;
+   CREATE INDEX documents_by_run
+     ON documents (iif(json_valid(provenance), provenance, '{}') ->> '$.ci.run')
+     WHERE provenance IS NOT NULL`,
 ];
 
 const whoHolds = "SELECT id FROM documents WHERE name = ? AND identity = ?";
@@ -169,7 +185,9 @@ class LocalMetadata implements MetadataService {
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
     const matches = await matcher(query.filter);
     if (query.filter?.name !== undefined || query.filter?.type !== undefined) await this.#learnGlobs();
-    for await (const rows of pagesOf((sql, ...values) => this.#select(signal, sql, ...values), query)) {
+    const select: Select = (sql, ...values) => this.#select(signal, sql, ...values);
+    const pages = query.sort === undefined ? pagesOf(select, query) : pagesInOrder(select, query, query.sort);
+    for await (const rows of pages) {
       for (const row of rows) {
         const record = fromStored(namedRecord(row));
         // The indexes only spare reading: what a query means is said in one place.
@@ -183,6 +201,22 @@ class LocalMetadata implements MetadataService {
   async remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
     const [row] = await this.#select(signal, `DELETE FROM documents WHERE id = ? RETURNING ${storedColumns}`, id);
     return row && fromStored(namedRecord(row));
+  }
+
+  async retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult> {
+    throwIfCancelled(signal);
+    const { id, name } = record;
+    const database = await this.create();
+    return this.#attempt(() => {
+      const { changes } = this.#prepare(
+        database,
+        `UPDATE OR IGNORE documents SET tags = ?, identity = iif(identity LIKE '%#' || id, ?, ?)
+         WHERE id = ? AND tags = ?`,
+      ).run(canonicalJson(tags), apart(identity, id), identity, id, canonicalJson(record.tags));
+      if (Number(changes) === 1) return { retagged: true };
+      const [held] = listsOf(this.#prepare(database, whoHolds), name, identity);
+      return { retagged: false, holder: held === undefined || held[0] === id ? undefined : String(held[0]) };
+    });
   }
 
   async catalog(signal: AbortSignal): Promise<string> {

@@ -5,7 +5,7 @@
  * Everything thrown is a DocprocError; a vendor's error is only ever its cause. A read sees every commit that
  * was confirmed before it, to any process. The promises are what test/metadata.test.ts asks of every driver.
  */
-import type { DocumentRecord } from "../document.ts";
+import type { DocumentRecord, TextMap } from "../document.ts";
 import type { ListQuery } from "../query.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 
@@ -41,6 +41,15 @@ export interface MetadataService {
   remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined>;
 
   /**
+   * Gives a record other tags and the claim that goes with them, all of it or nothing, if its tags are still those of
+   * `record`. When another document holds that claim, nothing is written and the answer names it. A record whose
+   * claim has its id behind it (see {@link apart}) keeps one of that kind, which nobody else can hold.
+   *
+   * After `UNAVAILABLE` nobody knows whether it was done; after any other failure nothing was written.
+   */
+  retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult>;
+
+  /**
    * The id of this catalog, made once, the same for every process and for ever. Objects are marked with it.
    * @throws INVALID_CONFIG when a newer version of docproc wrote the catalog
    */
@@ -51,6 +60,16 @@ export interface MetadataService {
 }
 
 export type CommitResult = { readonly committed: true } | { readonly committed: false; readonly holder: string };
+
+export type RetagResult =
+  | { readonly retagged: true }
+  /** Undefined: the record is gone, or has other tags than it had. */
+  | { readonly retagged: false; readonly holder: string | undefined };
+
+/** A claim that stands beside the one that another document with the same bytes and tags holds. */
+export function apart(identity: string, id: string): string {
+  return `${identity}#${id}`;
+}
 
 export interface Claim {
   readonly id: string;

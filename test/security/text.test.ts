@@ -159,8 +159,8 @@ describe("in the sources", () => {
   const sources = files.map((name) => ({ name, code: readFileSync(join("src", name), "utf8") }));
   /** Constants of a file: numbers, and statements that are written out. */
   const constants = ["applicationId", "migrations.length", "format", "schema", "batchSize", "storedColumns"];
-  /** Its statements are put together, of its own texts; that nothing else gets into them is what its own test asks. */
-  const composing = "metadata/local-listing.ts";
+  /** Their statements are put together, of their own texts; that nothing else gets into them is what their tests ask. */
+  const composing = ["metadata/local-listing.ts", "metadata/local-sorting.ts"];
 
   test("no SQL is put together from values", () => {
     const isSql = /\b(SELECT|INSERT|UPDATE|DELETE FROM|CREATE TABLE|ALTER TABLE|DROP TABLE|PRAGMA|BEGIN|VALUES)\b/;
@@ -169,7 +169,7 @@ describe("in the sources", () => {
     );
     const sql = templates.filter(({ template }) => isSql.test(template));
     expect(sql.length).toBeGreaterThan(5);
-    const written = sql.filter(({ name }) => name !== composing);
+    const written = sql.filter(({ name }) => !composing.includes(name));
     const parts = written.flatMap(({ name, template }) =>
       [...template.matchAll(/\$\{([^}]*)\}/g)].map(([, part = ""]) => ({ name, part })),
     );

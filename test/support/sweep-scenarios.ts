@@ -111,6 +111,23 @@ export const deleting: Scenario = {
   },
 };
 
+export const tagging: Scenario = {
+  name: "tagging a document",
+  async prepare(library, n) {
+    const needs = await store(library, `${n}.bin`, small);
+    return {
+      argv: ["tag", needs, "a=1"],
+      needs,
+      async again(second) {
+        if (second.status !== 0) return [`exit ${second.status}, ${second.stderr}`];
+        const found = await library.run(["list", "--tag", "a=1", "--name", `${n}.bin`, "--json"]);
+        const same = found.json().documents.map(({ id }: { id: string }) => id);
+        return same.join() === needs && second.json().tags["a"] === "1" ? [] : [`not tagged: ${found.stdout}`];
+      },
+    };
+  },
+};
+
 export const initialising: Scenario = {
   name: "init",
   async prepare({ sandbox }) {
