@@ -110,8 +110,11 @@ async function runProgram(host: Host): Promise<number> {
     return 0;
   }
   keepCompiledCode(platformPaths.cache);
-  const { run } = await import("../src/program.ts");
-  return await run(host);
+  const { isCompletion, run } = await import("../src/program.ts");
+  const status = await run(host);
+  // The shell waits for the end of the process, which a request that nobody waits for any more would put off.
+  if (isCompletion(host.argv)) process.stdout.write("", () => process.exit(status));
+  return status;
 }
 
 function isTooOld(version: string): boolean {

@@ -45,10 +45,17 @@ export interface ConfigInput {
   readonly memory: number;
 }
 
+/** The settings that have a closed list of values. */
+export const settingChoices = {
+  storage: Object.keys(storageDrivers),
+  metadata: Object.keys(metadataDrivers),
+  onDuplicate: ["reuse", "store"],
+} as const satisfies Partial<Record<string, readonly string[]>>;
+
 /** How a value is checked. A setting is a flag, a `DOCPROC_*` variable and a key of a config file under one name. */
 const parsers = {
-  storage: oneOf(Object.keys(storageDrivers)),
-  metadata: oneOf(Object.keys(metadataDrivers)),
+  storage: oneOf(settingChoices.storage),
+  metadata: oneOf(settingChoices.metadata),
   directory: text,
   bucket: text,
   bucketOwner: account,
@@ -60,7 +67,7 @@ const parsers = {
   partSize: partSize,
   partsInFlight: partsInFlight,
   concurrency: concurrency,
-  onDuplicate: oneOf(["reuse", "store"]),
+  onDuplicate: oneOf(settingChoices.onDuplicate),
   retries: retries,
   timeout: timeout,
   resume: yesOrNo,

@@ -18,6 +18,7 @@ const ranks: Record<string, number> = {
   "src/memory-budget.ts": 0,
   "src/leftover.ts": 0,
   "src/output/display.ts": 0,
+  "src/shells.ts": 0,
   "src/content-type.ts": 0,
   "src/document.ts": 1,
   "src/aws.ts": 1,
@@ -84,6 +85,7 @@ const ranks: Record<string, number> = {
   "src/verify.ts": 7,
   "src/doctor.ts": 8,
   "src/config.ts": 10,
+  "src/services.ts": 10,
   "src/context.ts": 11,
   "src/confirm.ts": 12,
   "src/stdout.ts": 12,
@@ -93,12 +95,14 @@ const ranks: Record<string, number> = {
   "src/commands/list.ts": 13,
   "src/commands/show.ts": 13,
   "src/commands/config.ts": 13,
+  "src/commands/completion.ts": 13,
   "src/commands/download.ts": 13,
   "src/commands/cat.ts": 13,
   "src/commands/verify.ts": 13,
   "src/commands/delete.ts": 13,
   "src/commands/doctor.ts": 13,
   "src/commands/registry.ts": 14,
+  "src/completion.ts": 14,
   "src/program.ts": 15,
   "bin/docproc.ts": 16,
 };
@@ -113,6 +117,7 @@ const owners: readonly (readonly [packages: RegExp, files: RegExp])[] = [
   [/^@photostructure\/sqlite$/, /^src\/sqlite\.ts$/],
   [/^@smithy\//, /^src\/(aws-client|storage\/s3-client)\.ts$/],
   [/^env-paths$/, /^bin\//],
+  [/^@optique\/core/, /^src\/shells\.ts$/],
 ];
 
 /** Files that bring an SDK with them: imported only by `import()`, so that only who needs one waits for it. */
