@@ -4,6 +4,8 @@ import type { Suggestion } from "@optique/core/parser";
 
 export type { Suggestion };
 
+type Literal = Extract<Suggestion, { kind: "literal" }>;
+
 const adapters = { bash, zsh, fish, powershell: pwsh } as const satisfies Record<string, ShellCompletion>;
 
 export type ShellName = keyof typeof adapters;
@@ -34,15 +36,15 @@ export function wordFrom(shell: ShellName, typed: string): string {
  * @param typed the word that is completed, as it came
  */
 export function forShell(shell: ShellName, suggestions: readonly Suggestion[], typed: string): string {
-  const told = shell === "bash" ? suggestions.flatMap((one) => forBash(one, typed)) : suggestions;
+  const told = suggestions.flatMap((one): Suggestion[] => (one.kind === "file" ? [one] : quotedFor(shell, one, typed)));
   return [...adapters[shell].encodeSuggestions(told)].join("");
 }
 
-/** The other shells quote what they insert. bash leaves that to who suggests it, except for files. */
-function forBash(suggestion: Suggestion, typed: string): Suggestion[] {
-  if (suggestion.kind === "file") return [suggestion];
-  const quoted = quotedForBash(suggestion.text, typed);
-  return quoted === undefined ? [] : [{ ...suggestion, text: quoted }];
+/** Most shells quote what they insert. bash leaves that to who suggests it, and fish takes a tilde for a home directory. */
+function quotedFor(shell: ShellName, suggestion: Literal, typed: string): Literal[] {
+  if (shell === "fish" && suggestion.text.startsWith("~")) return [];
+  const text = shell === "bash" ? quotedForBash(suggestion.text, typed) : suggestion.text;
+  return text === undefined ? [] : [{ ...suggestion, text }];
 }
 
 /** @returns undefined for what cannot stand between the quotes that were opened */
