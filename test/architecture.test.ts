@@ -41,7 +41,9 @@ const ranks: Record<string, number> = {
   "src/output/painter.ts": 2,
   "src/output/progress.ts": 2,
   "src/output/drawn-progress.ts": 3,
+  "src/library.ts": 2,
   "src/inputs.ts": 3,
+  "src/given.ts": 3,
   "src/storage/service.ts": 2,
   "src/storage/pieces.ts": 3,
   "src/storage/local.ts": 4,
@@ -86,6 +88,7 @@ const ranks: Record<string, number> = {
   "src/doctor.ts": 8,
   "src/config.ts": 10,
   "src/services.ts": 10,
+  "src/open-library.ts": 11,
   "src/context.ts": 11,
   "src/confirm.ts": 12,
   "src/stdout.ts": 12,
@@ -104,6 +107,7 @@ const ranks: Record<string, number> = {
   "src/commands/registry.ts": 14,
   "src/completion.ts": 14,
   "src/program.ts": 15,
+  "bin/library.ts": 12,
   "bin/docproc.ts": 16,
 };
 
