@@ -31,7 +31,7 @@ export interface SettingOrigin {
 
 export interface ConfigInput {
   /** What was given on the command line, or by a program, by setting name. */
-  readonly flags: Readonly<Partial<Record<SettingName, Value>>>;
+  readonly flags: Readonly<Partial<Record<SettingName, Value | undefined>>>;
   /** What messages call it; otherwise they name the flag. */
   readonly nameOf?: (name: string) => string;
   /** False reads no config file. */

@@ -56,9 +56,9 @@ async function* untilAborted(chunks: Chunks, signal: AbortSignal): Chunks {
     }
   } finally {
     signal.removeEventListener("abort", stop);
-    // Not waited for, for the same reason. A stream of Node is told by itself, its iterator only when it is next asked.
+    // Not waited for, for the same reason; and the iterator of a stream of Node comes to it only when the stream goes on.
     iterator.return?.()?.catch(() => {});
-    if ("destroy" in chunks && typeof chunks.destroy === "function") chunks.destroy();
+    if (signal.aborted && "destroy" in chunks && typeof chunks.destroy === "function") chunks.destroy();
   }
 }
 

@@ -18,35 +18,35 @@ export interface LibraryOptions {
    * True reads what the command line would read: `DOCPROC_*` variables, the project's and the user's config file. A
    * path reads this file in place of the project's. The other options stand above both.
    */
-  readonly config?: boolean | string;
-  readonly storage?: "local" | "s3";
-  readonly metadata?: "local" | "dynamodb";
+  readonly config?: boolean | string | undefined;
+  readonly storage?: "local" | "s3" | undefined;
+  readonly metadata?: "local" | "dynamodb" | undefined;
   /** The embedded library; alone it means that bytes and catalog are there. */
-  readonly directory?: string;
+  readonly directory?: string | undefined;
   /** An S3 bucket; alone it means S3 and a DynamoDB table of the same name. */
-  readonly bucket?: string;
+  readonly bucket?: string | undefined;
   /** The AWS account that the bucket has to belong to, 12 digits. */
-  readonly bucketOwner?: string;
+  readonly bucketOwner?: string | undefined;
   /** Put before every key in the storage. */
-  readonly prefix?: string;
-  readonly table?: string;
-  readonly region?: string;
-  readonly profile?: string;
+  readonly prefix?: string | undefined;
+  readonly table?: string | undefined;
+  readonly region?: string | undefined;
+  readonly profile?: string | undefined;
   /** An S3 and DynamoDB endpoint that is not Amazon's. */
-  readonly endpointUrl?: string;
+  readonly endpointUrl?: string | undefined;
   /** True allows requests without TLS to other machines. */
-  readonly allowHttp?: boolean;
+  readonly allowHttp?: boolean | undefined;
   /** Bytes of a part of a multipart upload, or text like `16MiB`. */
-  readonly partSize?: number | string;
+  readonly partSize?: number | string | undefined;
   /** Parts sent at a time, of all uploads together. */
-  readonly partsInFlight?: number;
-  readonly onDuplicate?: "reuse" | "store";
+  readonly partsInFlight?: number | undefined;
+  readonly onDuplicate?: "reuse" | "store" | undefined;
   /** How often a request that failed for a passing reason is repeated. */
-  readonly retries?: number;
+  readonly retries?: number | undefined;
   /** A request that made no progress for so long is given up: seconds, or text like `2m`. */
-  readonly timeout?: number | string;
+  readonly timeout?: number | string | undefined;
   /** Where interrupted uploads of large files are remembered, to go on with them. Without it they are not. */
-  readonly stateDirectory?: string;
+  readonly stateDirectory?: string | undefined;
 }
 
 export interface CallOptions {
@@ -130,8 +130,8 @@ export interface Library {
    */
   get(reference: string, options?: CallOptions): Promise<DocumentRecord>;
   /**
-   * The bytes of a document. The stream fails with `INTEGRITY` in place of its end where they are not those that were
-   * uploaded.
+   * The bytes of a document. Where they are not those that were uploaded, the stream fails with `INTEGRITY` before its
+   * last bytes: nobody who waits for all of them gets them.
    * @param document a reference, or a record that was got before
    * @throws NOT_FOUND where there is no such document, or its bytes are gone
    */

@@ -44,7 +44,7 @@ async function settingsFrom(options: LibraryOptions, surroundings: Surroundings)
   for (const key of Object.keys(given)) {
     if (!settingNames.some((name) => name === key)) throw unknownKey("What openLibrary() was given", key);
   }
-  const flags: Partial<Record<SettingName, string | number | boolean>> = given;
+  const flags: Partial<Record<SettingName, string | number | boolean | undefined>> = given;
   const asked = config === true || typeof config === "string";
   const file = typeof config === "string" ? config : undefined;
   const input = { ...surroundings, flags, file, files: asked, nameOf: (name: string) => `the option ${name}` };
@@ -161,7 +161,7 @@ class OpenLibrary implements Library {
       const bytes = service.read(record, signal)[Symbol.asyncIterator]();
       // That there are none is said before there is a stream, and with it half an answer to somebody.
       const first = await bytes.next();
-      return Readable.from(continued(first, bytes), { objectMode: false });
+      return Readable.from(heldBack(first, bytes), { objectMode: false });
     });
   }
 
@@ -216,9 +216,18 @@ async function found(
   return typeof document === "string" ? await service.find(document, signal) : document;
 }
 
-async function* continued(first: IteratorResult<Uint8Array>, rest: AsyncIterator<Uint8Array>): Chunks {
+/**
+ * The chunks, each when the next is there: the last one is held back until all of them were found to be right, so that
+ * whoever was told the size does not take damaged bytes for all there is.
+ */
+async function* heldBack(first: IteratorResult<Uint8Array>, rest: AsyncIterator<Uint8Array>): Chunks {
   try {
-    for (let next = first; !next.done; next = await rest.next()) yield next.value;
+    let held = first;
+    while (!held.done) {
+      const next = await rest.next();
+      yield held.value;
+      held = next;
+    }
   } catch (error) {
     throw toDocprocError(error);
   } finally {
