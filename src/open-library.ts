@@ -4,7 +4,7 @@ import { type ConfigInput, loadConfig, type SettingName, settingNames, unknownKe
 import { contentType, type DocumentRecord, documentMetadata, documentName, documentTags } from "./document.ts";
 import type { DocumentService } from "./documents.ts";
 import { Destination, downloadTo } from "./download.ts";
-import { DocprocError, toDocprocError } from "./errors.ts";
+import { cancelled, DocprocError, toDocprocError } from "./errors.ts";
 import { openGiven } from "./given.ts";
 import type {
   CallOptions,
@@ -203,7 +203,8 @@ class OpenLibrary implements Library {
       // One of its own: as many listen to it as there are requests in flight, and Node warns of more than ten.
       return await run(await this.#services.documents(), AbortSignal.any(signal ? [signal] : []));
     } catch (error) {
-      throw toDocprocError(error);
+      const failure = toDocprocError(error);
+      throw signal?.aborted && failure.code === "CANCELLED" ? cancelled(signal) : failure;
     }
   }
 }
