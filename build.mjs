@@ -3,17 +3,21 @@ import { execFileSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
 import { build } from "rolldown";
 
 const { version, dependencies } = JSON.parse(await readFile("package.json", "utf8"));
 
-const { output } = await build({
-  input: { docproc: "bin/docproc.ts", library: "bin/library.ts", "digest-thread": "src/digest-thread.js" },
+const options = {
   platform: "node",
   // ES modules first: of the SDK only what is used ends up in the bundle.
   resolve: { mainFields: ["module", "main"] },
   // Real dependencies stay packages. cosmiconfig could load TypeScript files, which docproc never asks for.
   external: [...Object.keys(dependencies), "typescript"],
+};
+const { output } = await build({
+  ...options,
+  input: { docproc: "bin/docproc.ts", library: "bin/library.ts", "digest-thread": "src/digest-thread.js" },
   plugins: [withoutOtherPrograms()],
   transform: {
     target: "node20.19",
@@ -53,6 +57,7 @@ await writeFile(
   "dist/library.mjs",
   `import library from "./library.js";\nexport const { ${entry.exports.join(", ")} } = library;\n`,
 );
+await writeFile("dist/docproc.1", await manualPage());
 const licenses = "THIRD-PARTY-LICENSES.txt";
 await writeFile(`dist/${licenses}`, await licensesOf(output.flatMap((chunk) => chunk.moduleIds ?? [])));
 // Unlike what it is made from.
@@ -63,6 +68,7 @@ await chmod("dist/docproc.js", 0o755);
 const made = new Set([
   licenses,
   "package.json",
+  "docproc.1",
   "library.mjs",
   "library.d.ts",
   "library.d.mts",
@@ -80,6 +86,22 @@ function withoutOtherPrograms() {
       id === "node:child_process" && importer?.includes("/commander/") ? nothing : undefined,
     load: (id) => (id === nothing ? "export {}" : undefined),
   };
+}
+
+/** The manual page: the command tree is asked for it, which is TypeScript, as all of the program. */
+async function manualPage() {
+  const folder = await mkdtemp(join(tmpdir(), "docproc-manual-"));
+  try {
+    const output = { dir: folder, format: "esm", entryFileNames: "[name].mjs", chunkFileNames: "[name]-[hash].mjs" };
+    await build({ ...options, input: { manual: "src/manual.ts" }, output });
+    const { manual } = await import(pathToFileURL(join(folder, "manual.mjs")).href);
+    // https://reproducible-builds.org/specs/source-date-epoch/
+    const { SOURCE_DATE_EPOCH: seconds } = process.env;
+    const date = seconds ? new Date(Number(seconds) * 1000) : new Date();
+    return await manual(version, date.toISOString().slice(0, 10));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 /** The types of the library and of what they are made of; of the program nothing. */

@@ -107,6 +107,7 @@ const ranks: Record<string, number> = {
   "src/commands/registry.ts": 14,
   "src/completion.ts": 14,
   "src/program.ts": 15,
+  "src/manual.ts": 16,
   "bin/library.ts": 12,
   "bin/docproc.ts": 16,
 };

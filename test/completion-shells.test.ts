@@ -72,7 +72,6 @@ describe.each(shells)("in %s", (shell) => {
       "upload a\t": "<upload><a file.json>",
       "list --config a\t": "<list><--config><a file.json>",
       "help verif\t": "<help><verify>",
-      "completion pow\t": "<completion><powershell>",
     };
     const lines = Object.keys(expected).map((line) => `docproc ${line}`);
     expect(await typed({ ...sandbox, cwd }, shell, lines)).toEqual(Object.values(expected));

@@ -1,5 +1,5 @@
 /** What is suggested for a command line that is being typed, and how long a shell waits for it. */
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { Command } from "commander";
@@ -210,7 +210,9 @@ describe("docproc completion", () => {
       expect(piped.stdout).toMatch(/'complete',? '\w+',? '--'/);
       const shown = await runDocproc(sandbox, ["completion", shell], { terminal: 80 });
       expect(shown).toMatchObject({ status: 0, stdout: piped.stdout });
-      expect(shown.stderr).toContain(`docproc completion ${shell}`);
+      const [, use = "nothing"] = /^(?:note: )?.*?: (.*)$/m.exec(shown.stderr.trim()) ?? [];
+      expect(use).toContain(`docproc completion ${shell}`);
+      expect(await readFile("docs/completion.md", "utf8")).toContain(`\n${use}\n`);
       expect((await runDocproc(sandbox, ["completion", "--help"])).stdout).toContain(`docproc completion ${shell}`);
     },
   );

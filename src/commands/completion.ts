@@ -11,8 +11,8 @@ interface CompletionFlags {
 
 /** How the script of each shell is put to use. */
 const installations: Readonly<Record<ShellName, string>> = {
-  bash: "Add to ~/.bashrc: source <(docproc completion bash)",
-  zsh: "Add to ~/.zshrc, behind compinit: source <(docproc completion zsh)",
+  bash: 'Add to ~/.bashrc: eval "$(docproc completion bash)"',
+  zsh: 'Add to ~/.zshrc, behind compinit: eval "$(docproc completion zsh)"',
   fish: "Run: docproc completion fish > ~/.config/fish/completions/docproc.fish",
   powershell: "Add to $PROFILE: docproc completion powershell | Out-String | Invoke-Expression",
 };

@@ -17,9 +17,9 @@ export const shells = (["bash", "zsh", "fish"] as const).filter(
 
 const startedAs: Record<Shell, string> = { bash: "bash --norc -i", zsh: "zsh -f -i", fish: "fish --no-config -i" };
 
-/** As docs/completion.md says; zsh finds what is called so in its path of functions. */
+/** As docs/completion.md says; of the two ways of zsh this is the one in which it finds the script by itself. */
 const setUps: Record<Shell, (folder: string) => string> = {
-  bash: (folder) => `source ${folder}/bash`,
+  bash: () => 'eval "$(docproc completion bash)"',
   zsh: (folder) => `fpath=(${folder} $fpath); autoload -Uz compinit; compinit -u -D`,
   fish: (folder) => `source ${folder}/fish`,
 };
@@ -31,7 +31,7 @@ async function scripts(sandbox: Sandbox): Promise<{ folder: string; noted: strin
   const [folder, noted] = [join(sandbox.root, "bin"), join(sandbox.root, "noted")];
   await mkdir(folder);
   await writeFile(noted, "");
-  const note = `if [ "$1" != complete ]; then printf '<%s>' "$@" >> '${noted}'; echo >> '${noted}'; exit; fi`;
+  const note = `if [ "\${1#complet}" = "$1" ]; then printf '<%s>' "$@" >> '${noted}'; echo >> '${noted}'; exit; fi`;
   await writeFile(join(folder, "docproc"), `#!/bin/sh\n${note}\nexec '${process.execPath}' '${cli}' "$@"\n`);
   await chmod(join(folder, "docproc"), 0o755);
   for (const shell of shells) {
