@@ -1,19 +1,32 @@
 /** Bundles the program into dist/: one small file to start with, and what only some commands need in chunks. */
-import { chmod, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { relative } from "node:path";
+import { execFileSync } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
 import { build } from "rolldown";
 
 const { version, dependencies } = JSON.parse(await readFile("package.json", "utf8"));
 
-const { output } = await build({
-  input: { docproc: "bin/docproc.ts", "digest-thread": "src/digest-thread.js" },
+const options = {
   platform: "node",
   // ES modules first: of the SDK only what is used ends up in the bundle.
   resolve: { mainFields: ["module", "main"] },
   // Real dependencies stay packages. cosmiconfig could load TypeScript files, which docproc never asks for.
   external: [...Object.keys(dependencies), "typescript"],
+};
+const { output } = await build({
+  ...options,
+  input: { docproc: "bin/docproc.ts", library: "bin/library.ts", "digest-thread": "src/digest-thread.js" },
   plugins: [withoutOtherPrograms()],
-  transform: { target: "node20.19", define: { DOCPROC_VERSION: JSON.stringify(version) } },
+  transform: {
+    target: "node20.19",
+    define: {
+      DOCPROC_VERSION: JSON.stringify(version),
+      // The SDK says on stderr that it will need Node 22 some day; users cannot act on it. Documented switch of the SDK.
+      "process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED": '"true"',
+    },
+  },
   output: {
     dir: "dist",
     // Node's loader of ES modules takes milliseconds before it has loaded anything; the one of CommonJS is there.
@@ -23,7 +36,8 @@ const { output } = await build({
     codeSplitting: {
       // A file is found, read and compiled on its own, so what is loaded together is one, with all that it imports.
       groups: [
-        { name: "errors", test: /\/src\/errors\.ts$/ },
+        // env-paths is what the library and the program have in common besides, and the program starts with it.
+        { name: "errors", test: /\/src\/errors\.ts$|\/node_modules\/env-paths\// },
         { name: "program", test: /\/src\/(program|commands\/(command|filter))\.ts$/ },
       ],
     },
@@ -36,6 +50,14 @@ const { output } = await build({
     comments: false,
   },
 });
+const entry = output.find(({ name, isEntry }) => isEntry && name === "library");
+await writeDeclarations();
+// For `import`. The names stand here, since Node's loader of ES modules would have to guess them.
+await writeFile(
+  "dist/library.mjs",
+  `import library from "./library.js";\nexport const { ${entry.exports.join(", ")} } = library;\n`,
+);
+await writeFile("dist/docproc.1", await manualPage());
 const licenses = "THIRD-PARTY-LICENSES.txt";
 await writeFile(`dist/${licenses}`, await licensesOf(output.flatMap((chunk) => chunk.moduleIds ?? [])));
 // Unlike what it is made from.
@@ -43,7 +65,16 @@ await writeFile("dist/package.json", `${JSON.stringify({ type: "commonjs" })}\n`
 await chmod("dist/docproc.js", 0o755);
 
 // Afterwards, not before: whoever runs the program meanwhile finds all of it.
-const made = new Set([licenses, "package.json", ...output.map(({ fileName }) => fileName)]);
+const made = new Set([
+  licenses,
+  "package.json",
+  "docproc.1",
+  "library.mjs",
+  "library.d.ts",
+  "library.d.mts",
+  "types",
+  ...output.map(({ fileName }) => fileName),
+]);
 for (const file of await readdir("dist")) if (!made.has(file)) await rm(`dist/${file}`, { recursive: true });
 
 /** commander can run subcommands that are programs of their own. docproc has none, and what starts them takes long to load. */
@@ -55,6 +86,45 @@ function withoutOtherPrograms() {
       id === "node:child_process" && importer?.includes("/commander/") ? nothing : undefined,
     load: (id) => (id === nothing ? "export {}" : undefined),
   };
+}
+
+/** The manual page: the command tree is asked for it, which is TypeScript, as all of the program. */
+async function manualPage() {
+  const folder = await mkdtemp(join(tmpdir(), "docproc-manual-"));
+  try {
+    const output = { dir: folder, format: "esm", entryFileNames: "[name].mjs", chunkFileNames: "[name]-[hash].mjs" };
+    await build({ ...options, input: { manual: "src/manual.ts" }, output });
+    const { manual } = await import(pathToFileURL(join(folder, "manual.mjs")).href);
+    // https://reproducible-builds.org/specs/source-date-epoch/
+    const { SOURCE_DATE_EPOCH: seconds } = process.env;
+    const date = seconds ? new Date(Number(seconds) * 1000) : new Date();
+    return await manual(version, date.toISOString().slice(0, 10));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** The types of the library and of what they are made of; of the program nothing. */
+async function writeDeclarations() {
+  const all = await mkdtemp(join(tmpdir(), "docproc-types-"));
+  try {
+    const tsc = "node_modules/typescript/bin/tsc";
+    execFileSync(process.execPath, [tsc, "-p", "tsconfig.types.json", "--outDir", all], { stdio: "inherit" });
+    await rm("dist/types", { recursive: true, force: true });
+    const needed = new Set(["bin/library.d.ts"]);
+    // A set goes on to what is added to it meanwhile.
+    for (const file of needed) {
+      const text = await readFile(join(all, file), "utf8");
+      for (const [, path] of text.matchAll(/["'](\.[^"']+)\.ts["']/g)) needed.add(`${join(dirname(file), path)}.d.ts`);
+      await mkdir(join("dist/types", dirname(file)), { recursive: true });
+      await writeFile(join("dist/types", file), text.replace(/(["']\.[^"']+)\.ts(["'])/g, "$1.js$2"));
+    }
+  } finally {
+    await rm(all, { recursive: true, force: true });
+  }
+  for (const name of ["library.d.ts", "library.d.mts"]) {
+    await writeFile(`dist/${name}`, `export * from "./types/bin/library.js";\n`);
+  }
 }
 
 /** The licences of the bundled packages ask to go with every copy. */

@@ -11,8 +11,6 @@ import { DocprocError, exitStatuses } from "../src/errors.ts";
 
 declare const DOCPROC_VERSION: string;
 
-// The SDK says on stderr that it will need Node 22 some day; users cannot act on it. Documented switch of the SDK.
-process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
 // Node says of its own SQLite that it is experimental. Other warnings are shown with -v.
 process.removeAllListeners("warning");
 if (process.argv.includes("-v") || process.argv.includes("--verbose")) {
@@ -110,8 +108,11 @@ async function runProgram(host: Host): Promise<number> {
     return 0;
   }
   keepCompiledCode(platformPaths.cache);
-  const { run } = await import("../src/program.ts");
-  return await run(host);
+  const { isCompletion, run } = await import("../src/program.ts");
+  const status = await run(host);
+  // The shell waits for the end of the process, which a request that nobody waits for any more would put off.
+  if (isCompletion(host.argv)) process.stdout.write("", () => process.exit(status));
+  return status;
 }
 
 function isTooOld(version: string): boolean {

@@ -46,8 +46,12 @@ export interface SettingOrigin {
 }
 
 export interface ConfigInput {
-  /** What was given on the command line, by setting name. */
-  readonly flags: Readonly<Partial<Record<SettingName, string>>>;
+  /** What was given on the command line, or by a program, by setting name. */
+  readonly flags: Readonly<Partial<Record<SettingName, Value | undefined>>>;
+  /** What messages call it; otherwise they name the flag. */
+  readonly nameOf?: (name: string) => string;
+  /** False reads no config file. */
+  readonly files?: boolean;
   /** `--config`: read this file in place of the project file. */
   readonly file: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -61,10 +65,17 @@ export interface ConfigInput {
   readonly memory: number;
 }
 
+/** The settings that have a closed list of values. */
+export const settingChoices = {
+  storage: Object.keys(storageDrivers),
+  metadata: Object.keys(metadataDrivers),
+  onDuplicate: ["reuse", "store"],
+} as const satisfies Partial<Record<string, readonly string[]>>;
+
 /** How a value is checked. A setting is a flag, a `DOCPROC_*` variable and a key of a config file under one name. */
 const parsers = {
-  storage: oneOf(Object.keys(storageDrivers)),
-  metadata: oneOf(Object.keys(metadataDrivers)),
+  storage: oneOf(settingChoices.storage),
+  metadata: oneOf(settingChoices.metadata),
   directory: text,
   bucket: text,
   bucketOwner: account,
@@ -77,7 +88,7 @@ const parsers = {
   partsInFlight: partsInFlight,
   concurrency: inUse,
   connections: inUse,
-  onDuplicate: oneOf(["reuse", "store"]),
+  onDuplicate: oneOf(settingChoices.onDuplicate),
   retries: retries,
   timeout: timeout,
   resume: yesOrNo,
@@ -123,11 +134,7 @@ interface Layer {
  * @throws INVALID_CONFIG for an unknown key, a value that is not allowed, or a file that cannot be read
  */
 export async function loadConfig(input: ConfigInput): Promise<Config> {
-  const named = input.file ?? input.env["DOCPROC_CONFIG"];
-  const projectFile = named
-    ? await readConfigFile(resolve(input.cwd, named))
-    : await findProjectFile(input.cwd, input.home, input.uid);
-  const userFile = await findUserFile(input.paths.config);
+  const { projectFile, userFile } = input.files === false ? {} : await findFiles(input);
   const layers = [
     flagLayer(input),
     environmentLayer(input),
@@ -136,6 +143,12 @@ export async function loadConfig(input: ConfigInput): Promise<Config> {
     awsLayer(input.env),
   ];
   return { ...resolveSettings(layers, input), projectFile };
+}
+
+async function findFiles({ file, env, cwd, home, uid, paths }: ConfigInput) {
+  const named = file ?? env["DOCPROC_CONFIG"];
+  const project = named ? readConfigFile(resolve(cwd, named)) : findProjectFile(cwd, home, uid);
+  return { projectFile: await project, userFile: await findUserFile(paths.config) };
 }
 
 /** `endpointUrl` -> `--endpoint-url` */
@@ -148,8 +161,8 @@ export function variableOf(name: string): string {
   return `DOCPROC_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 
-function flagLayer({ flags, cwd }: ConfigInput): Layer {
-  return parseLayer(flags, flagOf, cwd);
+function flagLayer({ flags, nameOf = flagOf, cwd }: ConfigInput): Layer {
+  return parseLayer(flags, nameOf, cwd);
 }
 
 function environmentLayer({ env, cwd }: ConfigInput): Layer {
@@ -163,7 +176,7 @@ function environmentLayer({ env, cwd }: ConfigInput): Layer {
 
 function fileLayer({ path, values }: ConfigFile): Layer {
   for (const key of Object.keys(values)) {
-    if (!Object.hasOwn(parsers, key)) throw unknownKey(path, key);
+    if (!Object.hasOwn(parsers, key)) throw unknownKey(`The config file ${path}`, key);
   }
   return parseLayer(values, () => path, dirname(path));
 }
@@ -299,12 +312,13 @@ function withoutCertificates(): DocprocError {
   });
 }
 
-function unknownKey(path: string, key: string): DocprocError {
+/** @param holder what has it */
+export function unknownKey(holder: string, key: string): DocprocError {
   const lower = (name: string) => name.toLowerCase();
   const nearest = closest(lower(key), settingNames.map(lower));
   const near = settingNames.find((name) => lower(name) === nearest) ?? "";
   const alike = distance(lower(key), nearest) <= Math.max(2, nearest.length / 3);
-  return new DocprocError("INVALID_CONFIG", `The config file ${path} has the unknown key ${JSON.stringify(key)}.`, {
+  return new DocprocError("INVALID_CONFIG", `${holder} has the unknown key ${JSON.stringify(key)}.`, {
     hint: alike ? `Did you mean ${near}?` : `Known keys: ${settingNames.join(", ")}.`,
   });
 }

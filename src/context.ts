@@ -1,13 +1,8 @@
 /** What a command is given: the outside world, the configuration, the services. Nothing opens until asked. */
-import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { type Config, type ConfigInput, loadConfig } from "./config.ts";
-import { DocumentService } from "./documents.ts";
-import { type MetadataName, metadataDrivers } from "./metadata/registry.ts";
-import type { MetadataDriver, MetadataService } from "./metadata/service.ts";
 import type { OutputStream, Reporter } from "./output/reporter.ts";
-import { type StorageName, storageDrivers } from "./storage/registry.ts";
-import type { StorageDriver, StorageService } from "./storage/service.ts";
+import { once, openServices, type Services } from "./services.ts";
 
 /** Everything of the process that the program may know. bin/docproc.ts makes the real one, tests make others. */
 export interface Host {
@@ -36,79 +31,26 @@ export interface Host {
   readonly version: string;
 }
 
-export interface Context {
+export interface Context extends Services {
   readonly host: Host;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
   config(): Promise<Config>;
-  /** The drivers that the configuration chose. */
-  drivers(): Promise<{ storage: StorageDriver; metadata: MetadataDriver }>;
-  documents(): Promise<DocumentService>;
-  /** For what looks at both of them, and is no business of documents. */
-  services(): Promise<{ storage: StorageService; metadata: MetadataService }>;
-  /** Closes what was opened. */
-  close(): Promise<void>;
 }
 
 export type ConfigFlags = Pick<ConfigInput, "flags" | "file">;
 
-/** Bytes; a document up to this size is read into memory whole, so that its hash is known before it is sent. */
-const inMemoryLimit = 8 * 1024 * 1024;
-
 export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags): Context {
-  const { env, cwd, home, uid, paths, memory, signal } = host;
-  const config = once(() => loadConfig({ ...flags, env, cwd, home, uid, paths, memory }));
-  const drivers = once(async () => {
-    const { settings } = await config();
-    const storage = storageDrivers[settings.storage as StorageName];
-    const metadata = metadataDrivers[settings.metadata as MetadataName];
-    // Both at once: one of them may be opened, and asked things, long before the other.
-    for (const driver of [storage, metadata]) driver.check(settings);
-    return { storage, metadata };
+  const config = once(() => loadConfig(configInput(host, flags)));
+  const services = openServices({
+    settings: async () => (await config()).settings,
+    now: host.now,
+    debug: (message) => reporter.debug(message),
   });
-  const opened: (StorageService | MetadataService)[] = [];
-  const open = <S extends StorageService | MetadataService>(opening: () => Promise<S>) =>
-    once(async () => {
-      const service = await opening();
-      opened.push(service);
-      return service;
-    });
-  const storage = open(async () => (await drivers()).storage.open((await config()).settings));
-  const metadata = open(async () => (await drivers()).metadata.open((await config()).settings));
-  return {
-    host,
-    reporter,
-    signal,
-    config,
-    drivers,
-    documents: once(async () => {
-      const { prefix, retries, resume, stateDirectory, memory } = (await config()).settings;
-      const journals = async () => {
-        const { UploadJournals } = await import("./journal.ts");
-        return new UploadJournals(join(stateDirectory, "uploads"), (message) => reporter.debug(message));
-      };
-      return new DocumentService({
-        storage,
-        metadata,
-        prefix,
-        journals: resume ? journals : undefined,
-        inMemoryLimit,
-        memory,
-        retries,
-        now: host.now,
-      });
-    }),
-    services: async () => ({ storage: await storage(), metadata: await metadata() }),
-    async close() {
-      await Promise.all(opened.map((service) => service.close()));
-    },
-  };
+  return { host, reporter, signal: host.signal, config, ...services };
 }
 
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined;
-  return () => {
-    made ??= make();
-    return made;
-  };
+/** Where the configuration of a command line comes from. */
+export function configInput({ env, cwd, home, uid, paths, memory }: Host, flags: ConfigFlags): ConfigInput {
+  return { ...flags, env, cwd, home, uid, paths, memory };
 }

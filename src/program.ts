@@ -1,32 +1,35 @@
 /** The whole program as a function: arguments in, exit status out. */
 import { setMaxListeners } from "node:events";
 import { Command as Commander, CommanderError, Option } from "commander";
-import type { AnyCommand } from "./commands/command.ts";
-import { commands, commandsIn } from "./commands/registry.ts";
-import { flagOf, type SettingName, settingNames } from "./config.ts";
+import { type AnyCommand, completionWord } from "./commands/command.ts";
+import { type CommandEntry, commands, commandsIn, commandsNamed } from "./commands/registry.ts";
+import { flagOf, type SettingName, settingChoices, settingNames } from "./config.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "./errors.ts";
-import { metadataDrivers } from "./metadata/registry.ts";
 import { JsonReporter, NdjsonReporter } from "./output/json.ts";
 import { NoProgress, PlainProgress } from "./output/progress.ts";
 import { columnsOf, type OutputStream, type Reporter } from "./output/reporter.ts";
 import { keepSecret, secretVariables, withoutSecrets } from "./secrets.ts";
-import { storageDrivers } from "./storage/registry.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
 /** Runs one command line. Never throws; prints its own errors. */
 export async function run(host: Host): Promise<number> {
+  if (isCompletion(host.argv)) return await completeLine(host);
   let reporter: Reporter | undefined;
   for (const name of secretVariables) keepSecret(host.env[name]);
   // As many wait for an interruption as there are files and requests in flight; Node warns of a leak after ten.
   setMaxListeners(0, host.signal);
   try {
     let status = 0;
-    const program = await commandTree(host, async (command, args, flags) => {
-      reporter = await openReporter(host, flags, command.makesDocuments);
-      status = await runCommand(host, reporter, command, args, flags);
-    });
+    const program = await commandTree(
+      host,
+      async (command, args, flags) => {
+        reporter = await openReporter(host, flags, command.makesDocuments);
+        status = await runCommand(host, reporter, command, args, flags);
+      },
+      commandsIn(host.argv),
+    );
     await program.parseAsync(host.argv.length === 0 ? ["--help"] : host.argv, { from: "user" });
     return status;
   } catch (thrown) {
@@ -39,6 +42,18 @@ export async function run(host: Host): Promise<number> {
   } finally {
     reporter?.progress.stop();
   }
+}
+
+/** True for the command lines with which a shell asks how one may go on: `complete SHELL -- WORD...` */
+export function isCompletion(argv: readonly string[]): boolean {
+  return argv[0] === completionWord && argv[2] === "--";
+}
+
+async function completeLine(host: Host): Promise<number> {
+  const { complete } = await import("./completion.ts");
+  const [, shell = "", , ...words] = host.argv;
+  await complete(host, shell, words, (before) => commandTree(host, async () => {}, commandsNamed(before)));
+  return 0;
 }
 
 async function runCommand(host: Host, reporter: Reporter, command: AnyCommand, args: readonly string[], flags: Flags) {
@@ -66,7 +81,12 @@ function unwritable({ stdoutError }: Host): DocprocError | undefined {
 
 type Action = (command: AnyCommand, args: readonly string[], flags: Flags) => Promise<void>;
 
-async function commandTree(host: Host, action: Action): Promise<Commander> {
+/** @param needed the commands whose arguments and flags are described; of the others there is the name */
+export async function commandTree(
+  host: Pick<Host, "stdout" | "version">,
+  action: Action,
+  needed: ReadonlySet<CommandEntry>,
+): Promise<Commander> {
   const program = new Commander("docproc")
     .description("Uploads documents and build artifacts, and keeps a catalog of them.")
     .version(host.version, "-V, --version", "print the version")
@@ -83,7 +103,6 @@ async function commandTree(host: Host, action: Action): Promise<Commander> {
     .exitOverride();
   for (const option of globalOptions()) program.addOption(option);
   program.addHelpText("after", `\n${exitStatusHelp}`);
-  const needed = commandsIn(host.argv);
   for (const entry of commands) {
     // command(), not addCommand(): only so are exitOverride and the output inherited.
     const sub = program.command(entry.name).description(entry.summary);
@@ -99,8 +118,8 @@ async function commandTree(host: Host, action: Action): Promise<Commander> {
 
 function globalOptions(): Option[] {
   return [
-    new Option("--storage <kind>", `where bytes go: ${Object.keys(storageDrivers).join(" or ")}`),
-    new Option("--metadata <kind>", `where records go: ${Object.keys(metadataDrivers).join(" or ")}`),
+    new Option("--storage <kind>", `where bytes go: ${settingChoices.storage.join(" or ")}`),
+    new Option("--metadata <kind>", `where records go: ${settingChoices.metadata.join(" or ")}`),
     new Option("--directory <path>", "the embedded library (default: the platform's data directory)"),
     new Option("--bucket <name>", "S3 bucket; alone it means S3 and a DynamoDB table of the same name"),
     new Option("--bucket-owner <account>", "AWS account that the bucket has to belong to"),

@@ -18,6 +18,7 @@ const ranks: Record<string, number> = {
   "src/memory-budget.ts": 0,
   "src/leftover.ts": 0,
   "src/output/display.ts": 0,
+  "src/shells.ts": 0,
   "src/content-type.ts": 0,
   "src/setting-values.ts": 0,
   "src/document.ts": 1,
@@ -41,7 +42,9 @@ const ranks: Record<string, number> = {
   "src/output/painter.ts": 2,
   "src/output/progress.ts": 2,
   "src/output/drawn-progress.ts": 3,
+  "src/library.ts": 2,
   "src/inputs.ts": 3,
+  "src/given.ts": 3,
   "src/storage/service.ts": 2,
   "src/storage/pieces.ts": 3,
   "src/storage/local.ts": 4,
@@ -94,6 +97,8 @@ const ranks: Record<string, number> = {
   "src/verify.ts": 7,
   "src/doctor.ts": 8,
   "src/config.ts": 10,
+  "src/services.ts": 10,
+  "src/open-library.ts": 11,
   "src/context.ts": 11,
   "src/confirm.ts": 12,
   "src/stdout.ts": 12,
@@ -106,14 +111,18 @@ const ranks: Record<string, number> = {
   "src/commands/list.ts": 14,
   "src/commands/show.ts": 13,
   "src/commands/config.ts": 13,
+  "src/commands/completion.ts": 13,
   "src/commands/download.ts": 13,
   "src/commands/cat.ts": 13,
   "src/commands/verify.ts": 13,
   "src/commands/delete.ts": 13,
   "src/commands/doctor.ts": 13,
   "src/commands/registry.ts": 15,
-  "src/program.ts": 16,
-  "bin/docproc.ts": 17,
+  "src/completion.ts": 16,
+  "src/program.ts": 17,
+  "src/manual.ts": 18,
+  "bin/library.ts": 12,
+  "bin/docproc.ts": 18,
 };
 
 /** A package and the files that may import it when they run; anybody may import its types. */
@@ -126,6 +135,7 @@ const owners: readonly (readonly [packages: RegExp, files: RegExp])[] = [
   [/^@photostructure\/sqlite$/, /^src\/sqlite\.ts$/],
   [/^@smithy\//, /^src\/(aws-client|storage\/s3-client)\.ts$/],
   [/^env-paths$/, /^bin\//],
+  [/^@optique\/core/, /^src\/shells\.ts$/],
 ];
 
 /** Files that bring an SDK with them: imported only by `import()`, so that only who needs one waits for it. */

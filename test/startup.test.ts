@@ -57,6 +57,13 @@ describe("start-up", () => {
     expect(builtIn.filter((name) => unwanted.test(name))).toEqual([]);
   });
 
+  test("of a completion loads what tells a shell, and the command that is on the line", async () => {
+    const { chunks, builtIn } = await loadedBy(await makeSandbox(), ["complete", "bash", "--", "list", "--"]);
+    const expected = ["completion", "display", "docproc", "errors", "list", "program", "rolldown-runtime", "shells"];
+    expect(chunks).toEqual(expected);
+    expect(builtIn.filter((name) => /^(child_process|https?|sqlite)$/.test(name))).toEqual([]);
+  });
+
   test("loads globs, config parsers and colours for who asks for them", async () => {
     const sandbox = await makeSandbox();
     await writeFile(join(sandbox.cwd, ".docprocrc.json"), "{}");

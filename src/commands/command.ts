@@ -22,6 +22,9 @@ export function defineCommand<Flags, Input>(command: Command<Flags, Input>): Any
   return command as unknown as AnyCommand;
 }
 
+/** The first word of the command lines with which a shell asks for completions, see completion.ts. No command of users. */
+export const completionWord = "complete";
+
 /** For flags that may be repeated. */
 export function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value];

@@ -74,6 +74,11 @@ export const commands: readonly CommandEntry[] = [
     summary: "Show every setting and where it comes from",
     load: async () => (await import("./config.ts")).config,
   },
+  {
+    name: "completion",
+    summary: "Print a script that lets a shell complete docproc's command lines",
+    load: async () => (await import("./completion.ts")).completion,
+  },
 ];
 
 /** Words after which help may be about any of the commands. */
@@ -84,7 +89,12 @@ const helpWords = ["help", "-h", "--help"];
  * one's arguments and flags is not needed to parse it; where none is named, or help is asked for, all of them are.
  */
 export function commandsIn(argv: readonly string[]): ReadonlySet<CommandEntry> {
+  const named = commandsNamed(argv);
+  return named.size === 0 || helpWords.some((word) => argv.includes(word)) ? new Set(commands) : named;
+}
+
+/** The commands whose name, or another name of theirs, is one of the words. */
+export function commandsNamed(argv: readonly string[]): ReadonlySet<CommandEntry> {
   const words = new Set(argv);
-  const named = commands.filter(({ name, aliases = [] }) => [name, ...aliases].some((word) => words.has(word)));
-  return new Set(named.length === 0 || helpWords.some((word) => words.has(word)) ? commands : named);
+  return new Set(commands.filter(({ name, aliases = [] }) => [name, ...aliases].some((word) => words.has(word))));
 }

@@ -33,7 +33,7 @@ export const localMetadata: MetadataDriver = {
   summary: "an SQLite file on this machine",
   check() {},
   async open(settings) {
-    return new LocalMetadata(settings.directory);
+    return new LocalMetadata(settings.directory, Math.min(busyTimeout, settings.timeout));
   },
   provision,
   clockSkew: async () => 0,
@@ -43,7 +43,7 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
   const path = join(settings.directory, "catalog.db");
   const existed = await exists(path);
   if (!existed && !options.plan) {
-    const catalog = new LocalMetadata(settings.directory);
+    const catalog = new LocalMetadata(settings.directory, busyTimeout);
     await catalog.create();
     await catalog.close();
   }
@@ -115,19 +115,22 @@ const migrations: readonly string[] = [
 
 const whoHolds = "SELECT id FROM documents WHERE name = ? AND identity = ?";
 
-/** Milliseconds that a writer waits for another process. */
+/** Milliseconds that a writer waits for another process, at most. */
 const busyTimeout = 30_000;
 
 class LocalMetadata implements MetadataService {
   readonly #directory: string;
   readonly #path: string;
+  readonly #busyTimeout: number;
   /** One connection for all, also for those who ask at once: statements belong to the one that they were made on. */
   #database: Promise<Database> | undefined;
   /** By their text. A listing of a million records runs one of them two thousand times. */
   readonly #statements = new Map<string, Statement>();
   #knowsGlobs = false;
 
-  constructor(directory: string) {
+  /** @param busyTimeout milliseconds that a statement waits for another process */
+  constructor(directory: string, busyTimeout: number) {
+    this.#busyTimeout = busyTimeout;
     this.#directory = directory;
     this.#path = join(directory, "catalog.db");
   }
@@ -259,7 +262,7 @@ class LocalMetadata implements MetadataService {
   }
 
   async #open(): Promise<Database> {
-    this.#database ??= openDatabase(this.#path, busyTimeout, (database) => {
+    this.#database ??= openDatabase(this.#path, this.#busyTimeout, (database) => {
       // TRUNCATE, not WAL: WAL needs shared memory, which network and bind-mounted disks do not have.
       database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; PRAGMA trusted_schema = OFF");
       migrate(database, this.#path);

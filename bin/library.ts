@@ -1,0 +1,71 @@
+/** docproc as a library of other programs: what `import { openLibrary } from "docproc-cli"` gives. */
+import { homedir, totalmem } from "node:os";
+import { join } from "node:path";
+import type { DocumentRecord, DocumentSource, Provenance, TextMap } from "../src/document.ts";
+import { DocprocError, type ErrorCode, exitStatuses, toDocprocError } from "../src/errors.ts";
+import type {
+  CallOptions,
+  DownloadOptions,
+  Library,
+  LibraryOptions,
+  ListOptions,
+  Resource,
+  UploadedRecord,
+  UploadOptions,
+} from "../src/library.ts";
+import { openLibraryIn } from "../src/open-library.ts";
+import { keepSecret, secretVariables } from "../src/secrets.ts";
+
+export type {
+  CallOptions,
+  DocumentRecord,
+  DocumentSource,
+  DownloadOptions,
+  ErrorCode,
+  Library,
+  LibraryOptions,
+  ListOptions,
+  Provenance,
+  Resource,
+  TextMap,
+  UploadedRecord,
+  UploadOptions,
+};
+export { DocprocError, exitStatuses };
+
+/**
+ * Opens a library. Nothing is sent and nothing made by it; {@link Library.init} makes what is missing.
+ * @throws INVALID_CONFIG for options that cannot be, or that do not say where the library is
+ */
+export async function openLibrary(options: LibraryOptions): Promise<Library> {
+  try {
+    // So that no error ever shows them, whatever a server answers.
+    for (const name of secretVariables) keepSecret(process.env[name]);
+    const asked = options.config === true || typeof options.config === "string";
+    return await openLibraryIn(options, {
+      env: asked ? process.env : variablesOfOthers(),
+      cwd: process.cwd(),
+      home: homedir(),
+      uid: process.getuid?.(),
+      // Nothing is there but for who asks for what the command line uses.
+      paths: asked ? await platformPaths() : { data: "", config: "", state: "" },
+      memory: Math.min(process.constrainedMemory?.() || Number.POSITIVE_INFINITY, totalmem()),
+      umask: process.umask(),
+    });
+  } catch (error) {
+    throw toDocprocError(error);
+  }
+}
+
+/** What the AWS SDK and Node act on by themselves, so that settings and checks agree with them. */
+function variablesOfOthers(): Record<string, string | undefined> {
+  const names = Object.keys(process.env).filter((name) => /^(AWS_|NODE_TLS_REJECT_UNAUTHORIZED$)/.test(name));
+  return Object.fromEntries(names.map((name) => [name, process.env[name]]));
+}
+
+/** As bin/docproc.ts has them. Imported late: the package looks at the environment when it is loaded. */
+async function platformPaths() {
+  const { default: envPaths } = await import("env-paths");
+  const { data, config, log } = envPaths("docproc", { suffix: "" });
+  return { data, config, state: /^(darwin|win32)$/.test(process.platform) ? join(data, "state") : log };
+}
