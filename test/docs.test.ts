@@ -33,6 +33,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { exitStatuses } from "../src/errors.ts";
+import { brokenLinks, linksIn } from "./support/docs/links.ts";
 import { readPage } from "./support/docs/page.ts";
 import { runPage } from "./support/docs/run.ts";
 import { startMachine } from "./support/docs/shell.ts";
@@ -65,5 +67,35 @@ describe("the examples of", () => {
       .map(readPage)
       .flatMap(({ path, notRun }) => notRun.map(({ line, reason }) => `${path}:${line}: ${reason}`));
     expect(notRun.length, notRun.join("\n")).toBeLessThanOrEqual(mayNotRun);
+  });
+});
+
+describe("the pages", () => {
+  test("lead to each other, and to places that are there", () => {
+    expect(paths.flatMap(brokenLinks)).toEqual([]);
+  });
+
+  test("are all named in README.md", () => {
+    const named = linksIn(readFileSync("README.md", "utf8")).links.map(({ url }) => url.replace(/#.*/, ""));
+    expect(paths.filter((path) => path !== "README.md" && !named.includes(path))).toEqual([]);
+  });
+
+  test("explain every error code, with a command that ends with its status", () => {
+    const path = "docs/troubleshooting.md";
+    const headings = [...readFileSync(path, "utf8").matchAll(/^## (?:`(\w+)`)?/gm)].map((match) => ({
+      code: match[1],
+      line: match.input.slice(0, match.index).split("\n").length,
+    }));
+    const statuses = readPage(path).steps.flatMap((step) =>
+      step.kind === "command" && step.text === "echo $?" ? [{ line: step.line, status: Number(step.expected[0]) }] : [],
+    );
+    const shown = headings.flatMap(({ code, line }, index) => {
+      const end = headings[index + 1]?.line ?? Number.POSITIVE_INFINITY;
+      const own = statuses.filter((one) => one.line > line && one.line < end).map(({ status }) => status);
+      return code === undefined ? [] : [[code, [...new Set(own)]]];
+    });
+    expect(Object.fromEntries(shown)).toEqual(
+      Object.fromEntries(Object.entries(exitStatuses).map(([code, status]) => [code, [status]])),
+    );
   });
 });
