@@ -2,7 +2,7 @@
  * Runs every example of README.md and docs/*.md, and compares what the pages show with what was printed.
  *
  * Each page is read from top to bottom by one shell (bash), in a home of its own, `/home/ada`, and begins in
- * `~/work` beside some documents: invoice.pdf, report.pdf, notes.txt, dist/app-1.4.2.tgz, dist/app-1.4.2-docs.tgz,
+ * `~/project` beside some documents: invoice.pdf, report.pdf, notes.txt, dist/app-1.4.2.tgz, dist/app-1.4.2-docs.tgz,
  * dist/app.js.map, scans/contract.pdf, scans/letter.pdf (test/support/docs/shell.ts). What one block exports, makes or
  * uploads is there for the next. `docproc` is the built program. S3 and DynamoDB are those of this repository, empty
  * and over TLS, as `AWS_ENDPOINT_URL`, with credentials and region set: nothing can reach Amazon.

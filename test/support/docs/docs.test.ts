@@ -71,7 +71,7 @@ describe("a page", () => {
       "<!-- file: sub/data.json -->",
       fence("json", "{}"),
       fence("sh", "cd sub\nB=2"),
-      fence("console", "$ echo $A $B; cat data.json; pwd\n1 2\n{}\n/home/ada/work/sub"),
+      fence("console", "$ echo $A $B; cat data.json; pwd\n1 2\n{}\n/home/ada/project/sub"),
     ].join("\n");
     expect(await problemsOf(page)).toBe("");
   });

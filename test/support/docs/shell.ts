@@ -47,7 +47,7 @@ export interface Machine {
 /** Starts a shell with docproc on its PATH, and an S3 and DynamoDB that are the only AWS it can reach. */
 export async function startMachine(): Promise<Machine> {
   const root = await realpath(await mkdtemp(join(tmpdir(), "docproc-docs-")));
-  const [cwd, bin, control] = [join(root, home, "work"), join(root, "bin"), join(root, "control")];
+  const [cwd, bin, control] = [join(root, home, "project"), join(root, "bin"), join(root, "control")];
   await Promise.all([cwd, bin, control, join(root, "node_modules")].map((path) => mkdir(path, { recursive: true })));
   await Promise.all([writeDocuments(cwd), writeProgram(bin, control), writeFile(join(control, "ca.pem"), certificate)]);
   // What a page's own programs may import; the SDK is for damage that docproc itself would never do.
