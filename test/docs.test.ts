@@ -2,7 +2,7 @@
  * Runs every example of README.md and docs/*.md, and compares what the pages show with what was printed.
  *
  * Each page is read from top to bottom by one shell (bash), in a home of its own, `/home/ada`, and begins in
- * `~/work` beside some documents: invoice.pdf, report.pdf, notes.txt, dist/app-1.4.2.tgz, dist/app-1.4.2-docs.tgz,
+ * `~/project` beside some documents: invoice.pdf, report.pdf, notes.txt, dist/app-1.4.2.tgz, dist/app-1.4.2-docs.tgz,
  * dist/app.js.map, scans/contract.pdf, scans/letter.pdf (test/support/docs/shell.ts). What one block exports, makes or
  * uploads is there for the next. `docproc` is the built program. S3 and DynamoDB are those of this repository, empty
  * and over TLS, as `AWS_ENDPOINT_URL`, with credentials and region set: nothing can reach Amazon.
@@ -33,6 +33,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { exitStatuses } from "../src/errors.ts";
+import { brokenLinks, linksIn } from "./support/docs/links.ts";
 import { readPage } from "./support/docs/page.ts";
 import { runPage } from "./support/docs/run.ts";
 import { startMachine } from "./support/docs/shell.ts";
@@ -47,12 +49,13 @@ const paths = [
 /** Blocks in all pages together that may say that they are not run: what needs an account, root, or a registry. */
 const mayNotRun = 16;
 
-describe("the examples of", () => {
-  test.each(paths)("%s do what they show", { timeout: 300_000 }, async (path) => {
+// The pages show paths as they are on Linux, and some need /dev/full and the like.
+describe.skipIf(process.platform !== "linux")("the examples of", () => {
+  test.for(paths)("%s do what they show", { timeout: 300_000 }, async (path, { skip }) => {
     const page = readPage(path);
     const missing = page.needs.filter((program) => findOnPath(program) === undefined);
-    if (missing.length > 0 && !process.env["DOCPROC_TEST_NO_SKIP"]) return test.skip(`needs ${missing}`);
-    expect(missing).toEqual([]);
+    skip(missing.length > 0 && !process.env["DOCPROC_TEST_NO_SKIP"], `needs ${missing}`);
+    expect(missing, "programs that the page needs").toEqual([]);
     const machine = await startMachine();
     onTestFinished(() => machine.close());
     const { problems, text } = await runPage(page, readFileSync(path, "utf8"), machine);
@@ -65,5 +68,35 @@ describe("the examples of", () => {
       .map(readPage)
       .flatMap(({ path, notRun }) => notRun.map(({ line, reason }) => `${path}:${line}: ${reason}`));
     expect(notRun.length, notRun.join("\n")).toBeLessThanOrEqual(mayNotRun);
+  });
+});
+
+describe("the pages", () => {
+  test("lead to each other, and to places that are there", () => {
+    expect(paths.flatMap(brokenLinks)).toEqual([]);
+  });
+
+  test("are all named in README.md", () => {
+    const named = linksIn(readFileSync("README.md", "utf8")).links.map(({ url }) => url.replace(/#.*/, ""));
+    expect(paths.filter((path) => path !== "README.md" && !named.includes(path))).toEqual([]);
+  });
+
+  test("explain every error code, with a command that ends with its status", () => {
+    const path = "docs/troubleshooting.md";
+    const headings = [...readFileSync(path, "utf8").matchAll(/^## (?:`(\w+)`)?/gm)].map((match) => ({
+      code: match[1],
+      line: match.input.slice(0, match.index).split("\n").length,
+    }));
+    const statuses = readPage(path).steps.flatMap((step) =>
+      step.kind === "command" && step.text === "echo $?" ? [{ line: step.line, status: Number(step.expected[0]) }] : [],
+    );
+    const shown = headings.flatMap(({ code, line }, index) => {
+      const end = headings[index + 1]?.line ?? Number.POSITIVE_INFINITY;
+      const own = statuses.filter((one) => one.line > line && one.line < end).map(({ status }) => status);
+      return code === undefined ? [] : [[code, [...new Set(own)]]];
+    });
+    expect(Object.fromEntries(shown)).toEqual(
+      Object.fromEntries(Object.entries(exitStatuses).map(([code, status]) => [code, [status]])),
+    );
   });
 });

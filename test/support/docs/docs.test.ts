@@ -1,6 +1,10 @@
 /** That the runner of the documentation's examples notices what it is there to notice. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test as base, describe, expect, onTestFinished } from "vitest";
 import { Ids, sameOutput } from "./compare.ts";
+import { brokenLinks } from "./links.ts";
 import { parsePage } from "./page.ts";
 import { runPage } from "./run.ts";
 import { startMachine } from "./shell.ts";
@@ -67,7 +71,7 @@ describe("a page", () => {
       "<!-- file: sub/data.json -->",
       fence("json", "{}"),
       fence("sh", "cd sub\nB=2"),
-      fence("console", "$ echo $A $B; cat data.json; pwd\n1 2\n{}\n/home/ada/work/sub"),
+      fence("console", "$ echo $A $B; cat data.json; pwd\n1 2\n{}\n/home/ada/project/sub"),
     ].join("\n");
     expect(await problemsOf(page)).toBe("");
   });
@@ -82,6 +86,16 @@ describe("a page", () => {
       fence("sh", "docproc upload notes.txt"),
     ].join("\n");
     expect(await problemsOf(page)).toBe("");
+  });
+
+  test("can interrupt a command that waits, and only one that does", async ({ problemsOf }) => {
+    const page = [
+      fence("sh", "docproc init --bucket documents"),
+      '<!-- fault: {"operation": "PutObject", "action": {"kind": "black-hole"}} -->',
+      fence("console", "$ docproc upload notes.txt\n^C\n…\n$ echo $?\n130\n$ docproc upload notes.txt\n…"),
+    ].join("\n");
+    expect(await problemsOf(page)).toBe("");
+    await expect(problemsOf(fence("console", "$ true\n^C"))).rejects.toThrow("can be interrupted");
   });
 
   test("can be brought up to date", async () => {
@@ -126,5 +140,21 @@ describe("the convention", () => {
         ["2026-11-25T04:01:32Z  just now", "3 sent in 2s."],
       ),
     ).toBe(true);
+  });
+});
+
+describe("links", () => {
+  test("are followed to files and headings, not to other sites", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "docproc-links-"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const page = join(folder, "page.md");
+    await writeFile(join(folder, "other.md"), "# `THE_CODE`\n\n# Twice\n\n# Twice\n");
+    await writeFile(
+      page,
+      "# Here\n[a](other.md) [b](other.md#the_code) [c](#here) [d](https://example.com/x) [e](other.md#twice-1)\n" +
+        "[f](gone.md) [g](other.md#gone) ![h](gone.svg) [i](#gone)\n\n[j]: gone.txt\n",
+    );
+    const broken = brokenLinks(page).map((link) => link.slice(page.length));
+    expect(broken).toEqual([":3: gone.md", ":3: other.md#gone", ":3: gone.svg", ":3: #gone", ":5: gone.txt"]);
   });
 });

@@ -47,7 +47,7 @@ export interface Machine {
 /** Starts a shell with docproc on its PATH, and an S3 and DynamoDB that are the only AWS it can reach. */
 export async function startMachine(): Promise<Machine> {
   const root = await realpath(await mkdtemp(join(tmpdir(), "docproc-docs-")));
-  const [cwd, bin, control] = [join(root, home, "work"), join(root, "bin"), join(root, "control")];
+  const [cwd, bin, control] = [join(root, home, "project"), join(root, "bin"), join(root, "control")];
   await Promise.all([cwd, bin, control, join(root, "node_modules")].map((path) => mkdir(path, { recursive: true })));
   await Promise.all([writeDocuments(cwd), writeProgram(bin, control), writeFile(join(control, "ca.pem"), certificate)]);
   // What a page's own programs may import; the SDK is for damage that docproc itself would never do.
@@ -64,6 +64,13 @@ export async function startMachine(): Promise<Machine> {
     detached: true,
   });
   const statuses = statusesOf(bash);
+  let fault: FaultRule | undefined;
+  const setFault = (rule: FaultRule | undefined) => {
+    fault = rule;
+    faults.clear();
+    faults.log.length = 0;
+    if (rule) faults.inject(rule);
+  };
 
   return {
     async run(command, options = {}) {
@@ -72,9 +79,13 @@ export async function startMachine(): Promise<Machine> {
       bash.stdin?.write(
         '(exit $_status); . "$_control/command" >"$_control/output" 2>&1 </dev/null; _status=$?; echo $_status >&3\n',
       );
-      if (options.interrupt) void interrupt(join(control, "pid"), faults.log);
+      if (options.interrupt) {
+        const rule = fault;
+        if (!rule) throw new Error("Only a command that a fault leaves waiting can be interrupted: see `fault`.");
+        void interrupt(join(control, "pid"), () => isHanging(faults.log, rule));
+      }
       const status = await statuses(commandMs);
-      if (options.interrupt) faults.clear();
+      if (options.interrupt) setFault(undefined);
       const output = await readFile(join(control, "output"), "utf8");
       const lines = output.replaceAll(root, "").replace(/\n$/, "").split("\n");
       return { status, lines: output === "" ? [] : lines };
@@ -83,11 +94,7 @@ export async function startMachine(): Promise<Machine> {
       await mkdir(dirname(join(cwd, name)), { recursive: true });
       await writeFile(join(cwd, name), text);
     },
-    fault(rule) {
-      faults.clear();
-      faults.log.length = 0;
-      if (rule) faults.inject(rule);
-    },
+    fault: setFault,
     async close() {
       // Whatever a page has left running is in the shell's group.
       if (bash.pid !== undefined && bash.exitCode === null) process.kill(-bash.pid, "SIGKILL");
@@ -185,16 +192,17 @@ function statusesOf(bash: ChildProcess): (ms: number) => Promise<number | undefi
   };
 }
 
-/** Sends SIGINT to the process once no request has come or been answered for a while, and one is left unanswered. */
-async function interrupt(pidFile: string, log: readonly ProxiedRequest[]): Promise<void> {
+/** True once requests are left unanswered as the rule says, and those before them were answered. */
+function isHanging(log: readonly ProxiedRequest[], { operation, nth = 1 }: FaultRule): boolean {
+  const those = log.filter((request) => operation === undefined || request.operation === operation);
+  return those.length >= nth && those.slice(0, nth - 1).every(({ status }) => status !== 0);
+}
+
+async function interrupt(pidFile: string, isTime: () => boolean): Promise<void> {
   const deadline = Date.now() + commandMs;
-  let before = "";
-  while (Date.now() < deadline) {
-    const now = log.map(({ status }) => status).join();
-    if (now === before && /(^|,)0(,|$)/.test(now)) break;
-    before = now;
-    await sleep(700);
-  }
+  while (!isTime() && Date.now() < deadline) await sleep(20);
+  // What was answered last is being written down.
+  await sleep(500);
   const pid = Number(await readFile(pidFile, "utf8"));
   if (pid > 0) process.kill(pid, "SIGINT");
 }
