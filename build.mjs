@@ -1,6 +1,6 @@
 /** Bundles the program into dist/: one small file to start with, and what only some commands need in chunks. */
 import { execFileSync } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -58,6 +58,10 @@ await writeFile(
   `import library from "./library.js";\nexport const { ${entry.exports.join(", ")} } = library;\n`,
 );
 await writeFile("dist/docproc.1", await manualPage());
+await mkdir("dist/schemas", { recursive: true });
+for (const file of await readdir("src/schemas")) {
+  if (file.endsWith(".json")) await copyFile(join("src/schemas", file), join("dist/schemas", file));
+}
 const licenses = "THIRD-PARTY-LICENSES.txt";
 await writeFile(`dist/${licenses}`, await licensesOf(output.flatMap((chunk) => chunk.moduleIds ?? [])));
 // Unlike what it is made from.
@@ -69,6 +73,7 @@ const made = new Set([
   licenses,
   "package.json",
   "docproc.1",
+  "schemas",
   "library.mjs",
   "library.d.ts",
   "library.d.mts",

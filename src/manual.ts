@@ -4,22 +4,8 @@ import type { AnyCommand } from "./commands/command.ts";
 import { commands } from "./commands/registry.ts";
 import { flagOf, settingNames, variableOf } from "./config.ts";
 import { type ErrorCode, exitStatuses } from "./errors.ts";
+import { meanings } from "./exit-codes.ts";
 import { commandTree } from "./program.ts";
-
-/** Why docproc ends with a status other than 0, and what to do about it. */
-const meanings: Record<ErrorCode, string> = {
-  INTERNAL: "A bug in docproc.",
-  USAGE: "The command line cannot be meant like this; nothing was attempted.",
-  INVALID_CONFIG: "A setting is missing or cannot be; nothing was attempted.",
-  NOT_FOUND: "There is no such document or file.",
-  ACCESS_DENIED: "Credentials are missing, expired or refused, or a file may not be accessed.",
-  CONFLICT: "Something is there already, or belongs to somebody else.",
-  INTEGRITY: "Bytes are not those that were expected, or a file changed while it was read.",
-  PARTIAL: "Some of several files or documents were done, others failed.",
-  UNAVAILABLE: "A service, the network or a disk is not available; running the same command again may succeed.",
-  NOT_INITIALISED: "The bucket or the table is not there; docproc init makes it.",
-  CANCELLED: "Interrupted; 143 after SIGTERM.",
-};
 
 const files: readonly (readonly [path: string, what: string])[] = [
   [".docprocrc.json, .docprocrc.yaml", "Settings of a project, looked for from the working directory upwards."],

@@ -8,7 +8,7 @@ import { type ConfigFlags, createContext, type Host } from "./context.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "./errors.ts";
 import { JsonReporter, NdjsonReporter } from "./output/json.ts";
 import { NoProgress, PlainProgress } from "./output/progress.ts";
-import { columnsOf, type OutputStream, type Reporter } from "./output/reporter.ts";
+import { columnsOf, type OutputStream, type Reporter, writeAll } from "./output/reporter.ts";
 import { keepSecret, secretVariables, withoutSecrets } from "./secrets.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
@@ -22,6 +22,11 @@ export async function run(host: Host): Promise<number> {
   setMaxListeners(0, host.signal);
   try {
     let status = 0;
+    const topic = await helpTopicIn(host.argv);
+    if (topic !== undefined) {
+      await writeAll(host.stdout, `${topic}\n`);
+      return 0;
+    }
     const program = await commandTree(
       host,
       async (command, args, flags) => {
@@ -72,6 +77,13 @@ async function runCommand(host: Host, reporter: Reporter, command: AnyCommand, a
   }
 }
 
+/** What `docproc help TOPIC` prints; undefined where help about a command is asked for, or something else. */
+async function helpTopicIn([first, topic]: readonly string[]): Promise<string | undefined> {
+  if (first !== "help" || topic === undefined || commands.some(({ name }) => name === topic)) return undefined;
+  const { helpTopic } = await import("./help-topics.ts");
+  return helpTopic(topic);
+}
+
 /** A full disk under stdout is a failure; a reader that went away (`| head`) has what it wanted. */
 function unwritable({ stdoutError }: Host): DocprocError | undefined {
   const error = stdoutError?.();
@@ -102,7 +114,7 @@ export async function commandTree(
     })
     .exitOverride();
   for (const option of globalOptions()) program.addOption(option);
-  program.addHelpText("after", `\n${exitStatusHelp}`);
+  program.addHelpText("after", `\n${exitStatusHelp}\n\nMore: docproc help exit-codes, docproc help json`);
   for (const entry of commands) {
     // command(), not addCommand(): only so are exitOverride and the output inherited.
     const sub = program.command(entry.name).description(entry.summary);

@@ -11,6 +11,9 @@ const ranks: Record<string, number> = {
   "src/secrets.ts": -1,
   "src/errors.ts": 0,
   "src/settings.ts": 0,
+  "src/schemas/index.ts": 0,
+  "src/exit-codes.ts": 1,
+  "src/help-topics.ts": 2,
   "src/steps.ts": 0,
   "src/crc32.ts": 0,
   "src/digest.ts": 0,
@@ -183,7 +186,10 @@ describe("the house", () => {
   });
 
   test("knows every relative import", () => {
-    const unknown = imports.filter(({ target }) => /^(src|bin|\.)/.test(target) && !(target in ranks));
+    const isData = (target: string) => /^src\/.+\.json$/.test(target);
+    const unknown = imports.filter(
+      ({ target }) => /^(src|bin|\.)/.test(target) && !(target in ranks || isData(target)),
+    );
     expect(unknown).toEqual([]);
   });
 

@@ -1,5 +1,6 @@
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { v4 as randomId } from "uuid";
 import { publish } from "../atomic-file.ts";
 import type { Config, SettingName } from "../config.ts";
@@ -84,19 +85,13 @@ function planConfigFile(
     Object.entries({ ...projectFile?.values, ...chosen }).filter(([, value]) => value !== undefined),
   );
   if (projectFile === undefined) return { path, values, planned: "would-create" };
-  if (isSame(projectFile.values, values)) return { path, values, planned: "exists" };
+  if (isDeepStrictEqual(projectFile.values, values)) return { path, values, planned: "exists" };
   if (extname(path) !== ".json") {
     throw new DocprocError("CONFLICT", `${path} names other services, and only JSON files are changed by docproc.`, {
       hint: `Edit it by hand so that it holds: ${JSON.stringify(chosen)}`,
     });
   }
   return { path, values, planned: "would-update" };
-}
-
-/** Settings are text and numbers. */
-function isSame(before: PlannedFile["values"], after: PlannedFile["values"]): boolean {
-  const keys = Object.keys(after);
-  return keys.length === Object.keys(before).length && keys.every((key) => before[key] === after[key]);
 }
 
 /** A directory inside the project is named from its file, so that the project can be moved. */

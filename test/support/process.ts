@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
+import { assertContract } from "./contract.ts";
 import type { Sandbox } from "./run.ts";
 
 export const cli = fileURLToPath(new URL("../../dist/docproc.js", import.meta.url));
@@ -59,7 +60,9 @@ export async function finish(child: ChildProcess) {
 export async function docproc(sandbox: Sandbox, argv: readonly string[], options: SpawnOptions = {}) {
   const child = start(sandbox, argv, options);
   child.stdin?.end(options.input ?? "");
-  return await finish(child);
+  const printed = await finish(child);
+  assertContract(argv, printed);
+  return printed;
 }
 
 /** Flags for Node that run this code before the program. */

@@ -7,6 +7,7 @@ import { onTestFinished } from "vitest";
 import type { Host } from "../../src/context.ts";
 import type { OutputStream } from "../../src/output/reporter.ts";
 import { run } from "../../src/program.ts";
+import { assertContract } from "./contract.ts";
 import { capture } from "./streams.ts";
 
 /** An empty home and an empty working directory, removed when the test ends. */
@@ -85,6 +86,7 @@ export async function runDocproc(
     version: "0.0.0-test",
   };
   const status = await run(host);
+  assertContract(argv, { stdout: stdout.text(), stderr: stderr.text() });
   return {
     status,
     stdout: stdout.text(),

@@ -1,0 +1,28 @@
+/** Every JSON document that the program prints, in the order in which help describes them. */
+import config from "./config.json" with { type: "json" };
+import deleted from "./delete.json" with { type: "json" };
+import doctor from "./doctor.json" with { type: "json" };
+import download from "./download.json" with { type: "json" };
+import error from "./error.json" with { type: "json" };
+import init from "./init.json" with { type: "json" };
+import list from "./list.json" with { type: "json" };
+import record from "./record.json" with { type: "json" };
+import stats from "./stats.json" with { type: "json" };
+import tag from "./tag.json" with { type: "json" };
+import upload from "./upload.json" with { type: "json" };
+import verify from "./verify.json" with { type: "json" };
+
+export const schemas = [
+  record,
+  upload,
+  list,
+  tag,
+  stats,
+  download,
+  deleted,
+  verify,
+  doctor,
+  init,
+  config,
+  error,
+] as const;
