@@ -10,6 +10,7 @@ import ms from "ms";
 import { type ConfigFile, findProjectFile, findUserFile, readConfigFile } from "./config-files.ts";
 import { DocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
+import { blocksOf, pickProfile, placeSettings, type SettingsBlock } from "./profiles.ts";
 import type { Settings } from "./settings.ts";
 import { storageDrivers } from "./storage/registry.ts";
 import { documentMemory } from "./tuning.ts";
@@ -20,6 +21,8 @@ export interface Config {
   readonly origins: readonly SettingOrigin[];
   /** The project file in force. */
   readonly projectFile: ConfigFile | undefined;
+  /** The profile in use. */
+  readonly profile: SettingsBlock | undefined;
 }
 
 export interface SettingOrigin {
@@ -34,6 +37,10 @@ export interface ConfigInput {
   readonly flags: Readonly<Partial<Record<SettingName, string>>>;
   /** `--config`: read this file in place of the project file. */
   readonly file: string | undefined;
+  /** `--use`: a profile of the config files. */
+  readonly use?: string | undefined;
+  /** The profile alone says where the library is: flags and variables about that are about another one. */
+  readonly apart?: boolean | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly home: string;
@@ -110,14 +117,24 @@ export async function loadConfig(input: ConfigInput): Promise<Config> {
     ? await readConfigFile(resolve(input.cwd, named))
     : await findProjectFile(input.cwd, input.home, input.uid);
   const userFile = await findUserFile(input.paths.config);
+  const files = [projectFile, userFile].filter((file) => file !== undefined).map(blocksOf);
+  // What is not in use is checked all the same: a mistake is found on the day that it is made.
+  for (const { profiles } of files) for (const block of profiles.values()) fileLayer(block);
+  const use = input.use ?? (input.env["DOCPROC_USE"] || undefined);
+  const profile = use === undefined ? undefined : pickProfile(use, files);
+  const given = [flagLayer(input), environmentLayer(input)];
+  const main = files.map((file) => fileLayer(file.main));
   const layers = [
-    flagLayer(input),
-    environmentLayer(input),
-    ...(projectFile ? [fileLayer(projectFile)] : []),
-    ...(userFile ? [fileLayer(userFile)] : []),
+    ...(input.apart ? given.map(withoutPlace) : given),
+    ...(profile ? [fileLayer(profile), ...main.map(withoutPlace)] : main),
     awsLayer(input.env),
   ];
-  return { ...resolveSettings(layers, input), projectFile };
+  return { ...resolveSettings(layers, input), projectFile, profile };
+}
+
+/** Where one library is says nothing of where another one is. */
+function withoutPlace({ values, originOf }: Layer): Layer {
+  return { values: { ...values, ...Object.fromEntries(placeSettings.map((name) => [name, undefined])) }, originOf };
 }
 
 /** `endpointUrl` -> `--endpoint-url` */
@@ -143,11 +160,11 @@ function environmentLayer({ env, cwd }: ConfigInput): Layer {
   return parseLayer(given, variableOf, cwd);
 }
 
-function fileLayer({ path, values }: ConfigFile): Layer {
+function fileLayer({ path, values, origin }: SettingsBlock): Layer {
   for (const key of Object.keys(values)) {
-    if (!Object.hasOwn(parsers, key)) throw unknownKey(path, key);
+    if (!Object.hasOwn(parsers, key)) throw unknownKey(origin, key);
   }
-  return parseLayer(values, () => path, dirname(path));
+  return parseLayer(values, () => origin, dirname(path));
 }
 
 function awsLayer(env: ConfigInput["env"]): Layer {
@@ -183,7 +200,7 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
   return { values, originOf };
 }
 
-function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Config, "projectFile"> {
+function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Config, "projectFile" | "profile"> {
   const origins = new Map<SettingName, SettingOrigin>();
   const put = (name: SettingName, value: Value | null, origin: string) => origins.set(name, { name, value, origin });
 

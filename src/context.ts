@@ -46,11 +46,13 @@ export interface Context {
   documents(): Promise<DocumentService>;
   /** For what looks at both of them, and is no business of documents. */
   services(): Promise<{ storage: StorageService; metadata: MetadataService }>;
+  /** The same for the library of a profile, wherever flags and variables say that this one is. */
+  inProfile(name: string): Context;
   /** Closes what was opened. */
   close(): Promise<void>;
 }
 
-export type ConfigFlags = Pick<ConfigInput, "flags" | "file">;
+export type ConfigFlags = Pick<ConfigInput, "flags" | "file" | "use" | "apart">;
 
 /** Bytes; a document up to this size is read into memory whole, so that its hash is known before it is sent. */
 const inMemoryLimit = 8 * 1024 * 1024;
@@ -66,7 +68,7 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
     for (const driver of [storage, metadata]) driver.check(settings);
     return { storage, metadata };
   });
-  const opened: (StorageService | MetadataService)[] = [];
+  const opened: { close(): Promise<void> }[] = [];
   const open = <S extends StorageService | MetadataService>(opening: () => Promise<S>) =>
     once(async () => {
       const service = await opening();
@@ -99,6 +101,11 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
       });
     }),
     services: async () => ({ storage: await storage(), metadata: await metadata() }),
+    inProfile(name) {
+      const other = createContext(host, reporter, { ...flags, use: name, apart: true });
+      opened.push(other);
+      return other;
+    },
     async close() {
       await Promise.all(opened.map((service) => service.close()));
     },

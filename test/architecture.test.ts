@@ -83,6 +83,7 @@ const ranks: Record<string, number> = {
   "src/reconcile.ts": 3,
   "src/verify.ts": 7,
   "src/doctor.ts": 8,
+  "src/profiles.ts": 4,
   "src/config.ts": 10,
   "src/context.ts": 11,
   "src/confirm.ts": 12,
