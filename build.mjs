@@ -24,7 +24,7 @@ const { output } = await build({
       // A file is found, read and compiled on its own, so what is loaded together is one, with all that it imports.
       groups: [
         { name: "errors", test: /\/src\/errors\.ts$/ },
-        { name: "program", test: /\/src\/(program|commands\/command)\.ts$/ },
+        { name: "program", test: /\/src\/(program|commands\/(command|filters))\.ts$/ },
       ],
     },
     // Names stay readable in the stack traces of -v.

@@ -17,8 +17,6 @@ import type { UploadedDocument, UploadOptions, UploadProtocol, UploadRequest } f
 export interface DocumentServiceOptions extends Omit<UploadOptions, "journals"> {
   /** See {@link UploadOptions.journals}; called with the first upload. */
   readonly journals: (() => Promise<UploadJournals>) | undefined;
-  /** How often reading is taken up again after a connection broke off without a byte. */
-  readonly retries: number;
 }
 
 export class DocumentService {

@@ -1,15 +1,11 @@
-import { type DocumentRecord, documentTags, isDocumentId } from "../document.ts";
+import { type DocumentRecord, isDocumentId } from "../document.ts";
 import { DocprocError } from "../errors.ts";
 import type { Column, Painter } from "../output/reporter.ts";
-import { type ListQuery, parseTime } from "../query.ts";
-import { collect, defineCommand } from "./command.ts";
+import type { ListQuery } from "../query.ts";
+import { defineCommand } from "./command.ts";
+import { addFilterFlags, type FilterFlags, parseFilters } from "./filters.ts";
 
-interface ListFlags {
-  tag?: string[];
-  name?: string;
-  type?: string;
-  since?: string;
-  until?: string;
+interface ListFlags extends FilterFlags {
   limit?: string;
   cursor?: string;
   all?: boolean;
@@ -31,12 +27,7 @@ export const list = defineCommand<ListFlags, ListInput>({
     ["Everything, a record a line", "list --all --ndjson"],
   ],
   configure(command) {
-    command
-      .option("--tag <key=value>", "with this tag (repeatable: with all of them)", collect)
-      .option("--name <glob>", "with a name like this, for example 'inv*.pdf'")
-      .option("--type <type>", "of this content type, for example application/pdf, 'image/*' or image")
-      .option("--since <when>", "uploaded at or after: 7d, 24h, or 2026-01-31 (UTC)")
-      .option("--until <when>", "uploaded before: the same forms")
+    addFilterFlags(command)
       .option("--limit <count>", `at most this many (default: ${defaultLimit})`)
       .option("--cursor <id>", "continue behind this document: the nextCursor of the page before")
       .option("--all", "without a limit")
@@ -46,11 +37,7 @@ export const list = defineCommand<ListFlags, ListInput>({
     if (flags.all && flags.limit !== undefined) {
       throw new DocprocError("USAGE", "--all and --limit contradict each other.", { hint: "Give one of them." });
     }
-    const since = flags.since === undefined ? undefined : parseTime("--since", flags.since, now);
-    const until = flags.until === undefined ? undefined : parseTime("--until", flags.until, now);
-    if (since !== undefined && until !== undefined && since >= until) {
-      throw new DocprocError("USAGE", "--since is not before --until.", { hint: "Swap them." });
-    }
+    const chosen = parseFilters(flags, now);
     if (flags.cursor !== undefined && !isDocumentId(flags.cursor)) {
       throw new DocprocError("USAGE", `${JSON.stringify(flags.cursor)} is not a cursor.`, {
         hint: "Take the nextCursor of the page before.",
@@ -61,9 +48,7 @@ export const list = defineCommand<ListFlags, ListInput>({
       query: {
         ascending: flags.asc ?? false,
         after: flags.cursor,
-        since,
-        until,
-        filter: { tags: documentTags(flags.tag ?? []), name: flags.name, type: flags.type },
+        ...chosen,
         // One more tells whether there is another page.
         expected: flags.all ? undefined : limit + 1,
       },
