@@ -12,6 +12,7 @@ import type { MetadataService } from "./metadata/service.ts";
 import type { Settings } from "./settings.ts";
 import { readerOf, type Source } from "./source.ts";
 import type { StorageService } from "./storage/service.ts";
+import type { UploadRequest } from "./upload.ts";
 
 /** One side of a copy. */
 export interface Library {
@@ -55,19 +56,9 @@ export type CopiedDocument = Omit<DocumentRecord, "uri"> & {
 export async function copyDocument(record: DocumentRecord, request: CopyRequest): Promise<CopiedDocument> {
   const { from, to, dryRun, signal, onProgress, onSkipped } = request;
   const { id, name, contentType, tags, metadata, provenance } = record;
-  const there = await to.metadata.get(id, signal);
-  if (there) {
-    if (there.sha256 === record.sha256 && there.name === name) return { ...there, action: "unchanged", bytesSent: 0 };
-    throw new DocprocError("CONFLICT", `${id} is another document in that library: ${there.name}.`, {
-      hint: "Nothing was overwritten. Delete the wrong one of them, or upload the file anew: it gets another id.",
-    });
-  }
   const identity = identityOf(record);
-  const claim = (await from.metadata.holder(name, identity, signal)) === id ? identity : secondClaim(identity, id);
-  const holder = await to.metadata.holder(name, claim, signal);
-  if (holder !== undefined && holder !== id) throw heldByAnother(record, holder);
-  if (dryRun) return { ...record, uri: null, crc32: null, action: "planned", bytesSent: 0 };
-  const copied = await to.documents.upload(sourceOf(record, from.documents), {
+  const source = sourceOf(record, from.documents);
+  const upload = (claim: string): UploadRequest => ({
     name,
     contentType: async () => contentType,
     tags,
@@ -80,11 +71,21 @@ export async function copyDocument(record: DocumentRecord, request: CopyRequest)
     onProgress,
     onSkipped,
   });
-  const { action, bytesSent, ...stored } = copied;
-  // Another run was faster, with an upload of its own or with just this copy.
+  const there = await to.metadata.get(id, signal);
+  if (there) {
+    if (there.sha256 !== record.sha256 || there.name !== name) throw otherDocument(there);
+    // Recorded by a run that was cut short before its last word.
+    if (!dryRun) await to.documents.forgetUpload(source, upload(identity));
+    return { ...there, action: "unchanged", bytesSent: 0 };
+  }
+  const claim = (await from.metadata.holder(name, identity, signal)) === id ? identity : secondClaim(identity, id);
+  const holder = await to.metadata.holder(name, claim, signal);
+  if (holder !== undefined && holder !== id) throw heldByAnother(record, holder);
+  if (dryRun) return { ...record, uri: null, crc32: null, action: "planned", bytesSent: 0 };
+  const { action: _, bytesSent, ...stored } = await to.documents.upload(source, upload(claim));
+  // Another run was faster, with an upload of its own.
   if (stored.id !== id) throw heldByAnother(record, String(stored.id));
-  const isOurs = action !== "unchanged";
-  return { ...(stored as DocumentRecord), action: isOurs ? "copied" : "unchanged", bytesSent };
+  return { ...(stored as DocumentRecord), action: "copied", bytesSent };
 }
 
 /** A stored document as the input of an upload. It ends only when all of it was read and is what was uploaded. */
@@ -114,6 +115,12 @@ function sourceOf(record: DocumentRecord, documents: DocumentService): Source {
     async assertUnchanged() {},
     async close() {},
   };
+}
+
+function otherDocument({ id, name }: DocumentRecord): DocprocError {
+  return new DocprocError("CONFLICT", `${id} is another document in that library: ${name}.`, {
+    hint: "Nothing was overwritten. Delete the wrong one of them, or upload the file anew: it gets another id.",
+  });
 }
 
 function heldByAnother({ name }: DocumentRecord, holder: string): DocprocError {

@@ -29,8 +29,12 @@ export class DocumentService {
 
   /** See {@link UploadProtocol.run}. */
   async upload(source: Source, request: UploadRequest): Promise<UploadedDocument> {
-    this.#uploads ??= this.#loadUploads();
-    return await (await this.#uploads).run(source, request);
+    return await (await this.#uploadProtocol()).run(source, request);
+  }
+
+  /** See {@link UploadProtocol.forget}. */
+  async forgetUpload(source: Source, request: UploadRequest): Promise<void> {
+    await (await this.#uploadProtocol()).forget(source, request);
   }
 
   /** See {@link findDocument}. */
@@ -90,6 +94,11 @@ export class DocumentService {
       );
     }
     reached("bytes-removed");
+  }
+
+  #uploadProtocol(): Promise<UploadProtocol> {
+    this.#uploads ??= this.#loadUploads();
+    return this.#uploads;
   }
 
   /** What sends, reads and hashes takes time to load; looking a document up needs none of it. */

@@ -105,6 +105,11 @@ export class UploadProtocol {
     }
   }
 
+  /** The document is there, by whatever way: clears away what an interrupted upload of it remembers. */
+  async forget(source: Source, request: UploadRequest): Promise<void> {
+    await (await this.#resumption()).drop(source, request, this.#plan(source, request, ""));
+  }
+
   async #upload(source: Source, request: UploadRequest): Promise<UploadedDocument> {
     throwIfCancelled(request.signal);
     const head = await readHead(source, this.#options.inMemoryLimit, request.signal);
