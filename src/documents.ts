@@ -2,7 +2,7 @@
  * The document service: what can be done with documents, on whichever storage and catalog. It alone, and the upload
  * protocol it runs, write to both services; neither of them knows the other.
  */
-import { type DocumentRecord, storageKey } from "./document.ts";
+import { type DocumentRecord, isKeyOf, storageKey } from "./document.ts";
 import { DocprocError, toDocprocError } from "./errors.ts";
 import { findDocument } from "./find.ts";
 import type { UploadJournals } from "./journal.ts";
@@ -62,7 +62,8 @@ export class DocumentService {
   }
 
   /**
-   * Removes a document: its record and claim in one step, then its bytes.
+   * Removes a document: its record and claim in one step, then its bytes. Those that were not stored for it, but were
+   * there when it was registered, stay.
    * @throws NOT_FOUND when it is gone already; after any other failure the message says what is left
    */
   async remove(record: DocumentRecord, signal: AbortSignal): Promise<void> {
@@ -79,6 +80,7 @@ export class DocumentService {
       throw new DocprocError("NOT_FOUND", `The document ${record.id} is gone already.`);
     }
     reached("record-removed");
+    if (!isKeyOf(record.id, key)) return;
     try {
       // Not under the caller's signal: half a removal is what nobody asked for.
       await storage.remove(key, cleanUpSignal());

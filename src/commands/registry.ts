@@ -44,6 +44,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./cat.ts")).cat,
   },
   {
+    name: "register",
+    summary: "Record an object that is in the bucket already, and leave it where it is",
+    load: async () => (await import("./register.ts")).register,
+  },
+  {
     name: "copy",
     summary: "Copy documents with their ids into the library of a profile, or back",
     load: async () => (await import("./copy.ts")).copy,
