@@ -149,7 +149,7 @@ export function streamedBody(source: Source, head: Head, signal: AbortSignal): S
       begun = true;
       return behind(head.bytes, head.rest);
     },
-    once: source.kind === "stdin",
+    once: source.place === null,
     async atEnd(bytesRead) {
       if (size !== null && bytesRead !== size) throw sourceChanged(source.label);
       await source.assertUnchanged();

@@ -8,6 +8,7 @@ import { closest, distance } from "fastest-levenshtein";
 import { type ConfigFile, findProjectFile, findUserFile, readConfigFile } from "./config-files.ts";
 import { DocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
+import { blocksOf, pickProfile, placeSettings, type SettingsBlock } from "./profiles.ts";
 import {
   account,
   endpointUrl,
@@ -36,6 +37,8 @@ export interface Config {
   readonly origins: readonly SettingOrigin[];
   /** The project file in force. */
   readonly projectFile: ConfigFile | undefined;
+  /** The profile in use. */
+  readonly profile: SettingsBlock | undefined;
 }
 
 export interface SettingOrigin {
@@ -54,6 +57,10 @@ export interface ConfigInput {
   readonly files?: boolean;
   /** `--config`: read this file in place of the project file. */
   readonly file: string | undefined;
+  /** `--use`: a profile of the config files. */
+  readonly use?: string | undefined;
+  /** The profile alone says where the library is: flags and variables about that are about another one. */
+  readonly apart?: boolean | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly home: string;
@@ -135,14 +142,24 @@ interface Layer {
  */
 export async function loadConfig(input: ConfigInput): Promise<Config> {
   const { projectFile, userFile } = input.files === false ? {} : await findFiles(input);
+  const files = [projectFile, userFile].filter((file) => file !== undefined).map(blocksOf);
+  // What is not in use is checked all the same: a mistake is found on the day that it is made.
+  for (const { profiles } of files) for (const block of profiles.values()) fileLayer(block);
+  const use = input.use ?? (input.env["DOCPROC_USE"] || undefined);
+  const profile = use === undefined ? undefined : pickProfile(use, files);
+  const given = [flagLayer(input), environmentLayer(input)];
+  const main = files.map((file) => fileLayer(file.main));
   const layers = [
-    flagLayer(input),
-    environmentLayer(input),
-    ...(projectFile ? [fileLayer(projectFile)] : []),
-    ...(userFile ? [fileLayer(userFile)] : []),
+    ...(input.apart ? given.map(withoutPlace) : given),
+    ...(profile ? [fileLayer(profile), ...main.map(withoutPlace)] : main),
     awsLayer(input.env),
   ];
-  return { ...resolveSettings(layers, input), projectFile };
+  return { ...resolveSettings(layers, input), projectFile, profile };
+}
+
+/** Where one library is says nothing of where another one is. */
+function withoutPlace({ values, originOf }: Layer): Layer {
+  return { values: { ...values, ...Object.fromEntries(placeSettings.map((name) => [name, undefined])) }, originOf };
 }
 
 async function findFiles({ file, env, cwd, home, uid, paths }: ConfigInput) {
@@ -174,11 +191,11 @@ function environmentLayer({ env, cwd }: ConfigInput): Layer {
   return parseLayer(given, variableOf, cwd);
 }
 
-function fileLayer({ path, values }: ConfigFile): Layer {
+function fileLayer({ path, values, origin }: SettingsBlock): Layer {
   for (const key of Object.keys(values)) {
-    if (!Object.hasOwn(parsers, key)) throw unknownKey(`The config file ${path}`, key);
+    if (!Object.hasOwn(parsers, key)) throw unknownKey(`The config file ${origin}`, key);
   }
-  return parseLayer(values, () => path, dirname(path));
+  return parseLayer(values, () => origin, dirname(path));
 }
 
 function awsLayer(env: ConfigInput["env"]): Layer {
@@ -214,7 +231,7 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
   return { values, originOf };
 }
 
-function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Config, "projectFile"> {
+function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Config, "projectFile" | "profile"> {
   const origins = new Map<SettingName, SettingOrigin>();
   const put = (name: SettingName, value: Value | null, origin: string) => origins.set(name, { name, value, origin });
 

@@ -36,9 +36,11 @@ export interface Context extends Services {
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
   config(): Promise<Config>;
+  /** The same for the library of a profile, wherever flags and variables say that this one is. */
+  inProfile(name: string): Context;
 }
 
-export type ConfigFlags = Pick<ConfigInput, "flags" | "file">;
+export type ConfigFlags = Pick<ConfigInput, "flags" | "file" | "use" | "apart">;
 
 export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags): Context {
   const config = once(() => loadConfig(configInput(host, flags)));
@@ -47,7 +49,22 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
     now: host.now,
     debug: (message) => reporter.debug(message),
   });
-  return { host, reporter, signal: host.signal, config, ...services };
+  const others: Context[] = [];
+  return {
+    host,
+    reporter,
+    signal: host.signal,
+    config,
+    ...services,
+    inProfile(name) {
+      const other = createContext(host, reporter, { ...flags, use: name, apart: true });
+      others.push(other);
+      return other;
+    },
+    async close() {
+      await Promise.all([services, ...others].map((opened) => opened.close()));
+    },
+  };
 }
 
 /** Where the configuration of a command line comes from. */

@@ -33,10 +33,11 @@ export interface DocumentRecord {
 }
 
 export interface DocumentSource {
-  readonly kind: "file" | "stdin";
+  /** `register`: the bytes were stored already, by somebody else. */
+  readonly kind: "file" | "stdin" | "register";
   /** As it was given on the command line; null for stdin. */
   readonly path: string | null;
-  /** The file's own modification time, RFC 3339 in UTC; null for stdin. */
+  /** The file's own modification time, or the object's, RFC 3339 in UTC; null for stdin. */
   readonly modifiedAt: string | null;
 }
 
@@ -109,6 +110,14 @@ export function storageKey(prefix: string, id: string, name: string): string {
   const extension = dot > 0 ? asciiSafe(name.slice(dot + 1), 20) : "";
   const stem = asciiSafe(dot > 0 ? name.slice(0, dot) : name, 99 - extension.length) || "document";
   return `${prefix}${id.slice(-2)}/${id}/${stem}${extension && `.${extension}`}`;
+}
+
+/**
+ * Whether a key, or an address, is one that {@link storageKey} makes for this document, whatever the prefix. Bytes that
+ * are anywhere else were not put there for it alone.
+ */
+export function isKeyOf(id: string, key: string): boolean {
+  return key.split("/").slice(-3, -1).join("/") === `${id.slice(-2)}/${id}`;
 }
 
 /**

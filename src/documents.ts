@@ -2,7 +2,7 @@
  * The document service: what can be done with documents, on whichever storage and catalog. It alone, and the upload
  * protocol it runs, write to both services; neither of them knows the other.
  */
-import { type DocumentRecord, storageKey } from "./document.ts";
+import { type DocumentRecord, isKeyOf, storageKey } from "./document.ts";
 import { DocprocError, toDocprocError } from "./errors.ts";
 import { findDocument } from "./find.ts";
 import type { UploadJournals } from "./journal.ts";
@@ -18,8 +18,6 @@ import type { UploadedDocument, UploadOptions, UploadProtocol, UploadRequest } f
 export interface DocumentServiceOptions extends Omit<UploadOptions, "journals"> {
   /** See {@link UploadOptions.journals}; called with the first upload. */
   readonly journals: (() => Promise<UploadJournals>) | undefined;
-  /** How often reading is taken up again after a connection broke off without a byte. */
-  readonly retries: number;
 }
 
 export class DocumentService {
@@ -32,8 +30,12 @@ export class DocumentService {
 
   /** See {@link UploadProtocol.run}. */
   async upload(source: Source, request: UploadRequest): Promise<UploadedDocument> {
-    this.#uploads ??= this.#loadUploads();
-    return await (await this.#uploads).run(source, request);
+    return await (await this.#uploadProtocol()).run(source, request);
+  }
+
+  /** See {@link UploadProtocol.forget}. */
+  async forgetUpload(source: Source, request: UploadRequest): Promise<void> {
+    await (await this.#uploadProtocol()).forget(source, request);
   }
 
   /** See {@link findDocument}. */
@@ -67,7 +69,8 @@ export class DocumentService {
   }
 
   /**
-   * Removes a document: its record and claim in one step, then its bytes.
+   * Removes a document: its record and claim in one step, then its bytes. Those that were not stored for it, but were
+   * there when it was registered, stay.
    * @throws NOT_FOUND when it is gone already; after any other failure the message says what is left
    */
   async remove(record: DocumentRecord, signal: AbortSignal): Promise<void> {
@@ -84,6 +87,7 @@ export class DocumentService {
       throw new DocprocError("NOT_FOUND", `The document ${record.id} is gone already.`);
     }
     reached("record-removed");
+    if (!isKeyOf(record.id, key)) return;
     try {
       // Not under the caller's signal: half a removal is what nobody asked for.
       await storage.remove(key, cleanUpSignal());
@@ -99,6 +103,11 @@ export class DocumentService {
       );
     }
     reached("bytes-removed");
+  }
+
+  #uploadProtocol(): Promise<UploadProtocol> {
+    this.#uploads ??= this.#loadUploads();
+    return this.#uploads;
   }
 
   /** What sends, reads and hashes takes time to load; looking a document up needs none of it. */

@@ -146,6 +146,7 @@ function globalOptions(): Option[] {
     new Option("--timeout <time>", "give up a request that made no progress for so long, like 30s (default: 2m)"),
     new Option("--state-directory <path>", "what is remembered of interrupted uploads"),
     new Option("--config <file>", "read this file in place of .docprocrc.json"),
+    new Option("--use <name>", "a profile of the config file: another library"),
     new Option("--json", "print one JSON document").conflicts(["ndjson", "quiet"]),
     new Option("--ndjson", "print a JSON record a line, as they come").conflicts("quiet"),
     new Option("-q, --quiet", "print ids only"),
@@ -177,7 +178,8 @@ function configFlags(flags: Flags): ConfigFlags {
   }
   // --no-resume and its like: commander says true where they are not given.
   for (const name of ["resume", "provenance"] as const) if (flags[name] === false) settings[name] = "false";
-  return { flags: settings, file: typeof flags["config"] === "string" ? flags["config"] : undefined };
+  const text = (name: string) => (typeof flags[name] === "string" ? flags[name] : undefined);
+  return { flags: settings, file: text("config"), use: text("use") };
 }
 
 /** Enough to answer a command line that cannot be parsed in the form it asked for. */

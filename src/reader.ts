@@ -19,6 +19,17 @@ export interface Reading {
   readonly signal: AbortSignal;
 }
 
+/** An object that is read whole. */
+export interface Stretch {
+  readonly storage: StorageService;
+  readonly key: string;
+  /** Bytes. */
+  readonly size: number;
+  /** How often reading is taken up again without a byte in between. */
+  readonly retries: number;
+  readonly signal: AbortSignal;
+}
+
 /** Bytes of one range. With those in flight, this bounds the memory of a reading. */
 const rangeSize = 8 * 1024 * 1024;
 
@@ -27,11 +38,10 @@ const rangeSize = 8 * 1024 * 1024;
  * @throws INTEGRITY, as the last thing, when they are not; NOT_FOUND before the first when there are none
  */
 export async function* readDocument(reading: Reading): AsyncIterable<Uint8Array> {
-  const { storage, record } = reading;
+  const { record } = reading;
   const digest = createHash("sha256");
   let size = 0;
-  const inRanges = storage.traits.rangesInFlight > 1 && record.size > rangeSize;
-  for await (const chunk of inRanges ? readInRanges(reading) : readFrom(reading, 0, record.size - 1)) {
+  for await (const chunk of readStored({ ...reading, size: record.size })) {
     digest.update(chunk);
     size += chunk.byteLength;
     // More than was recorded is wrong already, and might never end.
@@ -48,8 +58,15 @@ function damaged(id: string, why: string): DocprocError {
   });
 }
 
-async function* readInRanges(reading: Reading): AsyncIterable<Uint8Array> {
-  const { size } = reading.record;
+/** The bytes of an object, whatever they are; they may turn out to be more than its size, never fewer in silence. */
+export function readStored(stretch: Stretch): AsyncIterable<Uint8Array> {
+  const { storage, size } = stretch;
+  const inRanges = storage.traits.rangesInFlight > 1 && size > rangeSize;
+  return inRanges ? readInRanges(stretch) : readFrom(stretch, 0, size - 1);
+}
+
+async function* readInRanges(reading: Stretch): AsyncIterable<Uint8Array> {
+  const { size } = reading;
   const starts = Array.from({ length: Math.ceil(size / rangeSize) }, (_, index) => index * rangeSize);
   // When one range fails, or the reader goes away, the others need not go on.
   const stop = new AbortController();
@@ -71,12 +88,12 @@ async function* readInRanges(reading: Reading): AsyncIterable<Uint8Array> {
 }
 
 /** Reads the bytes from `start` to `end`, both included, and goes on where a connection broke off. */
-async function* readFrom(reading: Reading, start: number, end: number): AsyncIterable<Uint8Array> {
+async function* readFrom(reading: Stretch, start: number, end: number): AsyncIterable<Uint8Array> {
   const { storage, key, retries, signal } = reading;
   let position = start;
   for (let attempt = 1; ; attempt++) {
     // Whole, it is read to its end, so that more bytes than were recorded are noticed.
-    const whole = position === 0 && end === reading.record.size - 1;
+    const whole = position === 0 && end === reading.size - 1;
     // Outside of the try: a storage that cannot open it has tried often enough.
     const bytes = await storage.open(key, whole ? { signal } : { signal, range: { start: position, end } });
     try {

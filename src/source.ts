@@ -10,13 +10,13 @@ import { isAbsence } from "./presence.ts";
 export interface Source extends DocumentSource {
   /** What the user typed, for messages. */
   readonly label: string;
-  /** Where the file is, absolute, and what tells one content of it from another; null for stdin. */
+  /** Where the file is, absolute, and what tells one content of it from another; null for what is read once, as stdin. */
   readonly place: { readonly path: string; readonly stamp: string } | null;
   /** Base name as the system gives it; empty for stdin. */
   readonly name: string;
   /** Bytes, or null when nobody knows before the end. */
   readonly size: number | null;
-  /** Reads from the start, until the signal fires. A source of kind `stdin` can do this once. */
+  /** Reads from the start, until the signal fires. A source without a {@link place} can do this once. */
   read(signal: AbortSignal): SourceReader;
   /** Throws `INTEGRITY` when the file is no longer the one that was opened. */
   assertUnchanged(): Promise<void>;

@@ -6,6 +6,7 @@
  */
 import { hash } from "node:crypto";
 import { type Head, hashAll, MemoryBody, readHead, streamedBody } from "./body.ts";
+import { commitRecord } from "./commit.ts";
 import {
   type DocumentRecord,
   type DocumentSource,
@@ -13,20 +14,19 @@ import {
   type Provenance,
   storageKey,
   type TextMap,
-  timeOfId,
   uploadTimeOfId,
 } from "./document.ts";
 import { DocprocError, mayGoOn, throwIfCancelled, toDocprocError } from "./errors.ts";
 import { identityOf } from "./identity.ts";
 import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
 import { MemoryBudget } from "./memory-budget.ts";
-import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
-import { apart, type MetadataService } from "./metadata/service.ts";
+import { mayBeDone } from "./metadata/doubt.ts";
+import type { MetadataService } from "./metadata/service.ts";
 import { Resumption } from "./resumption.ts";
 import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
 import { reached } from "./steps.ts";
-import type { Body, StorageService } from "./storage/service.ts";
+import type { Body, PutResult, StorageService } from "./storage/service.ts";
 import { reckonedMemory } from "./tuning.ts";
 
 export interface UploadRequest {
@@ -39,6 +39,8 @@ export interface UploadRequest {
   /** Where it was made; may still be on its way, and never fails. */
   readonly provenance: Promise<Provenance | null>;
   readonly onDuplicate: "reuse" | "store";
+  /** Record it under this id and claim and no other: it has them in another library. */
+  readonly as?: { readonly id: string; readonly claim: string };
   /** Look, hash, but send nothing and commit nothing. */
   readonly dryRun: boolean;
   readonly signal: AbortSignal;
@@ -69,19 +71,11 @@ export interface UploadOptions {
   readonly inMemoryLimit: number;
   /** Bytes that documents on their way may take, of all of them together. */
   readonly memory: number;
+  /** How often reading is taken up again after a connection broke off without a byte. */
+  readonly retries: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
-
-/** Milliseconds after which the bytes of an upload are looked for once more before their record is committed. */
-const landedLongAgo = 10 * 60_000;
-/**
- * Milliseconds after which an upload is so old that a doctor may be about to take its object for garbage: S3 dates
- * an object by the beginning of its multipart upload. The bytes are then looked for after the commit, too.
- */
-const begunLongAgo = 12 * 3_600_000;
-/** How often a commit meets a claim whose holder is gone before the claim is called an orphan. */
-const claimAttempts = 5;
 
 export class UploadProtocol {
   readonly #options: UploadOptions;
@@ -109,6 +103,11 @@ export class UploadProtocol {
     } finally {
       release();
     }
+  }
+
+  /** The document is there, by whatever way: clears away what an interrupted upload of it remembers. */
+  async forget(source: Source, request: UploadRequest): Promise<void> {
+    await (await this.#resumption()).drop(source, request, this.#plan(source, request, ""));
   }
 
   async #upload(source: Source, request: UploadRequest): Promise<UploadedDocument> {
@@ -177,14 +176,20 @@ export class UploadProtocol {
     const { name, tags, metadata, signal, onProgress, onSkipped } = request;
     const { plan, body, facts, journal } = upload;
     const storage = await this.#options.storage();
-    const stored = await storage.put(plan.key, body, {
+    const catalog = await this.#catalogId(signal);
+    const putting = storage.put(plan.key, body, {
       size: body instanceof MemoryBody ? facts().size : source.size,
       contentType: plan.contentType,
-      catalog: await this.#catalogId(signal),
+      catalog,
       signal,
       ...(onProgress && { onProgress }),
       ...(onSkipped && { onSkipped }),
       ...(journal && { checkpoint: journal }),
+    });
+    const stored = await putting.catch(async (error: unknown) => {
+      // An id that is given may have been given to an earlier run, which stored its bytes and came no further.
+      if (request.as === undefined || toDocprocError(error).code !== "CONFLICT") throw error;
+      return await this.#storedBefore(storage, plan, { ...facts(), catalog }, signal);
     });
     const landed = this.#options.now();
     try {
@@ -205,7 +210,16 @@ export class UploadProtocol {
         provenance: await request.provenance,
         crc32: stored.crc32 === null ? null : stored.crc32.toString(16).padStart(8, "0"),
       };
-      const winner = await this.#commit(record, plan.key, landed, request);
+      const winner = await commitRecord(record, {
+        metadata: await this.#options.metadata(),
+        storage,
+        key: plan.key,
+        landed,
+        now: this.#options.now,
+        onDuplicate: request.onDuplicate,
+        claim: request.as?.claim,
+        signal,
+      });
       reached("record-committed");
       const { bytesSent } = stored;
       if (winner.id === plan.id) return { ...winner, action: bytesSent < size ? "resumed" : "uploaded", bytesSent };
@@ -213,58 +227,40 @@ export class UploadProtocol {
       return { ...winner, action: "unchanged", bytesSent };
     } catch (error) {
       // With a journal, the next run finds the bytes and goes on from here.
-      if (!mayBeDone(error) && !(journal && mayGoOn(toDocprocError(error)))) await removeOwn(storage, plan.key, signal);
+      const goesOn = journal !== undefined && mayGoOn(toDocprocError(error));
+      // Of a given id they may be another run's as well: what no run records, a doctor removes.
+      if (!mayBeDone(error) && !goesOn && request.as === undefined) await removeOwn(storage, plan.key, signal);
       throw error;
     }
   }
 
-  /** Commits the record, or returns the one that already holds its identity. */
-  async #commit(record: DocumentRecord, key: string, landed: number, request: UploadRequest): Promise<DocumentRecord> {
-    const { signal, onDuplicate } = request;
-    const metadata = await this.#options.metadata();
-    const identity = identityOf(record);
-    try {
-      for (let attempt = 1; ; attempt++) {
-        if (this.#options.now() - landed > landedLongAgo) await this.#assertStored(record, key, signal);
-        const result = await metadata.commit(record, identity, signal);
-        if (result.committed) break;
-        const winner = await metadata.get(result.holder, signal);
-        if (winner?.id === record.id) return asOwnRecord(winner, record);
-        if (onDuplicate === "store") {
-          // The plain claim is taken: one with the id behind it is free, and names still find the document.
-          await metadata.commit(record, apart(identity, record.id), signal);
-          break;
-        }
-        if (winner) return winner;
-        // It was deleted between the two requests, and the claim is free again.
-        if (attempt === claimAttempts) throw orphanClaim(record.name, result.holder);
-        throwIfCancelled(signal);
-      }
-    } catch (error) {
-      // The answer may have been lost after the commit was done: the catalog knows.
-      const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal) : false;
-      if (recorded === undefined) throw inDoubt(error, `whether ${record.name} was recorded`);
-      if (!recorded) throw error;
-    }
-    if (this.#options.now() - timeOfId(record.id) > begunLongAgo) {
-      await this.#assertStored(record, key, signal).catch(async (error) => {
-        await metadata.remove(record.id, cleanUpSignal(signal));
-        throw error;
+  /** @throws CONFLICT when other bytes are stored under the key, or another catalog's */
+  async #storedBefore(
+    storage: StorageService,
+    { id, key }: UploadPlan,
+    { size, sha256, catalog }: { size: number; sha256: string; catalog: string },
+    signal: AbortSignal,
+  ): Promise<PutResult> {
+    const found = await storage.stat(key, signal);
+    const other = (cause?: unknown) =>
+      new DocprocError("CONFLICT", `Another object is stored under ${key}.`, {
+        hint: "Nothing was overwritten. docproc doctor says whose it is.",
+        cause,
       });
+    if (found?.size !== size || (found.catalog !== null && found.catalog !== catalog)) throw other();
+    const { readDocument } = await import("./reader.ts");
+    const reading = { storage, key, record: { id, size, sha256 }, retries: this.#options.retries, signal };
+    try {
+      for await (const _ of readDocument(reading));
+    } catch (error) {
+      throw toDocprocError(error).code === "INTEGRITY" ? other(error) : error;
     }
-    return record;
-  }
-
-  async #assertStored({ size }: DocumentRecord, key: string, signal: AbortSignal): Promise<void> {
-    const storage = await this.#options.storage();
-    if ((await storage.stat(key, signal))?.size === size) return;
-    throw new DocprocError("INTEGRITY", `The bytes stored as ${key} were removed before they were recorded.`, {
-      hint: "Nothing was recorded. Run the same command again.",
-    });
+    return { size, crc32: found.crc32, bytesSent: 0 };
   }
 
   async #existing(sha256: string, request: UploadRequest): Promise<DocumentRecord | undefined> {
-    if (request.onDuplicate === "store") return undefined;
+    // Whoever gives the id has looked for it.
+    if (request.onDuplicate === "store" || request.as) return undefined;
     const metadata = await this.#options.metadata();
     const identity = identityOf({ sha256, tags: request.tags });
     const holder = await metadata.holder(request.name, identity, request.signal);
@@ -272,7 +268,7 @@ export class UploadProtocol {
   }
 
   async #nameHasSize(request: UploadRequest, size: number): Promise<boolean> {
-    if (request.onDuplicate === "store") return false;
+    if (request.onDuplicate === "store" || request.as) return false;
     const metadata = await this.#options.metadata();
     for await (const claim of metadata.claims(request.name, request.signal)) {
       if (claim.size === size) return true;
@@ -286,8 +282,8 @@ export class UploadProtocol {
     return new Resumption({ storage, metadata, catalog, journals: this.#options.journals });
   }
 
-  #plan(source: Source, { name }: UploadRequest, contentType: string): UploadPlan {
-    const id = newDocumentId();
+  #plan(source: Source, { name, as }: UploadRequest, contentType: string): UploadPlan {
+    const id = as?.id ?? newDocumentId();
     return { id, key: storageKey(this.#options.prefix, id, name), stamp: source.place?.stamp ?? "", contentType };
   }
 
@@ -328,22 +324,8 @@ async function planned(
   return { ...unknown, ...known, action: "planned", bytesSent: 0 };
 }
 
-/** A commit that was repeated finds its own record. One of another document there would have to have the same id. */
-function asOwnRecord(found: DocumentRecord, own: DocumentRecord): DocumentRecord {
-  if (found.name === own.name && identityOf(found) === identityOf(own)) return found;
-  throw new DocprocError("CONFLICT", `The id ${own.id} is that of another document.`, {
-    hint: "Nothing was overwritten. Run the same command again: it gets another id.",
-  });
-}
-
 function notWhatWasSent(label: string, sent: number, stored: number): DocprocError {
   return new DocprocError("INTEGRITY", `${sent} bytes of ${label} were sent and ${stored} were stored.`, {
     hint: "The stored object was removed. Run the same command again.",
-  });
-}
-
-function orphanClaim(name: string, holder: string): DocprocError {
-  return new DocprocError("CONFLICT", `The name ${name} is claimed by the document ${holder}, which is not there.`, {
-    hint: "docproc doctor --repair frees such claims.",
   });
 }

@@ -6,6 +6,8 @@ import { soak } from "./support/nth-call.ts";
 import { type Faults, sweep, timeout } from "./support/sweep.ts";
 import {
   awsLibrary,
+  copyingLarge,
+  copyingOne,
   deleting,
   downloadingLarge,
   downloadingOne,
@@ -55,7 +57,7 @@ const more: HttpFault[] = [
 ];
 const scenarios = [
   ...[uploadingOne, uploadingLarge, uploadingSeveral, uploadingAtOnce, downloadingOne, downloadingLarge],
-  ...[deleting, tagging, listing, listingOneName, initialising],
+  ...[copyingOne, copyingLarge, deleting, tagging, listing, listingOneName, initialising],
 ].map((scenario) => [scenario.name, scenario] as const);
 
 /** Lets the n-th request that can fail do so, and those after it that fail with it. */

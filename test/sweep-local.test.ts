@@ -11,6 +11,8 @@ import { breakSqlite, type SqliteFault } from "./support/sqlite-faults.ts";
 import { type Faults, type Library, type Scenario, sweep, timeout } from "./support/sweep.ts";
 import {
   awsLibrary,
+  copyingLarge,
+  copyingOne,
   deleting,
   downloadingLarge,
   downloadingOne,
@@ -29,7 +31,7 @@ const configFile = /^(stat|readFile) .+\/(cwd|config)(\/(\.docprocrc|config)\.js
 const anyFailure = (what: string) => (configFile.test(what) ? [...failed, 2] : failed);
 
 const transfers = [uploadingOne, uploadingLarge, uploadingSeveral, downloadingOne, downloadingLarge];
-const writers = [...transfers, deleting, initialising];
+const writers = [...transfers, copyingOne, copyingLarge, deleting, initialising];
 const fileFaults: [what: string, scenarios: Scenario[], fault: FsFault, statuses: Faults["statuses"]][] = [
   ["an operation of the disk fails", [...writers, listing], { kind: "error", code: "EIO" }, anyFailure],
   ["the disk is full from then on", writers, { kind: "error", code: "ENOSPC", lasting: true }, () => failed],
@@ -41,7 +43,7 @@ const catalogFaults: [what: string, fault: SqliteFault][] = [
   ["the disk of the catalog is full", { errcode: 13, done: false }],
 ];
 // The catalog does not see how large a file is.
-const users = [uploadingOne, uploadingSeveral, downloadingOne, deleting, tagging, listing, initialising];
+const users = [uploadingOne, uploadingSeveral, copyingOne, downloadingOne, deleting, tagging, listing, initialising];
 
 /** Each of the scenarios with its name, for the title of its test. */
 const named = (scenarios: readonly Scenario[]) => scenarios.map((scenario) => [scenario.name, scenario] as const);
@@ -60,7 +62,7 @@ async function sweepHere(what: string, scenario: Scenario, faults: Faults, inclu
     return { sandbox, state: localState(directory), run };
   }
   // The first upload makes the library, too. Large files are looked at each time, so they must not gather.
-  const anew = soak || [initialising, uploadingOne, uploadingLarge].includes(scenario);
+  const anew = soak || [initialising, uploadingOne, uploadingLarge, copyingOne, copyingLarge].includes(scenario);
   return await sweep({ title: `${scenario.name}, ${what}`, scenario, faults, open, anew });
 }
 

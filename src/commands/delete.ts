@@ -1,6 +1,6 @@
 import { batchFailure, failureList, runBatch } from "../batch.ts";
 import { confirm } from "../confirm.ts";
-import type { DocumentRecord } from "../document.ts";
+import { type DocumentRecord, isKeyOf } from "../document.ts";
 import { throwIfCancelled } from "../errors.ts";
 import { display } from "../output/display.ts";
 import { defaultConcurrency } from "../tuning.ts";
@@ -22,6 +22,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
   ],
   configure(command) {
     command
+      .description("Delete documents: their records, then their bytes; those of a registered object stay")
       .argument("<ref...>", "ids, unique beginnings of ids, or names (of a name, the newest)")
       .option("-y, --yes", "do not ask; needed where nobody can be asked");
   },
@@ -57,7 +58,12 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
         await reporter.item({
           value: one,
           id: one.id,
-          line: (painter) => `${painter.good("deleted")}  ${one.id}  ${painter.text(one.name)}`,
+          line: (painter) => {
+            const kept = isKeyOf(one.id, one.uri)
+              ? ""
+              : `  ${painter.faint(painter.text(`its bytes stay: ${one.uri}`))}`;
+            return `${painter.good("deleted")}  ${one.id}  ${painter.text(one.name)}${kept}`;
+          },
         }),
     });
     const failures = [...found.failures, ...deleted.failures];

@@ -26,8 +26,16 @@ export function addFilterFlags(command: CommanderCommand): CommanderCommand {
     .option("--run <id>", "made by this CI run");
 }
 
+/** What the flags chose. */
+export type Chosen = Pick<ListQuery, "since" | "until" | "filter">;
+
+/** Whether any of the flags is given. */
+export function hasFilter({ tag, name, type, since, until, commit, run }: FilterFlags): boolean {
+  return [tag, name, type, since, until, commit, run].some((flag) => flag !== undefined);
+}
+
 /** @throws USAGE for what cannot be meant */
-export function parseFilter(flags: FilterFlags, now: number): Pick<ListQuery, "since" | "until" | "filter"> {
+export function parseFilter(flags: FilterFlags, now: number): Chosen {
   const { name, type, run } = flags;
   const since = flags.since === undefined ? undefined : parseTime("--since", flags.since, now);
   const until = flags.until === undefined ? undefined : parseTime("--until", flags.until, now);

@@ -45,6 +45,10 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
     const file = plan ? planned : planConfigFile(context, config, { bucketOwner, unsupported: weaker.join() });
     await add({ kind: "config-file", name: file.path, action: plan ? file.planned : await writeConfigFile(file) });
+    if (config.profile && (bucketOwner !== undefined || weaker.length > 0)) {
+      const found = JSON.stringify({ bucketOwner, unsupported: weaker.join() || undefined });
+      reporter.note(`Found out, and worth adding to ${config.profile.origin}: ${found}`);
+    }
     if (weaker.length > 0) reporter.note(`The endpoint does not support: ${weaker.join(", ")}.`);
     return { envelope: { schema: "docproc.init/1", resources, configFile: file.path }, text: () => "" };
   },
@@ -59,9 +63,11 @@ interface PlannedFile {
 /** What the project file should hold: the services that were chosen, and every other key as it is. */
 function planConfigFile(
   { host }: Context,
-  { settings, origins, projectFile }: Config,
+  { settings, origins, projectFile, profile }: Config,
   found: Partial<Settings> = {},
 ): PlannedFile {
+  // It is named there already, and is not what the project uses.
+  if (profile) return { path: profile.path, values: profile.values, planned: "exists" };
   const path = projectFile?.path ?? join(host.cwd, ".docprocrc.json");
   const originOf = (name: SettingName) => origins.find((setting) => setting.name === name)?.origin;
   const aws = settings.storage === "s3" || settings.metadata === "dynamodb";

@@ -54,6 +54,16 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./cat.ts")).cat,
   },
   {
+    name: "register",
+    summary: "Record an object that is in the bucket already, and leave it where it is",
+    load: async () => (await import("./register.ts")).register,
+  },
+  {
+    name: "copy",
+    summary: "Copy documents with their ids into the library of a profile, or back",
+    load: async () => (await import("./copy.ts")).copy,
+  },
+  {
     name: "verify",
     summary: "Check that stored documents are what was uploaded",
     load: async () => (await import("./verify.ts")).verify,

@@ -1,10 +1,9 @@
 import type { Column, Painter } from "../output/reporter.ts";
-import type { ListQuery } from "../query.ts";
 import { collectStats, type Group, type Stats } from "../stats.ts";
 import { defineCommand } from "./command.ts";
-import { addFilterFlags, type FilterFlags, parseFilter } from "./filter.ts";
+import { addFilterFlags, type Chosen, type FilterFlags, parseFilter } from "./filter.ts";
 
-export const stats = defineCommand<FilterFlags, Pick<ListQuery, "since" | "until" | "filter">>({
+export const stats = defineCommand<FilterFlags, Chosen>({
   examples: [
     ["The whole catalog", "stats"],
     ["What the builds of a week took", "stats --since 7d --name '*.tgz'"],

@@ -1,5 +1,6 @@
 /** Every JSON document that the program prints, in the order in which help describes them. */
 import config from "./config.json" with { type: "json" };
+import copy from "./copy.json" with { type: "json" };
 import deleted from "./delete.json" with { type: "json" };
 import doctor from "./doctor.json" with { type: "json" };
 import download from "./download.json" with { type: "json" };
@@ -7,6 +8,7 @@ import error from "./error.json" with { type: "json" };
 import init from "./init.json" with { type: "json" };
 import list from "./list.json" with { type: "json" };
 import record from "./record.json" with { type: "json" };
+import register from "./register.json" with { type: "json" };
 import stats from "./stats.json" with { type: "json" };
 import tag from "./tag.json" with { type: "json" };
 import upload from "./upload.json" with { type: "json" };
@@ -21,6 +23,8 @@ export const schemas = [
   download,
   deleted,
   verify,
+  copy,
+  register,
   doctor,
   init,
   config,

@@ -167,10 +167,12 @@ export async function headObject(
   abortSignal: AbortSignal,
 ): Promise<StoredObject> {
   const reply = await client.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: "ENABLED" }), { abortSignal });
+  const { ETag: etag, LastModified: stored, ContentType: contentType = null } = reply;
   return {
     size: reply.ContentLength ?? 0,
     crc32: fullObjectCrc32(reply),
     catalog: reply.Metadata?.[catalogHeader] ?? null,
+    ...(etag !== undefined && stored && { origin: { etag, storedAt: stored.getTime(), contentType } }),
   };
 }
 

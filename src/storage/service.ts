@@ -137,9 +137,19 @@ export interface StoredObject {
   readonly crc32: number | null;
   /** The catalog that the object was stored for; null where nobody can tell. */
   readonly catalog: string | null;
+  /** What else is known of it where others store objects, too; undefined elsewhere. */
+  readonly origin?: ObjectOrigin;
 }
 
-export interface PutResult extends Omit<StoredObject, "catalog"> {
+export interface ObjectOrigin {
+  readonly contentType: string | null;
+  /** Differs from one content of the object to the next. */
+  readonly etag: string;
+  /** When it was stored, by the service's own clock, in milliseconds since the epoch. */
+  readonly storedAt: number;
+}
+
+export interface PutResult extends Pick<StoredObject, "size" | "crc32"> {
   /** Bytes that travelled; fewer than `size` when parts of an earlier put were there. */
   readonly bytesSent: number;
 }

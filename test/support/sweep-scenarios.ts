@@ -97,6 +97,35 @@ function downloading(name: string, bytes: Buffer): Scenario {
   };
 }
 
+/** From a library that is not swept itself, beside the one that is. */
+function copying(name: string, bytes: Buffer): Scenario {
+  return {
+    name,
+    async prepare({ sandbox }, n) {
+      const [origin, file] = [join(sandbox.cwd, "origin"), `${n}.bin`];
+      const path = join(sandbox.cwd, ".docprocrc.json");
+      const config = JSON.parse(await readFile(path, "utf8").catch(() => "{}"));
+      await writeFile(
+        path,
+        JSON.stringify({ ...config, partSize: "5MiB", profiles: { origin: { directory: origin } } }),
+      );
+      await writeFile(join(sandbox.cwd, file), bytes);
+      const { status, json } = await runDocproc(sandbox, ["upload", file, "--directory", origin, "--json"]);
+      if (status !== 0) throw new Error(`nothing to copy: ${JSON.stringify(json())}`);
+      const { id } = json().documents[0];
+      return {
+        argv: ["copy", id, "--from", "origin"],
+        async again(second) {
+          if (second.status !== 0) return [`failed: ${second.stderr}`];
+          const left = await readdir(join(sandbox.state, "uploads")).catch(() => []);
+          const wrong = left.map((journal) => `the journal ${journal} is still there`);
+          return second.json().documents[0].id === id ? wrong : [...wrong, `another document: ${second.stdout}`];
+        },
+      };
+    },
+  };
+}
+
 export const deleting: Scenario = {
   name: "deleting a document",
   async prepare(library, n) {
@@ -162,6 +191,8 @@ export const uploadingSeveral = uploading("uploading several files", several);
 const atOnce = Array.from({ length: 6 }, (_, index) => Buffer.from(`document ${index}`));
 export const uploadingAtOnce = uploading("uploading small files at once", atOnce, ["--concurrency", "6"]);
 export const downloadingOne = downloading("downloading a small document", small);
+export const copyingOne = copying("copying a small document", small);
+export const copyingLarge = copying("copying a large document", large);
 export const downloadingLarge = downloading("downloading a large document", large);
 
 /**

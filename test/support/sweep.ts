@@ -128,16 +128,18 @@ async function listed(library: Library): Promise<DocumentRecord[]> {
   return outcome.json().documents;
 }
 
-/** Adds the documents that a command said it had uploaded. */
+/** Adds the documents that a command said it had stored. */
 function report(outcome: Outcome, reported: Set<string>): void {
   const { schema, documents } = outcome.json();
-  if (schema === "docproc.upload/1") for (const { id } of documents) reported.add(id);
+  if (["docproc.upload/1", "docproc.copy/1"].includes(schema)) for (const { id } of documents) reported.add(id);
 }
 
-/** Files of which a command said that nobody knows whether they were recorded. */
+/** Files, or ids, of which a command said that nobody knows whether they were recorded. */
 function inDoubt(outcome: Outcome): string[] {
-  const { failures = [] } = outcome.json() as { failures?: { path: string; code: string; hint: string }[] };
-  return failures.filter(({ code, hint }) => code === "UNAVAILABLE" && /not known/.test(hint)).map(({ path }) => path);
+  type Failed = { path?: string; ref?: string; code: string; hint: string };
+  const { failures = [] } = outcome.json() as { failures?: Failed[] };
+  const unknown = failures.filter(({ code, hint }) => code === "UNAVAILABLE" && /not known/.test(hint));
+  return unknown.map(({ path, ref }) => path ?? ref ?? "");
 }
 
 /** What is listed is stored, what was reported is listed, and nothing else is. */
@@ -147,7 +149,8 @@ async function wrongInLibrary(library: Library, { removes }: Attempt, outcome: O
   report(outcome, reported);
   const perhaps = inDoubt(outcome);
   for (const { id, name } of documents) {
-    if (!reported.has(id) && !perhaps.includes(name)) wrong.push(`${name} is listed and was not reported`);
+    if (!reported.has(id) && !perhaps.includes(name) && !perhaps.includes(id))
+      wrong.push(`${name} is listed and was not reported`);
     if (id === removes && outcome.status === 0) wrong.push(`${name} is listed and was deleted`);
   }
   const ids = new Set(documents.map(({ id }) => id));
