@@ -33,6 +33,8 @@ export interface InputOptions {
   readonly paths: readonly string[];
   /** A file with more of them, or `-`. */
   readonly filesFrom: string | undefined;
+  /** Whether NUL, and not the end of a line, is what ends a path in it. */
+  readonly nul: boolean;
   readonly cwd: string;
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly recursive: boolean;
@@ -61,8 +63,8 @@ export interface FoundInputs {
  * @throws NOT_FOUND when there is none: a build that made nothing should not look like one that worked
  */
 export async function findInputs(options: InputOptions): Promise<FoundInputs> {
-  const { filesFrom, cwd, stdin } = options;
-  const listed = filesFrom === undefined ? [] : await readPathList(filesFrom, cwd, stdin);
+  const { filesFrom, nul, cwd, stdin } = options;
+  const listed = filesFrom === undefined ? [] : await readPathList(filesFrom, nul, cwd, stdin);
   const all = { ...options, paths: [...options.paths, ...listed] };
   const skipped = nothingSkipped();
   const found = search(all, skipped, false);
@@ -131,15 +133,18 @@ async function* search(given: InputOptions, skipped: Skipped, withSizes: boolean
  * Reads paths from a file, one a line; `-` reads them from stdin. Nothing is a comment, since a name may
  * begin with anything.
  */
-async function readPathList(file: string, cwd: string, stdin: () => Readable): Promise<string[]> {
+async function readPathList(file: string, nul: boolean, cwd: string, stdin: () => Readable): Promise<string[]> {
   let list: string;
   try {
     list = file === "-" ? await readText(stdin()) : await readFile(resolve(cwd, file), "utf8");
   } catch (error) {
     throw fromSystemError(error, file);
   }
+  if (nul) return list.split("\0").filter((path) => path !== "");
   if (list.includes("\0")) {
-    throw new DocprocError("USAGE", `${file} holds NUL characters.`, { hint: "Give the paths a line each." });
+    throw new DocprocError("USAGE", `${file} holds NUL characters.`, {
+      hint: "Add --null, or give the paths a line each.",
+    });
   }
   return list.split(/\r?\n/).filter((line) => line !== "");
 }

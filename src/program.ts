@@ -6,6 +6,7 @@ import { type CommandEntry, commands, commandsIn, commandsNamed } from "./comman
 import { flagOf, type SettingName, settingChoices, settingNames } from "./config.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "./errors.ts";
+import type { LineOf } from "./output/human.ts";
 import { JsonReporter, NdjsonReporter } from "./output/json.ts";
 import { NoProgress, PlainProgress } from "./output/progress.ts";
 import { columnsOf, type OutputStream, type Reporter, writeAll } from "./output/reporter.ts";
@@ -29,8 +30,8 @@ export async function run(host: Host): Promise<number> {
     }
     const program = await commandTree(
       host,
-      async (command, args, flags) => {
-        reporter = await openReporter(host, flags, command.makesDocuments);
+      async (command, args, flags, name) => {
+        reporter = await openReporter(host, flags, { name, ...command });
         status = await runCommand(host, reporter, command, args, flags);
       },
       commandsIn(host.argv),
@@ -91,7 +92,7 @@ function unwritable({ stdoutError }: Host): DocprocError | undefined {
   return error && !closed ? fromSystemError(error, "Standard output") : undefined;
 }
 
-type Action = (command: AnyCommand, args: readonly string[], flags: Flags) => Promise<void>;
+type Action = (command: AnyCommand, args: readonly string[], flags: Flags, name: string) => Promise<void>;
 
 /** @param needed the commands whose arguments and flags are described; of the others there is the name */
 export async function commandTree(
@@ -123,7 +124,7 @@ export async function commandTree(
     const command = await entry.load();
     command.configure(sub);
     sub.addHelpText("after", examples(command));
-    sub.action(async () => await action(command, sub.args, sub.optsWithGlobals()));
+    sub.action(async () => await action(command, sub.args, sub.optsWithGlobals(), entry.name));
   }
   return program;
 }
@@ -147,9 +148,11 @@ function globalOptions(): Option[] {
     new Option("--state-directory <path>", "what is remembered of interrupted uploads"),
     new Option("--config <file>", "read this file in place of .docprocrc.json"),
     new Option("--use <name>", "a profile of the config file: another library"),
-    new Option("--json", "print one JSON document").conflicts(["ndjson", "quiet"]),
-    new Option("--ndjson", "print a JSON record a line, as they come").conflicts("quiet"),
-    new Option("-q, --quiet", "print ids only"),
+    new Option("--json", "print one JSON document").conflicts(["ndjson", "quiet", "null"]),
+    new Option("--ndjson", "print a JSON record a line, as they come").conflicts(["quiet", "null"]),
+    new Option("-q, --quiet", "print ids only").conflicts("format"),
+    new Option("--format <template>", "print a line of fields for each, like '{id} {name} {tags.build}'"),
+    new Option("-0, --null", "end lines of -q and --format with NUL, and read lists of paths that do"),
     new Option("--no-color", "print without colours"),
     new Option("--no-progress", "do not report progress"),
     new Option("-v, --verbose", "print details of errors"),
@@ -189,29 +192,74 @@ function flagsBeforeParsing(argv: readonly string[]): Flags {
   return { json: given.has("--json"), ndjson: given.has("--ndjson"), color: !given.has("--no-color") };
 }
 
-async function openReporter(host: Host, flags: Flags, makesDocuments = false): Promise<Reporter> {
-  const reporter = await reporterFor(host, flags);
+type Reported = Pick<AnyCommand, "makesDocuments" | "ownFormat"> & { readonly name: string };
+
+/** @param command undefined as long as nobody knows which one it is */
+async function openReporter(host: Host, flags: Flags, command?: Reported): Promise<Reporter> {
+  const reporter = await reporterFor(host, flags, command);
   // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
   if (host.env["GITHUB_ACTIONS"] !== "true") return reporter;
   const { GithubReporter } = await import("./output/github.ts");
-  return new GithubReporter(reporter, { env: host.env, stderr: withoutSecretsOn(host.stderr), makesDocuments });
+  return new GithubReporter(reporter, {
+    env: host.env,
+    stderr: withoutSecretsOn(host.stderr),
+    makesDocuments: command?.makesDocuments ?? false,
+  });
 }
 
 /** What people look at is loaded only when it is used: a script never waits for a spinner to load. */
-async function reporterFor(host: Host, flags: Flags): Promise<Reporter> {
+async function reporterFor(host: Host, flags: Flags, command?: Reported): Promise<Reporter> {
   const verbose = Boolean(flags["verbose"]);
   const progress = await openProgress(host, flags["progress"] !== false);
   const streams = { stdout: host.stdout, stderr: withoutSecretsOn(host.stderr) };
   if (flags["json"] || flags["ndjson"]) {
+    if (flags["format"] !== undefined && command && !command.ownFormat) {
+      throw new DocprocError("USAGE", "--format cannot be used with --json or --ndjson.", {
+        hint: "Give one of them.",
+      });
+    }
     return new (flags["ndjson"] ? NdjsonReporter : JsonReporter)(streams, progress, verbose);
   }
-  const [{ HumanReporter, QuietReporter }, { painterFor }] = await Promise.all([
+  const [{ HumanReporter, LineReporter }, { painterFor }] = await Promise.all([
     import("./output/human.ts"),
     import("./output/painter.ts"),
   ]);
   const options = { colors: flags["color"] !== false, now: host.now };
   const painters = { stdout: painterFor(host.stdout, options), stderr: painterFor(host.stderr, options) };
-  return new (flags["quiet"] ? QuietReporter : HumanReporter)(streams, progress, painters, verbose);
+  const lineOf = command && (await lineOfItems(host, flags, command));
+  const how = [streams, progress, painters, verbose] as const;
+  return lineOf ? new LineReporter(lineOf, flags["null"] ? "\0" : "\n", ...how) : new HumanReporter(...how);
+}
+
+/**
+ * The line of each item, under `-q` and `--format`; undefined for people.
+ * @throws USAGE for a template that is none, and for NUL where nothing ends with it
+ */
+async function lineOfItems(host: Host, flags: Flags, { name, ownFormat }: Reported): Promise<LineOf | undefined> {
+  if (flags["quiet"]) return ({ id }) => id ?? undefined;
+  if (typeof flags["format"] === "string" && !ownFormat) {
+    const [{ display }, { parseTemplate }, { itemFields }] = await Promise.all([
+      import("./output/display.ts"),
+      import("./output/template.ts"),
+      import("./schemas/items.ts"),
+    ]);
+    const fields = itemFields(name);
+    if (fields === undefined) {
+      throw new DocprocError("USAGE", `docproc ${name} reports nothing that --format could print.`, {
+        hint: "Leave it out.",
+      });
+    }
+    const template = parseTemplate(flags["format"], fields);
+    // What is in a name must not move the cursor; a pipe gets it as it is.
+    const shown = host.stdout.isTTY ? display : (text: string) => text;
+    return ({ value }) => shown(template(value));
+  }
+  if (flags["null"] && flags["filesFrom"] === undefined) {
+    throw new DocprocError("USAGE", "--null is for lines of -q and --format, and for --files-from.", {
+      hint: "Add -q.",
+    });
+  }
+  return undefined;
 }
 
 /** What is said of failures, causes and details included. stdout is data, and goes out as it is. */

@@ -12,6 +12,8 @@ const ranks: Record<string, number> = {
   "src/errors.ts": 0,
   "src/settings.ts": 0,
   "src/schemas/index.ts": 0,
+  "src/schemas/items.ts": 1,
+  "src/output/template.ts": 1,
   "src/exit-codes.ts": 1,
   "src/help-topics.ts": 2,
   "src/steps.ts": 0,

@@ -24,6 +24,7 @@ function begin(cwd: string, paths: string[], options: Partial<InputOptions> = {}
   return findInputs({
     paths,
     filesFrom: undefined,
+    nul: false,
     cwd,
     stdin: () => Readable.from("piped"),
     recursive: true,

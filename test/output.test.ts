@@ -2,7 +2,7 @@ import stringWidth from "string-width";
 import { describe, expect, test } from "vitest";
 import { DocprocError } from "../src/errors.ts";
 import { display } from "../src/output/display.ts";
-import { QuietReporter } from "../src/output/human.ts";
+import { LineReporter } from "../src/output/human.ts";
 import { JsonReporter, NdjsonReporter } from "../src/output/json.ts";
 import { painterFor } from "../src/output/painter.ts";
 import { NoProgress } from "../src/output/progress.ts";
@@ -228,7 +228,14 @@ describe("output for programs", () => {
     const reporter =
       form === "NDJSON"
         ? new NdjsonReporter(streams, new NoProgress(), false)
-        : new QuietReporter(streams, new NoProgress(), { stdout: painter(), stderr: painter() }, false);
+        : new LineReporter(
+            ({ id }) => id ?? undefined,
+            "\n",
+            streams,
+            new NoProgress(),
+            { stdout: painter(), stderr: painter() },
+            false,
+          );
     const add = (name: string) => reporter.item({ value: { name }, id: name, many: true });
     for (const name of ["a", "b", "c"]) expect(add(name)).toBeUndefined();
     expect(stdout.written).toEqual([]);

@@ -17,6 +17,7 @@ interface UploadFlags {
   recursive?: boolean;
   exclude?: string[];
   filesFrom?: string;
+  null?: boolean;
   dryRun?: boolean;
   failFast?: boolean;
 }
@@ -24,6 +25,7 @@ interface UploadFlags {
 interface UploadInput {
   readonly paths: readonly string[];
   readonly filesFrom: string | undefined;
+  readonly nul: boolean;
   readonly name: string | undefined;
   readonly contentType: string | undefined;
   readonly tags: TextMap;
@@ -51,7 +53,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       .option("--meta <key=value>", "to keep with it (repeatable)", collect)
       .option("-r, --recursive", "upload the files below directories; hidden files and links are skipped")
       .option("--exclude <glob>", "leave out names or, with a slash, paths (repeatable)", collect)
-      .option("--files-from <file>", "read paths from a file, one a line; - is standard input")
+      .option("--files-from <file>", "read paths from a file, one a line, or with -0 one a NUL; - is standard input")
       .option("--on-duplicate <reuse|store>", "what to do with the same name, bytes and tags (default: reuse)")
       .option("--dry-run", "say what would be uploaded, send nothing")
       .option("--no-provenance", "do not record the git commit and the CI job that it comes from")
@@ -76,6 +78,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     return {
       paths,
       filesFrom: flags.filesFrom,
+      nul: flags.null ?? false,
       name: flags.name === undefined ? undefined : documentName(flags.name),
       contentType: flags.contentType === undefined ? undefined : contentType(flags.contentType),
       tags: documentTags(flags.tag ?? []),

@@ -1,4 +1,4 @@
-/** Output for a person, or with `-q` for a pipe that wants nothing but ids. */
+/** Output for a person, or with `-q` and `--format` for a pipe that wants nothing but lines. */
 import type { DocprocError } from "../errors.ts";
 import { display } from "./display.ts";
 import {
@@ -83,19 +83,28 @@ export class HumanReporter implements Reporter {
   }
 }
 
-/** `-q`: ids, one a line, and nothing else but what went wrong or was left out. */
-export class QuietReporter extends HumanReporter {
+/** How `-q` and `--format` print an item; undefined for nothing. */
+export type LineOf = (item: Item) => string | undefined;
+
+/** `-q` and `--format`: a line for each item as it comes, and nothing else but what went wrong or was left out. */
+export class LineReporter extends HumanReporter {
   override readonly streams: boolean = true;
+  readonly #lineOf: LineOf;
+  readonly #end: string;
   readonly #gathered: GatheredLines;
 
-  constructor(...how: ConstructorParameters<typeof HumanReporter>) {
+  /** @param end behind each line */
+  constructor(lineOf: LineOf, end: string, ...how: ConstructorParameters<typeof HumanReporter>) {
     super(...how);
+    this.#lineOf = lineOf;
+    this.#end = end;
     this.#gathered = new GatheredLines(this.output.stdout);
   }
 
-  override item({ id, many }: Item): Promise<void> | undefined {
-    if (id === null) return undefined;
-    return many ? this.#gathered.add(`${id}\n`) : this.print(`${id}\n`);
+  override item(item: Item): Promise<void> | undefined {
+    const line = this.#lineOf(item);
+    if (line === undefined) return undefined;
+    return item.many ? this.#gathered.add(`${line}${this.#end}`) : this.print(`${line}${this.#end}`);
   }
 
   override note(_message: string): void {}

@@ -1,5 +1,5 @@
 /**
- * How a command speaks: to a person (human.ts), to a program (json.ts), to a pipe that wants ids (quiet.ts).
+ * How a command speaks: to a person (human.ts), to a program (json.ts), to a pipe that wants lines (human.ts, too).
  *
  * Data goes to stdout, everything else to stderr. Commands never ask which reporter they have.
  */

@@ -206,7 +206,15 @@ describe("a link", () => {
     const stdin = () => {
       throw new Error("not asked for");
     };
-    const options = { paths: ["folder"], filesFrom: undefined, cwd: sandbox.cwd, stdin, exclude: [], own: [] };
+    const options = {
+      paths: ["folder"],
+      filesFrom: undefined,
+      nul: false,
+      cwd: sandbox.cwd,
+      stdin,
+      exclude: [],
+      own: [],
+    };
     const first = async ({ inputs }: FoundInputs) => (await inputs[Symbol.asyncIterator]().next()).value;
     const input = await first(await findInputs({ ...options, recursive: true, signal: never }));
     await rm(join(folder, "report.txt"));
