@@ -12,7 +12,7 @@ import type { RetaggedDocument, TagEdit } from "./retag.ts";
 import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
 import { reached } from "./steps.ts";
-import type { StorageService, StoredObject } from "./storage/service.ts";
+import type { StoredObject } from "./storage/service.ts";
 import type { UploadedDocument, UploadOptions, UploadProtocol, UploadRequest } from "./upload.ts";
 
 export interface DocumentServiceOptions extends Omit<UploadOptions, "journals"> {
@@ -51,7 +51,7 @@ export class DocumentService {
   /** The bytes of a document, checked against its record: see {@link readDocument}. */
   async *read(record: DocumentRecord, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const storage = await this.#options.storage();
-    const key = await this.#keyOf(record, storage, signal);
+    const key = await this.keyOf(record, signal);
     const { readDocument } = await import("./reader.ts");
     yield* readDocument({ storage, key, record, retries: this.#options.retries, signal });
   }
@@ -59,7 +59,23 @@ export class DocumentService {
   /** What the storage has of a document's bytes; undefined for nothing. */
   async stat(record: DocumentRecord, signal: AbortSignal): Promise<StoredObject | undefined> {
     const storage = await this.#options.storage();
-    return await storage.stat(await this.#keyOf(record, storage, signal), signal);
+    return await storage.stat(await this.keyOf(record, signal), signal);
+  }
+
+  /**
+   * The key of a document's bytes.
+   * @throws NOT_FOUND when they are in another storage than the one that is configured
+   */
+  async keyOf(record: DocumentRecord, signal: AbortSignal): Promise<string> {
+    const storage = await this.#options.storage();
+    const base = storage.uri("");
+    if (record.uri.startsWith(base)) return record.uri.slice(base.length);
+    // A library that was moved as a whole: its records still say where it was.
+    const key = storageKey(this.#options.prefix, record.id, record.name);
+    if (await storage.stat(key, signal)) return key;
+    throw new DocprocError("NOT_FOUND", `The bytes of ${record.id} are not in ${base} but in ${record.uri}.`, {
+      hint: "Choose the storage that it was uploaded to with --bucket or --directory.",
+    });
   }
 
   /** See {@link retag}. */
@@ -75,7 +91,7 @@ export class DocumentService {
    */
   async remove(record: DocumentRecord, signal: AbortSignal): Promise<void> {
     const [metadata, storage] = await Promise.all([this.#options.metadata(), this.#options.storage()]);
-    const key = await this.#keyOf(record, storage, signal);
+    const key = await this.keyOf(record, signal);
     const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
       // The answer may have been lost after the record was removed: the catalog knows.
       const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal) : true;
@@ -114,20 +130,5 @@ export class DocumentService {
   async #loadUploads(): Promise<UploadProtocol> {
     const { UploadProtocol } = await import("./upload.ts");
     return new UploadProtocol({ ...this.#options, journals: await this.#options.journals?.() });
-  }
-
-  /**
-   * The key of a document's bytes.
-   * @throws NOT_FOUND when they are in another storage than the one that is configured
-   */
-  async #keyOf(record: DocumentRecord, storage: StorageService, signal: AbortSignal): Promise<string> {
-    const base = storage.uri("");
-    if (record.uri.startsWith(base)) return record.uri.slice(base.length);
-    // A library that was moved as a whole: its records still say where it was.
-    const key = storageKey(this.#options.prefix, record.id, record.name);
-    if (await storage.stat(key, signal)) return key;
-    throw new DocprocError("NOT_FOUND", `The bytes of ${record.id} are not in ${base} but in ${record.uri}.`, {
-      hint: "Choose the storage that it was uploaded to with --bucket or --directory.",
-    });
   }
 }

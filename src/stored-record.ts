@@ -48,40 +48,44 @@ export function toStored(record: DocumentRecord): StoredRecord {
 /** What was read last: records that follow each other mostly have the same, from one upload or because it is empty. */
 const latest: Partial<Record<"tags" | "metadata" | "source" | "provenance", { json: string; value: unknown }>> = {};
 
-/** @throws INTEGRITY, with the field, for anything that {@link toStored} cannot have written */
-export function fromStored(stored: { readonly [Field in keyof StoredRecord]: unknown }): DocumentRecord {
-  const id = text(stored, "id", isDocumentId);
+/**
+ * @param refuse throws for anything that {@link toStored} cannot have written, by default INTEGRITY; told the field
+ */
+export function fromStored(
+  stored: { readonly [Field in keyof StoredRecord]: unknown },
+  refuse: Refuse = damaged,
+): DocumentRecord {
+  const text = (field: keyof StoredRecord, accept: (value: string) => boolean = () => true): string => {
+    const value = stored[field];
+    return typeof value === "string" && accept(value) ? value : refuse(stored.id, field);
+  };
+  const id = text("id", isDocumentId);
   const parsed = <T>(field: keyof typeof latest, is: (value: unknown) => value is T): T => {
-    const json = text(stored, field);
+    const json = text(field);
     const known = latest[field];
     if (known?.json === json) return known.value as T;
     const value = parseJson(json);
-    if (!is(value)) return damaged(id, field);
+    if (!is(value)) return refuse(id, field);
     latest[field] = { json, value };
     return value;
   };
   return {
     id,
-    name: text(stored, "name", isDocumentName),
-    size: Number.isSafeInteger(stored.size) && Number(stored.size) >= 0 ? Number(stored.size) : damaged(id, "size"),
-    contentType: text(stored, "contentType"),
-    sha256: text(stored, "sha256", (digits) => /^[0-9a-f]{64}$/.test(digits)),
+    name: text("name", isDocumentName),
+    size: Number.isSafeInteger(stored.size) && Number(stored.size) >= 0 ? Number(stored.size) : refuse(id, "size"),
+    contentType: text("contentType"),
+    sha256: text("sha256", (digits) => /^[0-9a-f]{64}$/.test(digits)),
     uploadedAt: uploadTimeOfId(id),
-    uri: text(stored, "uri", (uri) => /^(s3|file):\/\//.test(uri)),
+    uri: text("uri", (uri) => /^(s3|file):\/\//.test(uri)),
     tags: parsed("tags", isTextMap),
     metadata: parsed("metadata", isTextMap),
     source: parsed("source", isSource),
     provenance: stored.provenance == null ? null : parsed("provenance", isProvenance),
-    crc32: stored.crc32 == null ? null : text(stored, "crc32", (digits) => /^[0-9a-f]{8}$/.test(digits)),
+    crc32: stored.crc32 == null ? null : text("crc32", (digits) => /^[0-9a-f]{8}$/.test(digits)),
   };
 }
 
-type Unchecked = { readonly [Field in keyof StoredRecord]: unknown };
-
-function text(stored: Unchecked, field: keyof StoredRecord, accept: (value: string) => boolean = () => true): string {
-  const value = stored[field];
-  return typeof value === "string" && accept(value) ? value : damaged(stored.id, field);
-}
+type Refuse = (id: unknown, field: string) => never;
 
 function parseJson(json: string): unknown {
   try {

@@ -128,6 +128,8 @@ test("-q prints ids, and nothing where there are none", async () => {
     config: [[], ""],
     doctor: [[], ""],
     copy: [["--to", "none"], ""],
+    export: [["-o", "records.ndjson"], ""],
+    import: [["records.ndjson"], `${id}\n`],
     delete: [["a.txt", "--yes"], `${id}\n`],
   };
   for (const [name, [argv, stdout]] of Object.entries(printed)) {

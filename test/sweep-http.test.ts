@@ -11,6 +11,7 @@ import {
   deleting,
   downloadingLarge,
   downloadingOne,
+  importing,
   initialised,
   initialising,
   listing,
@@ -57,7 +58,7 @@ const more: HttpFault[] = [
 ];
 const scenarios = [
   ...[uploadingOne, uploadingLarge, uploadingSeveral, uploadingAtOnce, downloadingOne, downloadingLarge],
-  ...[copyingOne, copyingLarge, deleting, tagging, listing, listingOneName, initialising],
+  ...[copyingOne, copyingLarge, importing, deleting, tagging, listing, listingOneName, initialising],
 ].map((scenario) => [scenario.name, scenario] as const);
 
 /** Lets the n-th request that can fail do so, and those after it that fail with it. */

@@ -64,6 +64,16 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./copy.ts")).copy,
   },
   {
+    name: "export",
+    summary: "Write the records of documents, one a line",
+    load: async () => (await import("./export.ts")).exportRecords,
+  },
+  {
+    name: "import",
+    summary: "Take exported records into the catalog, if their bytes are there",
+    load: async () => (await import("./import.ts")).importRecords,
+  },
+  {
     name: "verify",
     summary: "Check that stored documents are what was uploaded",
     load: async () => (await import("./verify.ts")).verify,

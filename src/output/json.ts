@@ -39,7 +39,7 @@ export class JsonReporter implements Reporter {
   note(_message: string): void {}
 
   debug(message: string): void {
-    if (this.#verbose) this.progress.interrupt(() => this.output.stderr.write(`${line({ debug: message })}`));
+    if (this.#verbose) this.progress.interrupt(() => this.output.stderr.write(`${jsonLine({ debug: message })}`));
   }
 
   async result(result: Result): Promise<void> {
@@ -51,7 +51,7 @@ export class JsonReporter implements Reporter {
     // Without a result the error is the answer: stdout must parse on every way out.
     if (!this.#answered) this.output.stdout.write(`${JSON.stringify(error, null, 2)}\n`);
     if (this.#verbose && error.stack) this.debug(error.stack);
-    this.output.stderr.write(line(error));
+    this.output.stderr.write(jsonLine(error));
   }
 }
 
@@ -68,29 +68,30 @@ export class NdjsonReporter extends JsonReporter {
   }
 
   override item(item: Item): Promise<void> | undefined {
-    return item.many ? this.#gathered.add(line(item.value)) : writeAll(this.output.stdout, line(item.value));
+    return item.many ? this.#gathered.add(jsonLine(item.value)) : writeAll(this.output.stdout, jsonLine(item.value));
   }
 
   override problem(path: string, error: DocprocError): void {
-    this.progress.interrupt(() => this.output.stderr.write(line({ ...error.toJSON(), path })));
+    this.progress.interrupt(() => this.output.stderr.write(jsonLine({ ...error.toJSON(), path })));
   }
 
   override async result(result: Result): Promise<void> {
     await this.#gathered.flush();
-    if (result.warning !== undefined) this.output.stderr.write(line({ warning: result.warning }));
+    if (result.warning !== undefined) this.output.stderr.write(jsonLine({ warning: result.warning }));
   }
 
   override failure(error: DocprocError): void {
     void this.#gathered.flush();
     if (error.stack) this.debug(error.stack);
-    this.output.stderr.write(line(error));
+    this.output.stderr.write(jsonLine(error));
   }
 }
 
 /** What JSON leaves as it is and some readers of lines take for the end of one; it may be escaped. */
 const lineEnds = /[\u0085\u2028\u2029]/g;
 
-function line(value: object): string {
+/** A value as a line of its own, whatever takes for the end of one. */
+export function jsonLine(value: object): string {
   const json = JSON.stringify(value);
   // ASCII alone, as most lines are, has none of them, and that is found out in no time.
   if (Buffer.byteLength(json) === json.length) return `${json}\n`;

@@ -5,6 +5,8 @@ import deleted from "./delete.json" with { type: "json" };
 import doctor from "./doctor.json" with { type: "json" };
 import download from "./download.json" with { type: "json" };
 import error from "./error.json" with { type: "json" };
+import exported from "./export.json" with { type: "json" };
+import imported from "./import.json" with { type: "json" };
 import init from "./init.json" with { type: "json" };
 import list from "./list.json" with { type: "json" };
 import record from "./record.json" with { type: "json" };
@@ -25,6 +27,8 @@ export const schemas = [
   verify,
   copy,
   register,
+  exported,
+  imported,
   doctor,
   init,
   config,

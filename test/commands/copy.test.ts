@@ -207,6 +207,21 @@ describe.each(Object.entries(places))("a copy into %s", (_place, start) => {
     expect(await copy(never, "--from", "here", "--to", "there")).toMatchObject({ status: 3 });
   });
 
+  test("of the same documents by two at once stores each of them once", async () => {
+    const library = await open();
+    const { upload, copy, list, expectSound } = library;
+    for (let n = 0; n < 8; n++) await upload("here", `${n}.txt`, `document ${n}`);
+    await upload("here", "large", large);
+    const both = await Promise.all([1, 2].map(() => copy("--from", "here", "--to", "there")));
+    for (const outcome of both) {
+      expect(outcome).toMatchObject({ status: 0 });
+      expect(outcome.json().summary).toMatchObject({ total: 9, failed: 0 });
+    }
+    expect(portable(await list("there"))).toEqual(portable(await list("here")));
+    expect(await keysThere(library)).toHaveLength(9);
+    await expectSound("there");
+  });
+
   test("goes on where it was interrupted between documents", async () => {
     const { upload, copy, list, run, expectSound } = await open();
     for (let n = 0; n < 6; n++) await upload("here", `${n}.txt`, `document ${n}`);

@@ -82,7 +82,8 @@ export function assertContract(argv: readonly string[], { stdout, stderr }: Prin
     const value = line === "" ? undefined : parse(line);
     if (value === undefined) continue;
     if ("schema" in value) checkNamed(value, line);
-    else check(value, `urn:docproc:schema:${command}:1#/$defs/item`, line);
+    // What is exported are records, as they are listed.
+    else check(value, `urn:docproc:schema:${command === "export" ? "list" : command}:1#/$defs/item`, line);
   }
 }
 

@@ -126,6 +126,28 @@ function copying(name: string, bytes: Buffer): Scenario {
   };
 }
 
+/** From another catalog over the same bucket. */
+export const importing: Scenario = {
+  name: "importing a record",
+  async prepare({ sandbox, run }, n) {
+    const [document, file] = [`${n}.bin`, `${n}.ndjson`];
+    const other = ["--metadata", "local", "--directory", join(sandbox.root, `catalog-${n}`)];
+    await writeFile(join(sandbox.cwd, document), small);
+    const uploaded = await run(["upload", document, ...other, "--json"]);
+    const { status, stdout, stderr } = await run(["export", ...other]);
+    if (status !== 0) throw new Error(`nothing to import: ${stderr}`);
+    await writeFile(join(sandbox.cwd, file), stdout);
+    const { id } = uploaded.json().documents[0];
+    return {
+      argv: ["import", file],
+      async again(second) {
+        if (second.status !== 0) return [`failed: ${second.stderr}`];
+        return second.json().documents[0].id === id ? [] : [`another document: ${second.stdout}`];
+      },
+    };
+  },
+};
+
 export const deleting: Scenario = {
   name: "deleting a document",
   async prepare(library, n) {

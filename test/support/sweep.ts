@@ -131,15 +131,16 @@ async function listed(library: Library): Promise<DocumentRecord[]> {
 /** Adds the documents that a command said it had stored. */
 function report(outcome: Outcome, reported: Set<string>): void {
   const { schema, documents } = outcome.json();
-  if (["docproc.upload/1", "docproc.copy/1"].includes(schema)) for (const { id } of documents) reported.add(id);
+  if (["docproc.upload/1", "docproc.copy/1", "docproc.import/1"].includes(schema))
+    for (const { id } of documents) reported.add(id);
 }
 
-/** Files, or ids, of which a command said that nobody knows whether they were recorded. */
+/** Files, ids or names of which a command said that nobody knows whether they were recorded. */
 function inDoubt(outcome: Outcome): string[] {
   type Failed = { path?: string; ref?: string; code: string; hint: string };
   const { failures = [] } = outcome.json() as { failures?: Failed[] };
   const unknown = failures.filter(({ code, hint }) => code === "UNAVAILABLE" && /not known/.test(hint));
-  return unknown.map(({ path, ref }) => path ?? ref ?? "");
+  return unknown.map(({ path, ref, hint }) => path ?? ref ?? /whether (.+) was recorded/.exec(hint)?.[1] ?? "");
 }
 
 /** What is listed is stored, what was reported is listed, and nothing else is. */
