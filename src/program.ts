@@ -249,10 +249,9 @@ async function lineOfItems(host: Host, flags: Flags, { name, ownFormat }: Report
         hint: "Leave it out.",
       });
     }
-    const template = parseTemplate(flags["format"], fields);
     // What is in a name must not move the cursor; a pipe gets it as it is.
-    const shown = host.stdout.isTTY ? display : (text: string) => text;
-    return ({ value }) => shown(template(value));
+    const template = parseTemplate(flags["format"], fields, host.stdout.isTTY ? display : undefined);
+    return ({ value }) => template(value);
   }
   if (flags["null"] && flags["filesFrom"] === undefined) {
     throw new DocprocError("USAGE", "--null is for lines of -q and --format, and for --files-from.", {

@@ -80,7 +80,8 @@ describe("--format", () => {
     const { run, upload } = await openLibrary();
     await upload("\u001b[31m.txt", "a");
     expect((await run(["list", "--format", "{name}"])).stdout).toBe("\u001b[31m.txt\n");
-    expect((await run(["list", "--format", "{name}"], { terminal: 80 })).stdout).toBe("\\e[31m.txt\n");
+    const onTerminal = await run(["list", "--format", "{name}\\t{size}"], { terminal: 80 });
+    expect(onTerminal.stdout).toBe("\\e[31m.txt\t1\n");
   });
 
   test.each([

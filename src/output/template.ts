@@ -9,10 +9,15 @@ const piece = /\\(.?)|\{\{|\}\}|\{([^{}]*)\}|([{}])/gs;
 const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "0": "\0", "\\": "\\" };
 
 /**
+ * @param shown how a value is printed; what the template itself says is printed as it is
  * @param fields that an item has, for whoever misspells one
  * @throws USAGE for what is no template, or names a field that there is not
  */
-export function parseTemplate(text: string, fields: readonly string[]): Template {
+export function parseTemplate(
+  text: string,
+  fields: readonly string[],
+  shown: (value: string) => string = (value) => value,
+): Template {
   const pieces: (string | readonly [path: string])[] = [];
   let end = 0;
   for (const match of text.matchAll(piece)) {
@@ -26,7 +31,8 @@ export function parseTemplate(text: string, fields: readonly string[]): Template
     else throw notTemplate(text, `${whole} means nothing`, "There are \\n, \\t, \\r, \\0 and \\\\.");
   }
   pieces.push(text.slice(end));
-  return (value) => pieces.map((one) => (typeof one === "string" ? one : textOf(valueAt(value, one[0])))).join("");
+  return (value) =>
+    pieces.map((one) => (typeof one === "string" ? one : shown(textOf(valueAt(value, one[0]))))).join("");
 }
 
 function known(path: string, fields: readonly string[]): string {
