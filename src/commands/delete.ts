@@ -22,8 +22,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
   ],
   configure(command) {
     command
-      .description("Delete documents: their records, then their bytes; those of a registered object stay")
-      .argument("<ref...>", "ids, unique beginnings of ids, or names (of a name, the newest)")
+      .argument("<ref...>", "ids, beginnings of ids, or names (the newest); a registered object's bytes stay")
       .option("-y, --yes", "do not ask; needed where nobody can be asked");
   },
   parse: (references, flags) => ({ references, yes: flags.yes ?? false }),
