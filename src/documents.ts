@@ -12,7 +12,7 @@ import type { RetaggedDocument, TagEdit } from "./retag.ts";
 import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
 import { reached } from "./steps.ts";
-import type { StorageService, StoredObject } from "./storage/service.ts";
+import type { RequestToSign, SignedRequest, StorageService, StoredObject } from "./storage/service.ts";
 import type { UploadedDocument, UploadOptions, UploadProtocol, UploadRequest } from "./upload.ts";
 
 export interface DocumentServiceOptions extends Omit<UploadOptions, "journals"> {
@@ -58,6 +58,19 @@ export class DocumentService {
   async stat(record: DocumentRecord, signal: AbortSignal): Promise<StoredObject | undefined> {
     const storage = await this.#options.storage();
     return await storage.stat(await this.#keyOf(record, storage, signal), signal);
+  }
+
+  /** Signs a request that reads a document's bytes, or restores lost ones: see {@link StorageService.sign}. */
+  async sign(
+    record: DocumentRecord,
+    { method, expiresIn, signal }: Pick<RequestToSign, "method" | "expiresIn" | "signal">,
+  ): Promise<SignedRequest> {
+    const storage = await this.#options.storage();
+    const key = await this.#keyOf(record, storage, signal);
+    const { name, contentType, size, sha256 } = record;
+    if (method === "GET") return await storage.sign(key, { method, name, contentType, expiresIn, signal });
+    const catalog = await (await this.#options.metadata()).catalog(signal);
+    return await storage.sign(key, { method, size, sha256, catalog, contentType, expiresIn, signal });
   }
 
   /** See {@link retag}. */

@@ -43,6 +43,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./stats.ts")).stats,
   },
   {
+    name: "url",
+    summary: "Print a link to a document that works for a while and without credentials",
+    load: async () => (await import("./url.ts")).url,
+  },
+  {
     name: "download",
     aliases: ["get"],
     summary: "Write documents to files, checked against their records",
