@@ -80,6 +80,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./config.ts")).config,
   },
   {
+    name: "policy",
+    summary: "Print the IAM policy that uploading, reading or everything needs",
+    load: async () => (await import("./policy.ts")).policy,
+  },
+  {
     name: "completion",
     summary: "Print a script that lets a shell complete docproc's command lines",
     load: async () => (await import("./completion.ts")).completion,
