@@ -95,6 +95,7 @@ const ranks: Record<string, number> = {
   "src/output/github.ts": 2,
   "src/file-name.ts": 1,
   "src/download.ts": 2,
+  "src/desktop.ts": 3,
   "src/reconcile.ts": 3,
   "src/verify.ts": 7,
   "src/doctor.ts": 8,
@@ -109,6 +110,7 @@ const ranks: Record<string, number> = {
   "src/commands/tag.ts": 13,
   "src/commands/stats.ts": 14,
   "src/commands/url.ts": 13,
+  "src/commands/open.ts": 13,
   "src/commands/policy.ts": 13,
   "src/commands/init.ts": 13,
   "src/commands/upload.ts": 13,
@@ -139,6 +141,7 @@ const owners: readonly (readonly [packages: RegExp, files: RegExp])[] = [
   [/^@photostructure\/sqlite$/, /^src\/sqlite\.ts$/],
   [/^@smithy\//, /^src\/(aws-client|storage\/s3-client)\.ts$/],
   [/^env-paths$/, /^bin\//],
+  [/^open$/, /^src\/desktop\.ts$/],
   [/^@optique\/core/, /^src\/shells\.ts$/],
 ];
 

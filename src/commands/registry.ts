@@ -48,6 +48,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./url.ts")).url,
   },
   {
+    name: "open",
+    summary: "Open a copy of a document on this desktop",
+    load: async () => (await import("./open.ts")).open,
+  },
+  {
     name: "download",
     aliases: ["get"],
     summary: "Write documents to files, checked against their records",
