@@ -24,8 +24,8 @@ export async function run(host: Host): Promise<number> {
     let status = 0;
     const program = await commandTree(
       host,
-      async (command, args, flags) => {
-        reporter = await openReporter(host, flags, command.makesDocuments);
+      async (command, args, flags, globalFlags) => {
+        reporter = await openReporter(host, globalFlags, command.makesDocuments);
         status = await runCommand(host, reporter, command, args, flags);
       },
       commandsIn(host.argv),
@@ -79,7 +79,8 @@ function unwritable({ stdoutError }: Host): DocprocError | undefined {
   return error && !closed ? fromSystemError(error, "Standard output") : undefined;
 }
 
-type Action = (command: AnyCommand, args: readonly string[], flags: Flags) => Promise<void>;
+/** @param globalFlags those of every command, without what this one gives a meaning of its own */
+type Action = (command: AnyCommand, args: readonly string[], flags: Flags, globalFlags: Flags) => Promise<void>;
 
 /** @param needed the commands whose arguments and flags are described; of the others there is the name */
 export async function commandTree(
@@ -111,7 +112,12 @@ export async function commandTree(
     const command = await entry.load();
     command.configure(sub);
     sub.addHelpText("after", examples(command));
-    sub.action(async () => await action(command, sub.args, sub.optsWithGlobals()));
+    const own = new Set(sub.options.map((option) => option.attributeName()));
+    sub.action(async () => {
+      const flags = sub.optsWithGlobals();
+      const globalFlags = Object.fromEntries(Object.entries(flags).filter(([name]) => !own.has(name)));
+      await action(command, sub.args, flags, globalFlags);
+    });
   }
   return program;
 }
