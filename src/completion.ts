@@ -110,8 +110,10 @@ function commandNames(program: Command, word: string): Suggestion[] {
 
 function flags(command: Command, word: string): Suggestion[] {
   const help = command.createHelp();
-  const visible = [...help.visibleOptions(command), ...help.visibleGlobalOptions(command)];
-  return visible
+  const own = help.visibleOptions(command);
+  // A command may give one that all have a meaning of its own.
+  const others = help.visibleGlobalOptions(command).filter(({ long }) => !own.some((option) => option.long === long));
+  return [...own, ...others]
     .flatMap((option) => [option.long, option.short].map((name) => ({ name, option })))
     .filter(({ name }) => name?.startsWith(word))
     .map(({ name = "", option }) => literal(name, option.description));

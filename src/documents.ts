@@ -12,7 +12,7 @@ import type { RetaggedDocument, TagEdit } from "./retag.ts";
 import { cleanUpSignal } from "./retry.ts";
 import type { Source } from "./source.ts";
 import { reached } from "./steps.ts";
-import type { StoredObject } from "./storage/service.ts";
+import type { RequestToSign, SignedRequest, StoredObject } from "./storage/service.ts";
 import type { UploadedDocument, UploadOptions, UploadProtocol, UploadRequest } from "./upload.ts";
 
 export interface DocumentServiceOptions extends Omit<UploadOptions, "journals"> {
@@ -76,6 +76,19 @@ export class DocumentService {
     throw new DocprocError("NOT_FOUND", `The bytes of ${record.id} are not in ${base} but in ${record.uri}.`, {
       hint: "Choose the storage that it was uploaded to with --bucket or --directory.",
     });
+  }
+
+  /** Signs a request that reads a document's bytes, or restores lost ones: see {@link StorageService.sign}. */
+  async sign(
+    record: DocumentRecord,
+    { method, expiresIn, signal }: Pick<RequestToSign, "method" | "expiresIn" | "signal">,
+  ): Promise<SignedRequest> {
+    const storage = await this.#options.storage();
+    const key = await this.keyOf(record, signal);
+    const { name, contentType, size, sha256 } = record;
+    if (method === "GET") return await storage.sign(key, { method, name, contentType, expiresIn, signal });
+    const catalog = await (await this.#options.metadata()).catalog(signal);
+    return await storage.sign(key, { method, size, sha256, catalog, contentType, expiresIn, signal });
   }
 
   /** See {@link retag}. */

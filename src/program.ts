@@ -30,8 +30,9 @@ export async function run(host: Host): Promise<number> {
     }
     const program = await commandTree(
       host,
-      async (command, args, flags, name) => {
-        reporter = await openReporter(host, flags, { name, ...command });
+      async (command, args, flags, { name, globalFlags }) => {
+        const readsList = flags["filesFrom"] !== undefined;
+        reporter = await openReporter(host, globalFlags, { name, readsList, ...command });
         status = await runCommand(host, reporter, command, args, flags);
       },
       commandsIn(host.argv),
@@ -92,7 +93,13 @@ function unwritable({ stdoutError }: Host): DocprocError | undefined {
   return error && !closed ? fromSystemError(error, "Standard output") : undefined;
 }
 
-type Action = (command: AnyCommand, args: readonly string[], flags: Flags, name: string) => Promise<void>;
+interface Named {
+  readonly name: string;
+  /** Those of every command, without what this one gives a meaning of its own. */
+  readonly globalFlags: Flags;
+}
+
+type Action = (command: AnyCommand, args: readonly string[], flags: Flags, named: Named) => Promise<void>;
 
 /** @param needed the commands whose arguments and flags are described; of the others there is the name */
 export async function commandTree(
@@ -124,7 +131,12 @@ export async function commandTree(
     const command = await entry.load();
     command.configure(sub);
     sub.addHelpText("after", examples(command));
-    sub.action(async () => await action(command, sub.args, sub.optsWithGlobals(), entry.name));
+    const own = new Set(sub.options.map((option) => option.attributeName()));
+    sub.action(async () => {
+      const flags = sub.optsWithGlobals();
+      const globalFlags = Object.fromEntries(Object.entries(flags).filter(([name]) => !own.has(name)));
+      await action(command, sub.args, flags, { name: entry.name, globalFlags });
+    });
   }
   return program;
 }
@@ -192,7 +204,11 @@ function flagsBeforeParsing(argv: readonly string[]): Flags {
   return { json: given.has("--json"), ndjson: given.has("--ndjson"), color: !given.has("--no-color") };
 }
 
-type Reported = Pick<AnyCommand, "makesDocuments" | "ownFormat"> & { readonly name: string };
+interface Reported extends Pick<AnyCommand, "makesDocuments"> {
+  readonly name: string;
+  /** Whether it was given a list of paths. */
+  readonly readsList: boolean;
+}
 
 /** @param command undefined as long as nobody knows which one it is */
 async function openReporter(host: Host, flags: Flags, command?: Reported): Promise<Reporter> {
@@ -213,7 +229,7 @@ async function reporterFor(host: Host, flags: Flags, command?: Reported): Promis
   const progress = await openProgress(host, flags["progress"] !== false);
   const streams = { stdout: host.stdout, stderr: withoutSecretsOn(host.stderr) };
   if (flags["json"] || flags["ndjson"]) {
-    if (flags["format"] !== undefined && command && !command.ownFormat) {
+    if (flags["format"] !== undefined && command) {
       throw new DocprocError("USAGE", "--format cannot be used with --json or --ndjson.", {
         hint: "Give one of them.",
       });
@@ -235,9 +251,9 @@ async function reporterFor(host: Host, flags: Flags, command?: Reported): Promis
  * The line of each item, under `-q` and `--format`; undefined for people.
  * @throws USAGE for a template that is none, and for NUL where nothing ends with it
  */
-async function lineOfItems(host: Host, flags: Flags, { name, ownFormat }: Reported): Promise<LineOf | undefined> {
+async function lineOfItems(host: Host, flags: Flags, { name, readsList }: Reported): Promise<LineOf | undefined> {
   if (flags["quiet"]) return ({ id }) => id ?? undefined;
-  if (typeof flags["format"] === "string" && !ownFormat) {
+  if (typeof flags["format"] === "string") {
     const [{ display }, { parseTemplate }, { itemFields }] = await Promise.all([
       import("./output/display.ts"),
       import("./output/template.ts"),
@@ -253,7 +269,7 @@ async function lineOfItems(host: Host, flags: Flags, { name, ownFormat }: Report
     const template = parseTemplate(flags["format"], fields, host.stdout.isTTY ? display : undefined);
     return ({ value }) => template(value);
   }
-  if (flags["null"] && flags["filesFrom"] === undefined) {
+  if (flags["null"] && !readsList) {
     throw new DocprocError("USAGE", "--null is for lines of -q and --format, and for --files-from.", {
       hint: "Add -q.",
     });

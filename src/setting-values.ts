@@ -66,13 +66,18 @@ function wholeNumber(value: unknown, least: number, most: number): number {
   throw new Error(`it must be a whole number from ${least} to ${most}`);
 }
 
-/** Milliseconds; a number alone is seconds, as in curl. */
 export function timeout(value: unknown): number {
-  const given = String(value).trim();
-  const seconds = /^\d+(\.\d+)?$/.test(given) ? Number(given) : undefined;
-  const duration = seconds === undefined ? ms(given as ms.StringValue) : seconds * 1000;
-  if (duration >= 1000 && duration <= 86_400_000) return duration;
+  const time = duration(value);
+  if (time >= 1000 && time <= 86_400_000) return time;
   throw new Error("it must be a time like 30s or 2m, from one second to one day");
+}
+
+/** Milliseconds, NaN for what is no time; a number alone is seconds, as in curl. */
+export function duration(value: unknown): number {
+  const given = String(value).trim();
+  if (/^\d+(\.\d+)?$/.test(given)) return Number(given) * 1000;
+  // ms() throws for nothing, and for more than a hundred characters.
+  return given === "" || given.length > 100 ? Number.NaN : (ms(given as ms.StringValue) ?? Number.NaN);
 }
 
 export function yesOrNo(value: unknown): boolean {

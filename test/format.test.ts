@@ -124,6 +124,8 @@ test("-q prints ids, and nothing where there are none", async () => {
     show: [["a.txt"], `${id}\n`],
     tag: [["a.txt", "a=1"], `${id}\n`],
     stats: [[], ""],
+    url: [["a.txt"], ""],
+    policy: [["read"], ""],
     download: [["a.txt", "-o", "copy.txt"], `${id}\n`],
     verify: [["a.txt"], ""],
     config: [[], ""],

@@ -152,6 +152,7 @@ function openFake(holding: Holding, repair = false) {
     list: () => each(holding.objects?.() ?? []),
     leftovers: () => each(holding.leftovers?.() ?? []),
     remove: async (key) => void removed.push(key),
+    sign: notAsked,
     uri: (key) => `s3://bucket/${key}`,
     close: async () => {},
   };

@@ -1,5 +1,5 @@
 /** What every kind of storage promises. The promises are the comments of src/storage/service.ts. */
-import { randomBytes, randomUUID } from "node:crypto";
+import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,12 +16,13 @@ import { DocprocError } from "../src/errors.ts";
 import type { Leftover } from "../src/leftover.ts";
 import type { Settings } from "../src/settings.ts";
 import { type StorageName, storageDrivers } from "../src/storage/registry.ts";
-import type { PutOptions, StorageService } from "../src/storage/service.ts";
+import type { PutOptions, SignedRequest, StorageService } from "../src/storage/service.ts";
 import { awsEndpoints, awsSettings, localSettings } from "./support/aws.ts";
 import { bodyOf } from "./support/body.ts";
 
 const never = new AbortController().signal;
 const mebibyte = 1024 * 1024;
+const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
 interface Target {
   readonly settings: Settings;
@@ -306,6 +307,58 @@ function conformance(driver: StorageName, start: () => Promise<Target>): void {
     const large = newKey();
     await put(large, chunks(randomBytes(11 * mebibyte)));
     expect((await storage.stat(large, never))?.catalog).toBe(catalog);
+  });
+
+  describe("a signed request", () => {
+    const contentType = "text/plain";
+    const asked = { contentType, expiresIn: 60_000, signal: never };
+    const toGet = { ...asked, method: "GET", name: "a.txt" } as const;
+    const toPut = (bytes: Buffer) =>
+      ({ ...asked, method: "PUT", size: bytes.length, sha256: sha256(bytes), catalog }) as const;
+    const send = async ({ url, headers }: SignedRequest, init: RequestInit = {}) => {
+      const response = await fetch(url, { headers, ...init });
+      return { status: response.status, body: Buffer.from(await response.arrayBuffer()) };
+    };
+
+    if (driver === "local")
+      return test("is refused where there are no addresses", async () => {
+        const key = newKey();
+        await put(key, Buffer.from("x"));
+        await expect(storage.sign(key, toGet)).rejects.toMatchObject({ code: "USAGE" });
+        await expect(storage.sign(newKey(), toPut(Buffer.from("x")))).rejects.toMatchObject({ code: "USAGE" });
+      });
+
+    test("reads an object, for as long as it was asked for", async () => {
+      const key = newKey();
+      const bytes = randomBytes(1000);
+      await put(key, bytes);
+      const signed = await storage.sign(key, toGet);
+      expect(await send(signed)).toEqual({ status: 200, body: bytes });
+      expect(signed).toMatchObject({ headers: {}, credentialsExpireAt: null });
+      expect(Math.abs(signed.expiresAt.getTime() - Date.now() - 60_000)).toBeLessThan(10_000);
+      await expect(storage.sign(newKey(), toGet)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    });
+
+    test("stores what is lost, and never replaces what is there", async () => {
+      const [key, bytes] = [newKey(), randomBytes(1000)];
+      const signed = await storage.sign(key, toPut(bytes));
+      const sent = { method: "PUT", body: new Uint8Array(bytes) };
+      expect((await send(signed, sent)).status).toBe(200);
+      expect(await read(key)).toEqual(bytes);
+      expect(await storage.stat(key, never)).toMatchObject({ size: 1000, catalog });
+      await expect(storage.sign(key, toPut(bytes))).rejects.toMatchObject({ code: "CONFLICT" });
+      expect((await send(signed, sent)).status).toBe(412);
+    });
+
+    test("is not for more than S3 takes at once, nor where nobody looks at it", async () => {
+      const large = { ...toPut(Buffer.from("x")), size: 5 * 1024 ** 3 + 1 };
+      await expect(storage.sign(newKey(), large)).rejects.toMatchObject({ code: "USAGE" });
+      for (const unsupported of ["no-overwrite", "tls-only-policy,checksums"]) {
+        const other = await storageDrivers[driver].open({ ...target.settings, unsupported });
+        await expect(other.sign(newKey(), toPut(Buffer.from("x")))).rejects.toMatchObject({ code: "USAGE" });
+        await other.close();
+      }
+    });
   });
 
   test("says how far its clock is from ours", async () => {

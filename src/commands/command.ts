@@ -6,8 +6,6 @@ import type { Result } from "../output/reporter.ts";
 export interface Command<Flags = never, Input = never> {
   /** Whether what it reports are documents that it made: a CI job is told of them. */
   readonly makesDocuments?: boolean;
-  /** Whether `--format` is its own, and no template. */
-  readonly ownFormat?: boolean;
   /** Worked examples, shown under `--help`: what it does, and the arguments that do it. */
   readonly examples: readonly (readonly [what: string, args: string])[];
   /** Declares arguments and flags. Flags have no defaults here, or nobody could tell them from what was typed. */

@@ -43,6 +43,16 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./stats.ts")).stats,
   },
   {
+    name: "url",
+    summary: "Print a link to a document that works for a while and without credentials",
+    load: async () => (await import("./url.ts")).url,
+  },
+  {
+    name: "open",
+    summary: "Open a copy of a document on this desktop",
+    load: async () => (await import("./open.ts")).open,
+  },
+  {
     name: "download",
     aliases: ["get"],
     summary: "Write documents to files, checked against their records",
@@ -93,6 +103,11 @@ export const commands: readonly CommandEntry[] = [
     name: "config",
     summary: "Show every setting and where it comes from",
     load: async () => (await import("./config.ts")).config,
+  },
+  {
+    name: "policy",
+    summary: "Print the IAM policy that uploading, reading or everything needs",
+    load: async () => (await import("./policy.ts")).policy,
   },
   {
     name: "completion",

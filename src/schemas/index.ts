@@ -9,11 +9,14 @@ import exported from "./export.json" with { type: "json" };
 import imported from "./import.json" with { type: "json" };
 import init from "./init.json" with { type: "json" };
 import list from "./list.json" with { type: "json" };
+import opened from "./open.json" with { type: "json" };
+import policy from "./policy.json" with { type: "json" };
 import record from "./record.json" with { type: "json" };
 import register from "./register.json" with { type: "json" };
 import stats from "./stats.json" with { type: "json" };
 import tag from "./tag.json" with { type: "json" };
 import upload from "./upload.json" with { type: "json" };
+import url from "./url.json" with { type: "json" };
 import verify from "./verify.json" with { type: "json" };
 
 export const schemas = [
@@ -29,6 +32,9 @@ export const schemas = [
   register,
   exported,
   imported,
+  url,
+  opened,
+  policy,
   doctor,
   init,
   config,

@@ -162,6 +162,12 @@ class LocalStorage implements StorageService {
     await rmdir(dirname(path)).catch(() => {});
   }
 
+  async sign(): Promise<never> {
+    throw new DocprocError("USAGE", "A document in a directory has no address that others could fetch it from.", {
+      hint: "docproc download REF writes it to a file, which can be sent.",
+    });
+  }
+
   uri(key: string): string {
     return `${pathToFileURL(this.#objects).href}/${key}`;
   }

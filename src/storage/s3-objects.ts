@@ -21,6 +21,8 @@ import type {
   OpenOptions,
   PutOptions,
   PutResult,
+  RequestToSign,
+  SignedRequest,
   StorageService,
   StoredObject,
 } from "./service.ts";
@@ -116,6 +118,15 @@ export class S3Storage implements StorageService {
       await this.#client.send(new DeleteObjectCommand({ Bucket: this.#bucket, Key: key }), { abortSignal: signal });
     } catch (error) {
       throw this.#failure(error, "s3:DeleteObject");
+    }
+  }
+
+  async sign(key: string, request: RequestToSign): Promise<SignedRequest> {
+    const { signRequest } = await import("./s3-presign.ts");
+    try {
+      return await signRequest(this.#target(key), request, this.#settings);
+    } catch (error) {
+      throw this.#failure(error, "s3:GetObject");
     }
   }
 

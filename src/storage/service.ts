@@ -42,6 +42,15 @@ export interface StorageService {
   /** Removes an object. Removing what is not there succeeds. */
   remove(key: string, signal: AbortSignal): Promise<void>;
 
+  /**
+   * Signs a request that anybody may send until it expires, without credentials of their own. A GET answers with the
+   * object, under a name and a type. A PUT stores it, whole, and can store nothing but the bytes of that SHA-256, and
+   * those only while nothing is stored under the key.
+   * @throws USAGE where requests cannot be signed, or the service would not hold a PUT to that; NOT_FOUND for a GET
+   *   of what is not there, CONFLICT for a PUT of what is
+   */
+  sign(key: string, request: RequestToSign): Promise<SignedRequest>;
+
   /** The address of a key, `s3://bucket/key` or `file:///…`: that of the empty key and the key behind it. */
   uri(key: string): string;
 
@@ -160,6 +169,38 @@ export interface ListedObject {
   readonly size: number;
   /** Milliseconds since it was stored, by the service's own clock. */
   readonly age: number;
+}
+
+/** A request to be signed, and what its object is to whoever gets it, or has to be when it is put. */
+export type RequestToSign = {
+  readonly contentType: string;
+  /** Milliseconds, whole seconds, at most {@link longestExpiry}. */
+  readonly expiresIn: number;
+  readonly signal: AbortSignal;
+} & (
+  | { readonly method: "GET"; readonly name: string }
+  | {
+      readonly method: "PUT";
+      /** Bytes. */
+      readonly size: number;
+      /** Hex. */
+      readonly sha256: string;
+      /** See {@link PutOptions.catalog}. */
+      readonly catalog: string;
+    }
+);
+
+/** Milliseconds. https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html (X-Amz-Expires) */
+export const longestExpiry = 604_800_000;
+
+export interface SignedRequest {
+  readonly url: string;
+  /** Have to be sent with it, as they are. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** By the service's clock. Earlier than was asked for where the credentials that signed it end earlier. */
+  readonly expiresAt: Date;
+  /** Whose end ends it as well: null for credentials that stay, `unknown` for those that do not say when they end. */
+  readonly credentialsExpireAt: Date | "unknown" | null;
 }
 
 /** The catalog of an object that was only put to see what an endpoint does with it: nobody's, garbage at any time. */

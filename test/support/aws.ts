@@ -5,7 +5,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { Settings } from "../../src/settings.ts";
-import { startDynamoDbServer } from "./dynamodb-server.ts";
+import { type DynamoDbServer, startDynamoDbServer } from "./dynamodb-server.ts";
 import { forward, listen } from "./forward.ts";
 import { motoOnPath, startMoto } from "./moto.ts";
 import { type S3Server, type S3ServerOptions, startS3Server } from "./s3-server.ts";
@@ -18,6 +18,7 @@ export interface AwsEndpoint {
 
 export interface InRepoAws extends AwsEndpoint {
   readonly s3: S3Server;
+  readonly dynamodb: DynamoDbServer;
 }
 
 /** STS as far as it is asked: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html */
@@ -41,6 +42,7 @@ export async function startInRepoAws(options: S3ServerOptions = {}): Promise<InR
   return {
     endpoint: router.endpoint,
     s3,
+    dynamodb,
     async close() {
       router.close();
       await Promise.all([s3.close(), dynamodb.close()]);

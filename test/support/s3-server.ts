@@ -1,5 +1,5 @@
-// An in-memory S3 for tests that refuses what Amazon S3 refuses. Signatures are not verified; bucket policies and
-// lifecycle rules are kept but not acted upon; there are no versions, tags, ACLs, copies or object locks. A request for
+// An in-memory S3 for tests that refuses what Amazon S3 refuses. Signatures are verified in addresses, not in headers;
+// bucket policies and lifecycle rules are kept but not acted upon; there are no versions, tags, ACLs, copies or object locks. A request for
 // something that is not here is answered 501 NotImplemented, so that the test that needs it notices.
 import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
@@ -12,6 +12,7 @@ import type { Reply, Unread } from "./s3/handler.ts";
 import { findOperation, OPERATIONS } from "./s3/operations.ts";
 import type { Headers } from "./s3/parameters.ts";
 import { readPayload } from "./s3/payload.ts";
+import { checkPresigned, isPresigned, withoutSignature } from "./s3/presigned.ts";
 import {
   type Bucket,
   type MultipartUpload,
@@ -52,8 +53,12 @@ const UNSUPPORTED_HEADERS =
 
 /** Nothing here waits, so that no other request can come between a condition and the write it guards. */
 function answer(raw: Buffer, context: Unread, record: RecordedRequest): Reply {
-  const { headers, options, operation } = context;
-  checkAuthorization(headers, options.region, options.accessKeyId);
+  const { options, operation } = context;
+  let { headers } = context;
+  if (isPresigned(record.query)) {
+    checkPresigned(record, options);
+    headers = { "x-amz-content-sha256": "UNSIGNED-PAYLOAD", ...headers };
+  } else checkAuthorization(headers, options.region, options.accessKeyId);
   const [, handler] = OPERATIONS[operation] ?? [];
   if (handler === undefined || options.without?.includes(operation) === true) {
     throw new S3Error(501, "NotImplemented", `${operation} is not implemented`);
@@ -93,10 +98,11 @@ export async function startS3Server(options: S3ServerOptions = {}): Promise<S3Se
     // Not new URL(), which would resolve the dots of a key like a/../b.
     const [path = "", search = ""] = url.split(/\?(.*)/s);
     const [, bucketName = "", key = ""] = /^\/([^/]*)\/?(.*)$/s.exec(decodePath(path)) ?? [];
-    const query = Object.fromEntries(new URLSearchParams(search));
+    const sent = Object.fromEntries(new URLSearchParams(search));
+    const query = withoutSignature(sent);
     const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
     const operation = findOperation(method, bucketName, key, query) ?? query["x-id"] ?? method;
-    const record: RecordedRequest = { operation, method, path, query, headers, bodyBytes: 0, status: 0 };
+    const record: RecordedRequest = { operation, method, path, query: sent, headers, bodyBytes: 0, status: 0 };
     requests.push(record);
     const raw = await readBody(request);
     if (raw === undefined) return;

@@ -2,13 +2,13 @@
 import { accessDenied, invalidRequest, S3Error } from "./errors.ts";
 import type { Headers } from "./parameters.ts";
 
-const CREDENTIAL = /^([^/,\s]+)\/(\d{8})\/([a-z0-9-]+)\/([a-z0-9]+)\/aws4_request$/;
-const MAX_SKEW_MS = 15 * 60 * 1000;
+export const CREDENTIAL = /^([^/,\s]+)\/(\d{8})\/([a-z0-9-]+)\/([a-z0-9]+)\/aws4_request$/;
+export const MAX_SKEW_MS = 15 * 60 * 1000;
 
 const malformedAuthorization = (message: string, extra: Readonly<Record<string, string>> = {}): S3Error =>
   new S3Error(400, "AuthorizationHeaderMalformed", `The authorization header is malformed; ${message}`, extra);
 
-function instant(amzDate: string): number {
+export function instant(amzDate: string): number {
   const parts = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(amzDate)?.slice(1).map(Number);
   const [year = Number.NaN, month = 0, day = 0, hour = 0, minute = 0, second = 0] = parts ?? [];
   return Date.UTC(year, month - 1, day, hour, minute, second);
@@ -55,6 +55,10 @@ export function checkAuthorization(headers: Headers, region: string, accessKeyId
     const message = "The difference between the request time and the current time is too large.";
     throw new S3Error(403, "RequestTimeTooSkewed", message, { MaxAllowedSkewMilliseconds: MAX_SKEW_MS });
   }
+  checkSigned(headers, signedHeaders);
+}
+
+export function checkSigned(headers: Headers, signedHeaders: string): void {
   const signed = new Set(signedHeaders.split(";"));
   const unsigned = Object.keys(headers).filter(
     (name) => (name === "host" || /^x-amz-/.test(name)) && !signed.has(name),

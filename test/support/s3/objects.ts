@@ -108,7 +108,7 @@ export function putObject(context: Context, bucket: Bucket): Reply {
   return { status: 200, headers };
 }
 
-export function getObject({ headers, key }: Context, bucket: Bucket): Reply {
+export function getObject({ headers, key, query }: Context, bucket: Bucket): Reply {
   const object = bucket.objects.get(key);
   const mode = headers["x-amz-checksum-mode"];
   if (mode !== undefined && mode !== "ENABLED")
@@ -131,10 +131,18 @@ export function getObject({ headers, key }: Context, bucket: Bucket): Reply {
       "content-range": range === undefined ? undefined : `bytes ${range.first}-${range.last}/${body.length}`,
       ...object.headers,
       ...Object.fromEntries(Object.entries(metadata).map(([name, value]) => [`x-amz-meta-${name}`, value])),
+      ...overrides(query),
       ...(mode === "ENABLED" && content.length === body.length ? checksumHeaders(checksum) : {}),
     },
     body: content,
   };
+}
+
+/** What the address asks to be answered in place of what was stored. */
+function overrides(query: Context["query"]): Reply["headers"] {
+  const prefix = "response-";
+  const asked = Object.entries(query).filter(([name]) => name.startsWith(prefix));
+  return Object.fromEntries(asked.map(([name, value]) => [name.slice(prefix.length), value]));
 }
 
 export function deleteObject({ headers, key }: Context, bucket: Bucket): Reply {

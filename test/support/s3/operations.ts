@@ -41,7 +41,7 @@ export const OPERATIONS: Readonly<Record<string, readonly [route: string, handle
     listMultipartUploads,
   ],
   PutObject: ["PUT object -", putObject],
-  GetObject: ["GET object -", getObject],
+  GetObject: ["GET object - response-content-type response-content-disposition", getObject],
   HeadObject: ["HEAD object -", getObject],
   DeleteObject: ["DELETE object -", deleteObject],
   CreateMultipartUpload: ["POST object uploads", createMultipartUpload],

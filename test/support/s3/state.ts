@@ -53,6 +53,8 @@ export interface Bucket extends BucketConfiguration {
 export interface S3ServerOptions {
   region?: string;
   accessKeyId?: string;
+  /** Of every key id; known where requests are signed in their address only. Default: test. */
+  secretAccessKey?: string;
   ownerAccount?: string;
   /** Operations answered 501 NotImplemented, to imitate lesser endpoints. */
   without?: readonly string[];
