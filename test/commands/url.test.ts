@@ -149,7 +149,7 @@ describe("a link", () => {
 
   test.skipIf(!findOnPath("curl"))("to put lost bytes is used with curl as the note says", async () => {
     const { run, upload, sandbox } = await openLibrary(endpoint());
-    const record = await upload("it's a file.txt", "curl me");
+    const record = await upload("it's a file.txt", "curl me", "--content-type", "text/plain; of='$(exit 1)'");
     await lose(record, endpoint());
     const { stdout, stderr } = await run(["url", record.id, "--put"]);
     const [, command = ""] = /with: (curl .*)\n/.exec(stderr) ?? [];
