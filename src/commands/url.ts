@@ -64,7 +64,9 @@ function parseExpiry(text: string): number {
 
 /** The URL is not repeated: it lets its reader in, and belongs on stdout alone. */
 function howToSend({ name }: DocumentRecord, { headers }: SignedRequest): string {
-  const flags = Object.entries(headers).map(([header, value]) => `-H '${header}: ${value}'`);
+  // A content type is whatever somebody wrote into the catalog, and this is for a shell.
+  const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+  const flags = Object.entries(headers).map(([header, value]) => `-H ${quoted(`${header}: ${value}`)}`);
   return `Send ${name}, and nothing else, with: curl -fT FILE ${flags.join(" ")} URL`;
 }
 

@@ -97,7 +97,7 @@ async function signGet(
       delete (args.request as { headers: Record<string, string> }).headers["x-amz-checksum-crc32"];
       return next(args);
     },
-    { step: "finalizeRequest", priority: "high", name: "docprocNoChecksum" },
+    { step: "build", priority: "low", name: "docprocNoChecksum" },
   );
   return { url: await getSignedUrl(client, command, { expiresIn: expiresIn / 1000, signingDate }), headers: {} };
 }
