@@ -1,11 +1,11 @@
 /** Removes the catalog of the embedded library, once it has no documents. */
 import { rm } from "node:fs/promises";
-import { fromSystemError } from "../errors.ts";
+import { fromSystemError, throwIfCancelled } from "../errors.ts";
 import { assertRemovable, ownPaths, removeDirectory } from "../library-directory.ts";
 import { assertEmpty } from "../not-empty.ts";
 import { statIfThere } from "../presence.ts";
 import type { DismantledResource, ProvisionOptions, Settings } from "../settings.ts";
-import { asRow, type Database, fromSqliteError, openDatabase } from "../sqlite.ts";
+import { asRow, type Database, fromSqliteError, openDatabase, rollBack } from "../sqlite.ts";
 
 /**
  * @param busyTimeout milliseconds to wait for another process
@@ -17,6 +17,7 @@ export async function* removeCatalog(
   busyTimeout: number,
   assertOurs: (database: Database, path: string) => void,
 ): AsyncIterable<DismantledResource> {
+  throwIfCancelled(options.signal);
   await assertRemovable(settings.directory);
   const [path = "", journal = ""] = ownPaths(settings.directory, "metadata");
   const resource = { kind: "catalog", name: path };
@@ -43,9 +44,14 @@ export async function* removeCatalog(
     // Before anything that changes the file of another program.
     assertOurs(database, path);
     database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; BEGIN EXCLUSIVE");
-    assertNoDocuments(database);
-    for (const table of tablesOf(database)) database.exec(`DROP TABLE "${table.replaceAll('"', '""')}"`);
-    database.exec("COMMIT");
+    try {
+      assertNoDocuments(database);
+      for (const table of tablesOf(database)) database.exec(`DROP TABLE "${table.replaceAll('"', '""')}"`);
+      database.exec("COMMIT");
+    } catch (error) {
+      rollBack(database);
+      throw error;
+    }
   }
 }
 
@@ -56,7 +62,6 @@ function tablesOf(database: Database): string[] {
   return tables.all().map((row) => String(asRow(row)["name"]));
 }
 
-/** Closing it undoes what was not committed. */
 async function openAnd(path: string, busyTimeout: number, work: (database: Database) => void): Promise<void> {
   try {
     const database = await openDatabase(path, busyTimeout, (made) => made.exec("PRAGMA trusted_schema = OFF"));

@@ -16,6 +16,7 @@ import {
   makeDatabaseFile,
   openDatabase,
   prepareForLists,
+  rollBack,
   type Statement,
 } from "../sqlite.ts";
 import { fromStored, toStored } from "../stored-record.ts";
@@ -327,15 +328,6 @@ function migrate(database: Database, path: string): void {
   } catch (error) {
     rollBack(database);
     throw error;
-  }
-}
-
-/** A full or failing disk has ended the transaction already: https://www.sqlite.org/lang_transaction.html */
-function rollBack(database: Database): void {
-  try {
-    database.exec("ROLLBACK");
-  } catch {
-    // What led here is what the user needs to hear.
   }
 }
 
