@@ -17,7 +17,7 @@ export function assertEmpty(resource: string, counts: Readonly<Record<string, nu
   if (found.length === 0) return;
   throw new DocprocError("CONFLICT", `The ${resource} holds ${found.join(", ")}${more ? " or more" : ""}.`, {
     hint:
-      "Nothing was removed. docproc delete removes documents, docproc doctor --repair what interrupted commands left, " +
-      "once it is a day old. The rest is not docproc's to remove.",
+      "docproc delete removes documents, docproc doctor --repair what interrupted commands left, once it is a day old. " +
+      "The rest is not docproc's to remove.",
   });
 }

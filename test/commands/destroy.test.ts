@@ -319,15 +319,19 @@ describe("the bucket of somebody else", () => {
     expect((await table())?.DeletionProtectionEnabled).toBe(true);
   });
 
-  test.each([[[]], [["--bucket-owner", "123456789012"]]])(
-    "is excluded by the request itself, with %j",
-    async (flags) => {
-      const { proxy, destroy } = await openOnAws();
-      expect(await destroy(...flags)).toMatchObject({ status: 0 });
-      const removal = proxy.log.find(({ operation }) => operation === "DeleteBucket");
-      expect(removal?.headers["x-amz-expected-bucket-owner"]).toBe("123456789012");
-    },
-  );
+  test.each([
+    ["that init has found out", "cwd" as const],
+    ["that nobody has named", "home" as const],
+  ])("is excluded by the request itself, by the owner %s", async (_what, place) => {
+    const { sandbox, proxy, Bucket, run } = await openOnAws();
+    expect((await run(["config", "--json"])).stdout).toContain("123456789012");
+    // The config file that init wrote is in the one directory, none is in the other.
+    const { settings } = (await run(["config", "--json"], { cwd: sandbox.home })).json();
+    expect(settings).toContainEqual(expect.objectContaining({ name: "bucketOwner", value: null }));
+    expect(await run(["destroy", "--confirm", Bucket], { cwd: sandbox[place] })).toMatchObject({ status: 0 });
+    const removal = proxy.log.find(({ operation }) => operation === "DeleteBucket");
+    expect(removal?.headers["x-amz-expected-bucket-owner"]).toBe("123456789012");
+  });
 
   test("is refused where the config names another owner", async () => {
     const { destroy, hasBucket, table } = await openOnAws();
