@@ -11,6 +11,11 @@ import { isSystemError } from "./errors.ts";
 export const privateDirectory = 0o700;
 export const privateFile = 0o600;
 
+/** As chmod(1) takes it. */
+export function modeText(mode: number): string {
+  return mode.toString(8).padStart(4, "0");
+}
+
 /** Creates a file for writing. Fails where there is something already, a symbolic link included. */
 export async function createNew(path: string): Promise<FileHandle> {
   return await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, privateFile);

@@ -56,6 +56,11 @@ export interface ProvisionedResource {
   readonly kind: string;
   readonly name: string;
   readonly action: ProvisionAction;
+  /**
+   * What it is made with where it is not there: file modes, and of AWS the parameters of the request under AWS's own
+   * names. What is there already may be set otherwise. Empty for what is only looked at.
+   */
+  readonly settings: Readonly<Record<string, unknown>>;
   /** Settings that were found out on the way and are worth writing into the config file. */
   readonly remember?: Pick<Settings, "bucketOwner">;
 }
@@ -63,6 +68,20 @@ export interface ProvisionedResource {
 /** The `would-` forms are what a plan reports: nothing was changed. */
 export type ProvisionAction = "created" | "exists" | "updated" | "unsupported" | "would-create" | "would-update";
 
+/** What became of one resource when a driver dismantled it. */
+export interface DismantledResource {
+  /** For example `bucket`, `table`, `directory`. */
+  readonly kind: string;
+  readonly name: string;
+  readonly action: DismantleAction;
+  /** Why it was kept, as a clause: `it holds notes.txt`. */
+  readonly because?: string;
+}
+
+/** `gone`: it was not there. `kept`: something is in it that is not docproc's. */
+export type DismantleAction = "removed" | "gone" | "kept" | "would-remove";
+
+/** Of provisioning and of dismantling. */
 export interface ProvisionOptions {
   /** Only look; change nothing. */
   readonly plan: boolean;

@@ -71,6 +71,18 @@ export async function openDatabase(
   }
 }
 
+/**
+ * Ends a transaction after a failure. Closing is not enough: with a statement that was not collected yet, the database
+ * keeps its lock. A full or failing disk has ended it already: https://www.sqlite.org/lang_transaction.html
+ */
+export function rollBack(database: Database): void {
+  try {
+    database.exec("ROLLBACK");
+  } catch {
+    // What led here is what the user needs to hear.
+  }
+}
+
 /** Node's own engine where it has one (22.13 and later), else the same API as a package. */
 async function loadEngine(): Promise<typeof import("@photostructure/sqlite")> {
   // Not a literal: bundlers and type checkers for Node 20 do not know the name.

@@ -130,6 +130,7 @@ test("-q prints ids, and nothing where there are none", async () => {
     verify: [["a.txt"], ""],
     config: [[], ""],
     doctor: [[], ""],
+    destroy: [["--plan"], ""],
     copy: [["--to", "none"], ""],
     export: [["-o", "records.ndjson"], ""],
     import: [["records.ndjson"], `${id}\n`],

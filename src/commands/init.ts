@@ -14,7 +14,7 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
   examples: [
     ["The embedded library, in a directory of its own", "init --directory ./library"],
     ["A bucket and a table of the same name", "init --bucket my-documents --region eu-west-1"],
-    ["Only look", "init --bucket my-documents --plan"],
+    ["Only look: what would be made, and with which settings", "init --bucket my-documents --plan --json"],
   ],
   configure(command) {
     command.option("--plan", "say what would be made, change nothing");
@@ -27,10 +27,11 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     // Before anything is made: a file that cannot be changed is a reason to stop.
     const planned = planConfigFile(context, config);
     const resources: Omit<ProvisionedResource, "remember">[] = [];
-    const add = async ({ kind, name, action }: ProvisionedResource) => {
-      const resource = { kind, name, action };
+    const add = async ({ kind, name, action, settings }: ProvisionedResource) => {
+      const resource = { kind, name, action, settings };
       resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
+      reporter.debug(`  ${JSON.stringify(resource.settings)}`);
     };
     const provision = async function* (planOnly: boolean) {
       for (const driver of [storage, metadata]) yield* driver.provision(config.settings, { plan: planOnly, signal });
@@ -44,7 +45,8 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     }
     const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
     const file = plan ? planned : planConfigFile(context, config, { bucketOwner, unsupported: weaker.join() });
-    await add({ kind: "config-file", name: file.path, action: plan ? file.planned : await writeConfigFile(file) });
+    const action = plan ? file.planned : await writeConfigFile(file);
+    await add({ kind: "config-file", name: file.path, action, settings: file.values });
     if (config.profile && (bucketOwner !== undefined || weaker.length > 0)) {
       const found = JSON.stringify({ bucketOwner, unsupported: weaker.join() || undefined });
       reporter.note(`Found out, and worth adding to ${config.profile.origin}: ${found}`);

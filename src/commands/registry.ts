@@ -100,6 +100,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./doctor.ts")).doctor,
   },
   {
+    name: "destroy",
+    summary: "Remove what init made, once it is empty",
+    load: async () => (await import("./destroy.ts")).destroy,
+  },
+  {
     name: "config",
     summary: "Show every setting and where it comes from",
     load: async () => (await import("./config.ts")).config,

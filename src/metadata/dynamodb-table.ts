@@ -1,4 +1,4 @@
-/** Makes the table: on demand, protected against deletion, nothing to pay while it is not used. */
+/** The table: on demand, protected against deletion, nothing to pay while it is not used. */
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   CreateTableCommand,
@@ -23,18 +23,24 @@ const keySchema = [
   { AttributeName: "pk", KeyType: "HASH" },
   { AttributeName: "sk", KeyType: "RANGE" },
 ] as const;
+const wanted = {
+  KeySchema: [...keySchema],
+  AttributeDefinitions: keySchema.map(({ AttributeName }) => ({ AttributeName, AttributeType: "S" as const })),
+  BillingMode: "PAY_PER_REQUEST" as const,
+};
+const protection = { DeletionProtectionEnabled: true };
 
 export async function* provisionTable(
   client: DynamoDBClient,
-  table: string,
+  name: string,
   settings: Settings,
   options: ProvisionOptions,
 ): AsyncIterable<ProvisionedResource> {
-  const provisioning = new TableProvisioning(client, table, settings, options);
-  const made = await provisioning.table();
-  yield { kind: "table", name: table, action: made };
+  const table = new Table(client, name, settings, options.signal);
+  const made = await makeTable(table, options);
+  yield { kind: "table", name, action: made, settings: { Region: await client.config.region(), ...wanted } };
   const kind = "deletion-protection";
-  yield { kind, name: table, action: await provisioning.deletionProtection(kind, made) };
+  yield { kind, name, action: await protect(table, kind, made, settings, options), settings: protection };
 }
 
 /**
@@ -55,107 +61,128 @@ export async function clockSkew(
   return skewOf(client) ?? 0;
 }
 
-class TableProvisioning {
+async function makeTable(table: Table, { plan }: ProvisionOptions): Promise<ProvisionAction> {
+  const existing = await table.describe();
+  if (existing) {
+    table.assertOurs(existing);
+    if (!plan) await table.untilActive();
+    return "exists";
+  }
+  if (plan) return "would-create";
+  const created = await table.create();
+  await table.untilActive();
+  return created ? "created" : "exists";
+}
+
+async function protect(
+  table: Table,
+  kind: string,
+  made: ProvisionAction,
+  { unsupported }: Settings,
+  { plan }: ProvisionOptions,
+): Promise<ProvisionAction> {
+  if (made === "would-create") return "would-create";
+  if ((await table.describe())?.DeletionProtectionEnabled) return made === "created" ? "created" : "exists";
+  // That it cannot be had is only found out by trying, which init did.
+  if (plan && unsupported.split(",").includes(kind)) return "unsupported";
+  if (plan) return "would-update";
+  if (!(await table.setProtection(true))) return "unsupported";
+  // An emulator that accepts the setting and forgets it does not support it.
+  return (await table.describe())?.DeletionProtectionEnabled ? "updated" : "unsupported";
+}
+
+/** What is asked of DynamoDB about one table, in the words of the contract. */
+export class Table {
+  readonly name: string;
   readonly #client: DynamoDBClient;
-  readonly #table: string;
   readonly #settings: Settings;
-  readonly #options: ProvisionOptions;
+  readonly #signal: AbortSignal;
 
-  constructor(client: DynamoDBClient, table: string, settings: Settings, options: ProvisionOptions) {
+  constructor(client: DynamoDBClient, name: string, settings: Settings, signal: AbortSignal) {
+    this.name = name;
     this.#client = client;
-    this.#table = table;
     this.#settings = settings;
-    this.#options = options;
+    this.#signal = signal;
   }
 
-  async table(): Promise<ProvisionAction> {
-    const existing = await this.#describe();
-    if (existing) {
-      this.#assertOurs(existing);
-      if (!this.#options.plan) await this.#untilActive();
-      return "exists";
-    }
-    if (this.#options.plan) return "would-create";
-    const created = await this.#create();
-    await this.#untilActive();
-    return created ? "created" : "exists";
-  }
-
-  async deletionProtection(kind: string, made: ProvisionAction): Promise<ProvisionAction> {
-    if (made === "would-create") return "would-create";
-    if ((await this.#describe())?.DeletionProtectionEnabled) return made === "created" ? "created" : "exists";
-    // That it cannot be had is only found out by trying, which init did.
-    if (this.#options.plan && this.#settings.unsupported.split(",").includes(kind)) return "unsupported";
-    if (this.#options.plan) return "would-update";
+  /** Undefined for a table that is not there. */
+  async describe(): Promise<TableDescription | undefined> {
     try {
-      await this.#client.send(
-        new UpdateTableCommand({ TableName: this.#table, DeletionProtectionEnabled: true }),
-        this.#signal(),
-      );
-      await this.#untilActive();
+      return (await this.#client.send(new DescribeTableCommand({ TableName: this.name }), this.#options())).Table;
     } catch (error) {
-      // Another init is changing it right now, to the same.
-      if (error instanceof ResourceInUseException) await this.#untilActive();
-      else if (isUnsupported(error)) return "unsupported";
-      else throw this.#failure(error, "dynamodb:UpdateTable");
+      if (error instanceof ResourceNotFoundException) return undefined;
+      throw this.failure(error, "dynamodb:DescribeTable");
     }
-    // An emulator that accepts the setting and forgets it does not support it.
-    return (await this.#describe())?.DeletionProtectionEnabled ? "updated" : "unsupported";
   }
 
   /** False when another init was faster. */
-  async #create(): Promise<boolean> {
-    const command = new CreateTableCommand({
-      TableName: this.#table,
-      KeySchema: [...keySchema],
-      AttributeDefinitions: keySchema.map(({ AttributeName }) => ({ AttributeName, AttributeType: "S" })),
-      BillingMode: "PAY_PER_REQUEST",
-      DeletionProtectionEnabled: true,
-    });
+  async create(): Promise<boolean> {
+    const command = new CreateTableCommand({ TableName: this.name, ...wanted, ...protection });
     try {
-      await this.#client.send(command, this.#signal());
+      await this.#client.send(command, this.#options());
       return true;
     } catch (error) {
       if (error instanceof ResourceInUseException) return false;
-      throw this.#failure(error, "dynamodb:CreateTable");
+      throw this.failure(error, "dynamodb:CreateTable");
     }
   }
 
-  async #describe(): Promise<TableDescription | undefined> {
+  /** Returns when the table is as it should be; false where that cannot be had. */
+  async setProtection(DeletionProtectionEnabled: boolean): Promise<boolean> {
     try {
-      return (await this.#client.send(new DescribeTableCommand({ TableName: this.#table }), this.#signal())).Table;
+      const command = new UpdateTableCommand({ TableName: this.name, DeletionProtectionEnabled });
+      await this.#client.send(command, this.#options());
     } catch (error) {
-      if (error instanceof ResourceNotFoundException) return undefined;
-      throw this.#failure(error, "dynamodb:DescribeTable");
+      if (isUnsupported(error)) return false;
+      // Another command is changing it right now, to the same.
+      if (!(error instanceof ResourceInUseException)) throw this.failure(error, "dynamodb:UpdateTable");
     }
+    // It may be removed meanwhile, when it was the protection that was in the way.
+    await this.#until((status) => status !== "UPDATING");
+    return true;
   }
 
-  async #untilActive(): Promise<void> {
+  async untilActive(): Promise<void> {
+    await this.#until((status) => status === "ACTIVE");
+  }
+
+  async untilGone(): Promise<void> {
+    await this.#until((status) => status === undefined);
+  }
+
+  /**
+   * Looks at the table every half second until its status, undefined for none, is as wanted.
+   * @throws UNAVAILABLE after three minutes
+   */
+  async #until(done: (status: string | undefined) => boolean): Promise<void> {
     const deadline = Date.now() + pollDeadline;
-    while ((await this.#describe())?.TableStatus !== "ACTIVE") {
+    for (;;) {
+      const status = (await this.describe())?.TableStatus;
+      if (done(status)) return;
       if (Date.now() > deadline) {
-        throw new DocprocError("UNAVAILABLE", `The table ${this.#table} is still being made.`, {
-          hint: "Run docproc init again in a minute.",
+        throw new DocprocError("UNAVAILABLE", `The table ${this.name} is still ${status ?? "not there"}.`, {
+          hint: "Run the same command again in a minute.",
         });
       }
-      await sleep(pollInterval, undefined, this.#signal());
+      await sleep(pollInterval, undefined, { signal: this.#signal });
     }
   }
 
-  #assertOurs(description: TableDescription): void {
+  /** @throws CONFLICT for a table with other keys */
+  assertOurs(description: TableDescription): void {
     const keys = (description.KeySchema ?? []).map((key) => `${key.AttributeName}:${key.KeyType}`);
     if (keys.toString() === keySchema.map((key) => `${key.AttributeName}:${key.KeyType}`).toString()) return;
-    throw new DocprocError("CONFLICT", `The table ${this.#table} has other keys than docproc uses.`, {
+    throw new DocprocError("CONFLICT", `The table ${this.name} has other keys than docproc uses.`, {
       hint: "It belongs to something else: choose another one with --table. Nothing was changed.",
     });
   }
 
-  #signal() {
-    return { abortSignal: this.#options.signal, signal: this.#options.signal };
+  failure(error: unknown, action: string): DocprocError {
+    return tableFailure(error, action, this.name, this.#settings);
   }
 
-  #failure(error: unknown, action: string): DocprocError {
-    return tableFailure(error, action, this.#table, this.#settings);
+  #options() {
+    return { abortSignal: this.#signal };
   }
 }
 

@@ -2,7 +2,7 @@
  * The catalog in one DynamoDB table.
  *
  * This file is loaded by every command, the SDK only by those that use it: dynamodb-records.ts reads and
- * writes records, dynamodb-table.ts makes the table.
+ * writes records, dynamodb-table.ts makes the table, dynamodb-removal.ts removes it.
  */
 import { DocprocError } from "../errors.ts";
 import type { Settings } from "../settings.ts";
@@ -28,6 +28,19 @@ export const dynamodbMetadata: MetadataDriver = {
     const client = await connect(settings);
     try {
       yield* provisionTable(client, table, settings, options);
+    } finally {
+      client.destroy();
+    }
+  },
+  async *dismantle(settings, options) {
+    const table = tableName(settings);
+    const [{ connect }, { removeTable }] = await Promise.all([
+      import("./dynamodb-client.ts"),
+      import("./dynamodb-removal.ts"),
+    ]);
+    const client = await connect(settings);
+    try {
+      yield* removeTable(client, table, settings, options);
     } finally {
       client.destroy();
     }

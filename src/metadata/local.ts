@@ -1,6 +1,7 @@
 /** The catalog in one SQLite file: `<directory>/catalog.db`. */
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
+import { modeText, privateFile } from "../atomic-file.ts";
 import { canonicalJson, type DocumentRecord, type TextMap } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import { assertOwnLibrary } from "../ownership.ts";
@@ -15,6 +16,7 @@ import {
   makeDatabaseFile,
   openDatabase,
   prepareForLists,
+  rollBack,
   type Statement,
 } from "../sqlite.ts";
 import { fromStored, toStored } from "../stored-record.ts";
@@ -36,6 +38,10 @@ export const localMetadata: MetadataDriver = {
     return new LocalMetadata(settings.directory, Math.min(busyTimeout, settings.timeout));
   },
   provision,
+  async *dismantle(settings, options) {
+    const { removeCatalog } = await import("./local-removal.ts");
+    yield* removeCatalog(settings, options, Math.min(busyTimeout, settings.timeout), assertOurs);
+  },
   clockSkew: async () => 0,
 };
 
@@ -47,7 +53,8 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
     await catalog.create();
     await catalog.close();
   }
-  yield { kind: "catalog", name: path, action: existed ? "exists" : options.plan ? "would-create" : "created" };
+  const action = existed ? "exists" : options.plan ? "would-create" : "created";
+  yield { kind: "catalog", name: path, action, settings: { mode: modeText(privateFile) } };
 }
 
 /** "dpc1": tells a catalog of ours from any other SQLite file. */
@@ -290,39 +297,37 @@ class LocalMetadata implements MetadataService {
   }
 }
 
+/** @throws INVALID_CONFIG, CONFLICT for a database that this version of docproc must not touch */
+function assertOurs(database: Database, path: string): void {
+  if (versionOf(database) > migrations.length) {
+    throw new DocprocError("INVALID_CONFIG", `${path} was written by a newer version of docproc.`, {
+      hint: "Upgrade docproc. Nothing was changed.",
+    });
+  }
+  const owner = Number(asRow(database.prepare("PRAGMA application_id").get())["application_id"]);
+  const tables = Number(asRow(database.prepare("SELECT count(*) AS n FROM sqlite_schema").get())["n"]);
+  if (owner !== applicationId && tables > 0) {
+    throw new DocprocError("CONFLICT", `${path} is a database of another program.`, {
+      hint: "Choose another place with --directory. Nothing was changed.",
+    });
+  }
+}
+
+function versionOf(database: Database): number {
+  return Number(asRow(database.prepare("PRAGMA user_version").get())["user_version"]);
+}
+
 function migrate(database: Database, path: string): void {
-  const version = () => Number(asRow(database.prepare("PRAGMA user_version").get())["user_version"]);
-  if (version() === migrations.length) return;
+  if (versionOf(database) === migrations.length) return;
   // The lock first, then another look: two first runs at once must not both migrate.
   database.exec("BEGIN IMMEDIATE");
   try {
-    const found = version();
-    if (found > migrations.length) {
-      throw new DocprocError("INVALID_CONFIG", `${path} was written by a newer version of docproc.`, {
-        hint: "Upgrade docproc. Nothing was changed.",
-      });
-    }
-    const owner = Number(asRow(database.prepare("PRAGMA application_id").get())["application_id"]);
-    const tables = Number(asRow(database.prepare("SELECT count(*) AS n FROM sqlite_schema").get())["n"]);
-    if (owner !== applicationId && tables > 0) {
-      throw new DocprocError("CONFLICT", `${path} is a database of another program.`, {
-        hint: "Choose another place with --directory. Nothing was changed.",
-      });
-    }
-    for (const migration of migrations.slice(found)) database.exec(migration);
+    assertOurs(database, path);
+    for (const migration of migrations.slice(versionOf(database))) database.exec(migration);
     database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${migrations.length}; COMMIT`);
   } catch (error) {
     rollBack(database);
     throw error;
-  }
-}
-
-/** A full or failing disk has ended the transaction already: https://www.sqlite.org/lang_transaction.html */
-function rollBack(database: Database): void {
-  try {
-    database.exec("ROLLBACK");
-  } catch {
-    // What led here is what the user needs to hear.
   }
 }
 

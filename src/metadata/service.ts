@@ -7,7 +7,7 @@
  */
 import type { DocumentRecord, TextMap } from "../document.ts";
 import type { ListQuery } from "../query.ts";
-import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 
 export interface MetadataService {
   /**
@@ -90,6 +90,13 @@ export interface MetadataDriver {
   open(settings: Settings): Promise<MetadataService>;
   /** Makes what the driver needs, and says what became of each resource. Idempotent. */
   provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource>;
+  /**
+   * Removes what `provision` makes, and says what became of each resource once it is gone. Idempotent, also after an
+   * interruption: what is not there is `gone`. Everything is checked before anything is changed, and of a directory
+   * only what docproc makes is removed: with something else in it, it is `kept`.
+   * @throws CONFLICT when it is not empty, items of others included, or is not docproc's: nothing was changed
+   */
+  dismantle(settings: Settings, options: ProvisionOptions): AsyncIterable<DismantledResource>;
   /** Milliseconds that the service's clock is ahead of this machine's; 0 where they are the same clock. */
   clockSkew(settings: Settings, signal: AbortSignal): Promise<number>;
 }

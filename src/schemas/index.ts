@@ -2,6 +2,7 @@
 import config from "./config.json" with { type: "json" };
 import copy from "./copy.json" with { type: "json" };
 import deleted from "./delete.json" with { type: "json" };
+import destroy from "./destroy.json" with { type: "json" };
 import doctor from "./doctor.json" with { type: "json" };
 import download from "./download.json" with { type: "json" };
 import error from "./error.json" with { type: "json" };
@@ -35,6 +36,7 @@ export const schemas = [
   url,
   opened,
   policy,
+  destroy,
   doctor,
   init,
   config,

@@ -9,7 +9,7 @@ import { chmod, type FileHandle, mkdir, open, opendir, readFile, rm, rmdir, unli
 import { dirname, join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { v4 as randomId } from "uuid";
-import { createNew, flushDirectories, privateDirectory, publish, writeWhole } from "../atomic-file.ts";
+import { createNew, flushDirectories, modeText, privateDirectory, publish, writeWhole } from "../atomic-file.ts";
 import { isDocumentId } from "../document.ts";
 import { DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "../errors.ts";
 import type { Leftover } from "../leftover.ts";
@@ -36,18 +36,23 @@ export const localStorage: StorageDriver = {
     return new LocalStorage(settings.directory);
   },
   provision,
+  async *dismantle(settings, options) {
+    const { removeObjects } = await import("./local-removal.ts");
+    yield* removeObjects(settings, options);
+  },
   clockSkew: async () => 0,
 };
 
 async function* provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
-  const resource = { kind: "directory", name: settings.directory };
+  const mode = { mode: modeText(privateDirectory) };
+  const resource = { kind: "directory", name: settings.directory, settings: mode };
   const seen = await statIfThere(settings.directory);
   if (seen?.isDirectory()) {
     yield { ...resource, action: "exists" };
     // Windows has no such bits.
     if (sep === "/" && (seen.mode & 0o077) !== 0) {
       if (!options.plan) await chmod(settings.directory, privateDirectory);
-      yield { kind: "private-directory", name: settings.directory, action: options.plan ? "would-update" : "updated" };
+      yield { ...resource, kind: "private-directory", action: options.plan ? "would-update" : "updated" };
     }
   } else if (seen) {
     throw new DocprocError("CONFLICT", `${settings.directory} exists and is not a directory.`, {

@@ -40,11 +40,13 @@ export async function* provisionBucket(
     fromAwsError(error, { action, resource: `bucket ${bucket}`, settings });
   const made = await createBucket(client, bucket, options, failure);
   const owner = options.plan || settings.bucketOwner ? undefined : await bucketOwner(client, bucket, settings);
-  yield { kind: "bucket", name: bucket, action: made, ...(owner && { remember: { bucketOwner: owner } }) };
+  const madeWith = { Region: await client.config.region(), ...ownerEnforced };
+  const remember = owner && { remember: { bucketOwner: owner } };
+  yield { kind: "bucket", name: bucket, action: made, settings: madeWith, ...remember };
   // Over plain HTTP, as to an emulator, a bucket that insists on TLS would lock out its owner too.
   const plainHttp = settings.customEndpoint?.startsWith("http://") ?? false;
   for (const setting of bucketSettings(client, bucket, options.signal)) {
-    const resource = { kind: setting.kind, name: bucket };
+    const resource = { kind: setting.kind, name: bucket, settings: setting.settings };
     if (plainHttp && setting.kind === tlsOnly) yield { ...resource, action: "unsupported" };
     else if (made === "would-create") yield { ...resource, action: "would-create" };
     else yield { ...resource, action: await applySetting(setting, options, settings, failure) };
@@ -83,7 +85,7 @@ function missing(bucket: string, cause: unknown): DocprocError {
   });
 }
 
-type Failure = (error: unknown, action: string) => DocprocError;
+export type Failure = (error: unknown, action: string) => DocprocError;
 
 async function createBucket(
   client: S3Client,
@@ -99,7 +101,7 @@ async function createBucket(
     region === "us-east-1"
       ? {}
       : { CreateBucketConfiguration: { LocationConstraint: region as BucketLocationConstraint } };
-  const create = new CreateBucketCommand({ Bucket: bucket, ...place, ObjectOwnership: "BucketOwnerEnforced" });
+  const create = new CreateBucketCommand({ Bucket: bucket, ...place, ...ownerEnforced });
   try {
     await client.send(create, { abortSignal: signal });
     return "created";
@@ -118,7 +120,12 @@ async function createBucket(
  * Whether the bucket exists and belongs to the caller.
  * @throws CONFLICT when it is somebody else's: HEAD answers 403 then, or 200 if they let us in
  */
-async function bucketExists(client: S3Client, bucket: string, signal: AbortSignal, failure: Failure): Promise<boolean> {
+export async function bucketExists(
+  client: S3Client,
+  bucket: string,
+  signal: AbortSignal,
+  failure: Failure,
+): Promise<boolean> {
   try {
     await client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal: signal });
   } catch (error) {
@@ -163,6 +170,7 @@ interface BucketSetting {
   readonly kind: string;
   /** The IAM actions, for a message about a missing permission. */
   readonly action: string;
+  readonly settings: ProvisionedResource["settings"];
   /** What the setting is now. Rejects with a 404 when there is none. */
   read(): Promise<"as-wanted" | "other">;
   write(): Promise<unknown>;
@@ -200,7 +208,7 @@ async function readSetting(setting: BucketSetting): Promise<"as-wanted" | "other
 }
 
 /** What emulators and lesser stores answer to an operation that they do not have. */
-function isUnsupported(error: unknown): boolean {
+export function isUnsupported(error: unknown): boolean {
   const names = ["NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "XNotImplemented"];
   return names.includes(errorNameOf(error)) || httpStatusOf(error) === 501 || httpStatusOf(error) === 405;
 }
@@ -216,6 +224,7 @@ function bucketSettings(client: S3Client, Bucket: string, abortSignal: AbortSign
     {
       kind: "public-access-block",
       action: "s3:PutBucketPublicAccessBlock",
+      settings: blockAllPublicAccess,
       async read() {
         const reply = await client.send(new GetPublicAccessBlockCommand({ Bucket }), signal);
         const block: Record<string, boolean | undefined> = { ...reply.PublicAccessBlockConfiguration };
@@ -230,23 +239,22 @@ function bucketSettings(client: S3Client, Bucket: string, abortSignal: AbortSign
     {
       kind: "owner-enforced",
       action: "s3:PutBucketOwnershipControls",
+      settings: ownerEnforced,
       async read() {
         const reply = await client.send(new GetBucketOwnershipControlsCommand({ Bucket }), signal);
         const rules = reply.OwnershipControls?.Rules ?? [];
-        return rules.some((rule) => rule.ObjectOwnership === "BucketOwnerEnforced") ? "as-wanted" : "other";
+        return rules.some((rule) => rule.ObjectOwnership === ownerEnforced.ObjectOwnership) ? "as-wanted" : "other";
       },
       write: () =>
         client.send(
-          new PutBucketOwnershipControlsCommand({
-            Bucket,
-            OwnershipControls: { Rules: [{ ObjectOwnership: "BucketOwnerEnforced" }] },
-          }),
+          new PutBucketOwnershipControlsCommand({ Bucket, OwnershipControls: { Rules: [ownerEnforced] } }),
           signal,
         ),
     },
     {
       kind: "default-encryption",
       action: "s3:PutEncryptionConfiguration",
+      settings: encrypted,
       async read() {
         const reply = await client.send(new GetBucketEncryptionCommand({ Bucket }), signal);
         // Whatever is set, KMS included, is at least what we would set.
@@ -257,7 +265,7 @@ function bucketSettings(client: S3Client, Bucket: string, abortSignal: AbortSign
           new PutBucketEncryptionCommand({
             Bucket,
             ServerSideEncryptionConfiguration: {
-              Rules: [{ ApplyServerSideEncryptionByDefault: { SSEAlgorithm: "AES256" } }],
+              Rules: [{ ApplyServerSideEncryptionByDefault: encrypted }],
             },
           }),
           signal,
@@ -275,6 +283,8 @@ const blockAllPublicAccess = {
   RestrictPublicBuckets: true,
 };
 
+const ownerEnforced = { ObjectOwnership: "BucketOwnerEnforced" } as const;
+const encrypted = { SSEAlgorithm: "AES256" } as const;
 const tlsOnly = "tls-only-policy";
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html#transit */
@@ -291,6 +301,7 @@ function tlsOnlyPolicy(client: S3Client, Bucket: string, signal: { abortSignal: 
   return {
     kind: tlsOnly,
     action: "s3:PutBucketPolicy",
+    settings: statement,
     async read() {
       const { Policy } = await client.send(new GetBucketPolicyCommand({ Bucket }), signal);
       if (!Policy) return "other";
@@ -323,6 +334,7 @@ function abortIncompleteUploads(client: S3Client, Bucket: string, signal: { abor
   return {
     kind: "abort-incomplete-uploads",
     action: "s3:PutLifecycleConfiguration",
+    settings: rule,
     async read() {
       const reply = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }), signal);
       present = reply.Rules ?? [];

@@ -60,8 +60,11 @@ export async function* probeEndpoint(
     const overwriteRefused = await isRefused(right, 412);
     await remove();
     const checksums = returned && (await isRefused((right ^ 1) >>> 0, 400));
-    yield { kind: "checksums", name: bucket, action: checksums ? "exists" : "unsupported" };
-    yield { kind: "no-overwrite", name: bucket, action: overwriteRefused ? "exists" : "unsupported" };
+    const seen = (kind: string, kept: boolean): ProvisionedResource => {
+      return { kind, name: bucket, action: kept ? "exists" : "unsupported", settings: {} };
+    };
+    yield seen("checksums", checksums);
+    yield seen("no-overwrite", overwriteRefused);
   } catch (error) {
     if (httpStatusOf(error) !== 403) throw error;
   } finally {

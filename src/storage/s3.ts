@@ -2,7 +2,8 @@
  * Bytes in an Amazon S3 bucket, or one that speaks its protocol.
  *
  * This file is loaded by every command, the SDK only by those that use it: s3-objects.ts stores and reads,
- * s3-multipart.ts drives lib-storage, s3-bucket.ts makes and hardens the bucket.
+ * s3-multipart.ts drives lib-storage, s3-bucket.ts makes and hardens the bucket,
+ * s3-removal.ts removes it.
  */
 import { DocprocError } from "../errors.ts";
 import type { Settings } from "../settings.ts";
@@ -22,6 +23,16 @@ export const s3Storage: StorageDriver = {
     const client = await connect(settings);
     try {
       yield* provisionBucket(client, bucket, settings, options);
+    } finally {
+      client.destroy();
+    }
+  },
+  async *dismantle(settings, options) {
+    const bucket = bucketName(settings);
+    const [{ connect }, { removeBucket }] = await Promise.all([import("./s3-client.ts"), import("./s3-removal.ts")]);
+    const client = await connect(settings);
+    try {
+      yield* removeBucket(client, bucket, settings, options);
     } finally {
       client.destroy();
     }

@@ -5,7 +5,7 @@
  * The promises below are what test/storage.test.ts asks of every driver.
  */
 import type { Leftover } from "../leftover.ts";
-import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 
 export interface StorageService {
   /** Where kinds of storage differ; nothing else of them is ever asked. */
@@ -216,6 +216,13 @@ export interface StorageDriver {
   open(settings: Settings): Promise<StorageService>;
   /** Makes and hardens what the driver needs, and says what became of each resource. Idempotent. */
   provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource>;
+  /**
+   * Removes what `provision` makes, and says what became of each resource once it is gone. Idempotent, also after an
+   * interruption: what is not there is `gone`. Everything is checked before anything is changed, and of a directory
+   * only what docproc makes is removed: with something else in it, it is `kept`.
+   * @throws CONFLICT when it is not empty, objects of others and what is left of unfinished puts included, or is not docproc's: nothing was changed
+   */
+  dismantle(settings: Settings, options: ProvisionOptions): AsyncIterable<DismantledResource>;
   /** Milliseconds that the service's clock is ahead of this machine's; 0 where they are the same clock. */
   clockSkew(settings: Settings, signal: AbortSignal): Promise<number>;
 }

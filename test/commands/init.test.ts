@@ -7,8 +7,11 @@ import { promisify } from "node:util";
 import { CreateTableCommand, DescribeTableCommand, DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import {
   CreateBucketCommand,
+  GetBucketEncryptionCommand,
   GetBucketLifecycleConfigurationCommand,
+  GetBucketOwnershipControlsCommand,
   GetBucketPolicyCommand,
+  GetPublicAccessBlockCommand,
   HeadBucketCommand,
   PutBucketLifecycleConfigurationCommand,
   PutBucketPolicyCommand,
@@ -31,9 +34,13 @@ const initialised = { status: 0, stderr: "" };
 interface Resource {
   readonly kind: string;
   readonly action: string;
+  readonly settings: object;
 }
 const actions = (resources: readonly Resource[]) =>
   Object.fromEntries(resources.map(({ kind, action }) => [kind, action]));
+
+const settingsOf = (resources: readonly Resource[]) =>
+  Object.fromEntries(resources.map(({ kind, settings }) => [kind, settings]));
 
 const configOf = async ({ cwd }: Sandbox) => JSON.parse(await readFile(join(cwd, ".docprocrc.json"), "utf8"));
 
@@ -76,14 +83,15 @@ describe("init of the embedded library", () => {
     expect(first.json()).toEqual({
       schema: "docproc.init/1",
       resources: [
-        { kind: "directory", name: directory, action: "created" },
-        { kind: "catalog", name: join(directory, "catalog.db"), action: "created" },
-        { kind: "config-file", name: configFile, action: "created" },
+        { kind: "directory", name: directory, action: "created", settings: { mode: "0700" } },
+        { kind: "catalog", name: join(directory, "catalog.db"), action: "created", settings: { mode: "0600" } },
+        { kind: "config-file", name: configFile, action: "created", settings: await configOf(sandbox) },
       ],
       configFile,
     });
     expect(await configOf(sandbox)).toEqual({ storage: "local", metadata: "local", directory: "./library" });
     expect((await stat(directory)).mode & 0o777).toBe(0o700);
+    expect((await stat(join(directory, "catalog.db"))).mode & 0o777).toBe(0o600);
     await writeFile(join(sandbox.cwd, "a.txt"), "a");
     const uploaded = (await runDocproc(sandbox, ["upload", "a.txt", "--json"])).json();
     expect(uploaded.documents[0].uri).toContain(`${directory}/objects/`);
@@ -98,6 +106,11 @@ describe("init of the embedded library", () => {
     expect(planned).toMatchObject(initialised);
     const would = "would-create";
     expect(actions(planned.json().resources)).toEqual({ directory: would, catalog: would, "config-file": would });
+    expect(settingsOf(planned.json().resources)).toEqual({
+      directory: { mode: "0700" },
+      catalog: { mode: "0600" },
+      "config-file": { storage: "local", metadata: "local", directory: "./library" },
+    });
     expect(await readdir(sandbox.cwd)).toEqual([]);
   });
 
@@ -180,6 +193,83 @@ describe.each(Object.entries(awsEndpoints()))("init of %s", (_place, start) => {
       resources.map(({ kind, action }: Resource) => [kind, action === "unsupported" ? action : "exists"]),
     );
     expect(actions(again.json().resources)).toEqual(expected);
+  });
+
+  test("plans every setting that it then makes", async () => {
+    const { init, name, s3, dynamodb, endpoint } = await at(aws.endpoint);
+    const planned = settingsOf((await init(["--plan", "--region", "us-east-1"])).json().resources);
+    const keys = [
+      { AttributeName: "pk", KeyType: "HASH" },
+      { AttributeName: "sk", KeyType: "RANGE" },
+    ];
+    expect(planned).toEqual({
+      bucket: { Region: "us-east-1", ObjectOwnership: "BucketOwnerEnforced" },
+      "public-access-block": {
+        BlockPublicAcls: true,
+        IgnorePublicAcls: true,
+        BlockPublicPolicy: true,
+        RestrictPublicBuckets: true,
+      },
+      "owner-enforced": { ObjectOwnership: "BucketOwnerEnforced" },
+      "default-encryption": { SSEAlgorithm: "AES256" },
+      "tls-only-policy": {
+        Sid: "DocprocTlsOnly",
+        Effect: "Deny",
+        Principal: "*",
+        Action: "s3:*",
+        Resource: [`arn:aws:s3:::${name}`, `arn:aws:s3:::${name}/*`],
+        Condition: { Bool: { "aws:SecureTransport": "false" } },
+      },
+      "abort-incomplete-uploads": {
+        ID: "docproc-abort-incomplete-uploads",
+        Status: "Enabled",
+        Filter: { Prefix: "" },
+        AbortIncompleteMultipartUpload: { DaysAfterInitiation: 7 },
+      },
+      table: {
+        Region: "us-east-1",
+        KeySchema: keys,
+        AttributeDefinitions: [
+          { AttributeName: "pk", AttributeType: "S" },
+          { AttributeName: "sk", AttributeType: "S" },
+        ],
+        BillingMode: "PAY_PER_REQUEST",
+      },
+      "deletion-protection": { DeletionProtectionEnabled: true },
+      "config-file": {
+        storage: "s3",
+        metadata: "dynamodb",
+        bucket: name,
+        table: name,
+        region: "us-east-1",
+        endpointUrl: endpoint,
+      },
+    });
+    const { resources } = (await init(["--region", "us-east-1"])).json();
+    const { "config-file": _, checksums, "no-overwrite": overwrite, ...made } = settingsOf(resources);
+    const { "config-file": __, ...wanted } = planned;
+    expect(made).toEqual(wanted);
+    // What is only looked at has none.
+    expect([checksums, overwrite]).toEqual([{}, {}]);
+    const send = { Bucket: name };
+    const { PublicAccessBlockConfiguration: block } = await s3.send(new GetPublicAccessBlockCommand(send));
+    expect(block).toEqual(planned["public-access-block"]);
+    const { OwnershipControls } = await s3.send(new GetBucketOwnershipControlsCommand(send));
+    expect(OwnershipControls?.Rules).toEqual([planned["owner-enforced"]]);
+    const { ServerSideEncryptionConfiguration: encryption } = await s3.send(new GetBucketEncryptionCommand(send));
+    expect(encryption?.Rules?.[0]?.ApplyServerSideEncryptionByDefault).toEqual(planned["default-encryption"]);
+    const { Rules } = await s3.send(new GetBucketLifecycleConfigurationCommand(send));
+    expect(Rules).toMatchObject([{ ID: "docproc-abort-incomplete-uploads", Status: "Enabled" }]);
+    const { Table } = await dynamodb.send(new DescribeTableCommand({ TableName: name }));
+    expect(Table).toMatchObject({ KeySchema: keys, DeletionProtectionEnabled: true });
+    expect(Table?.BillingModeSummary?.BillingMode).toBe("PAY_PER_REQUEST");
+  });
+
+  test("shows a person the settings with -v, beside the result", async () => {
+    const { sandbox, flags } = await at(aws.endpoint);
+    const planned = await runDocproc(sandbox, ["init", ...flags, "--plan", "-v"]);
+    expect(planned.stderr).toContain('"BillingMode":"PAY_PER_REQUEST"');
+    expect(planned.stdout).toBe((await runDocproc(sandbox, ["init", ...flags, "--plan"])).stdout);
   });
 
   test("keeps the rules of somebody else", async () => {

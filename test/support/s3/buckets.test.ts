@@ -6,6 +6,7 @@ import {
   GetBucketPolicyCommand,
   HeadBucketCommand,
   ListBucketsCommand,
+  ListObjectVersionsCommand,
   PutObjectCommand,
 } from "@aws-sdk/client-s3";
 import { describe, expect, it } from "vitest";
@@ -27,6 +28,9 @@ describe("buckets", () => {
     expect(second.Buckets?.map(({ Name }) => Name)).toEqual([Bucket]);
     expect(second.ContinuationToken).toBeUndefined();
     await put();
+    const versions = await client.send(new ListObjectVersionsCommand({ Bucket, EncodingType: "url" }));
+    expect(versions).toMatchObject({ IsTruncated: false, Versions: [{ Key, VersionId: "null", IsLatest: true }] });
+    expect(versions.DeleteMarkers).toBeUndefined();
     expect(await failure(client.send(new DeleteBucketCommand({ Bucket })))).toBe("409 BucketNotEmpty");
     await client.send(new DeleteObjectCommand({ Bucket, Key }));
     await client.send(new DeleteBucketCommand({ Bucket }));

@@ -58,6 +58,38 @@ export function listObjects({ bucketName, query }: Context, bucket: Bucket): Rep
   });
 }
 
+/** https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html of a bucket that never had versions. */
+export function listObjectVersions({ bucketName, options, query }: Context, bucket: Bucket): Reply {
+  const encode = nameEncoder(query);
+  const { prefix = "", "key-marker": marker = "" } = query;
+  const max = readCount(query, "max-keys", 1000, 1000);
+  const { page, next } = pageOf(bucket.objects.keys(), prefix, marker, max);
+  return xmlReply("ListVersionsResult", {
+    Name: bucketName,
+    Prefix: encode(prefix),
+    KeyMarker: encode(marker),
+    VersionIdMarker: "",
+    NextKeyMarker: next === undefined ? undefined : encode(page.at(-1) ?? ""),
+    NextVersionIdMarker: next === undefined ? undefined : "null",
+    MaxKeys: max,
+    EncodingType: query["encoding-type"],
+    IsTruncated: next !== undefined,
+    Version: page.map((key) => {
+      const object = bucket.objects.get(key);
+      return {
+        Key: encode(key),
+        VersionId: "null",
+        IsLatest: true,
+        LastModified: isoDate(object?.lastModified ?? new Date(0)),
+        ETag: quoted(object?.etag ?? ""),
+        Size: object?.body.length,
+        Owner: { ID: options.ownerAccount },
+        StorageClass: object?.headers["x-amz-storage-class"] ?? "STANDARD",
+      };
+    }),
+  });
+}
+
 export function listMultipartUploads({ bucketName, query }: Context, bucket: Bucket): Reply {
   const encode = nameEncoder(query);
   const { prefix = "", "key-marker": keyMarker = "" } = query;

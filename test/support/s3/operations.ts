@@ -2,7 +2,7 @@
 import { encryption, lifecycle, ownershipControls, policy, publicAccessBlock } from "./bucket-settings.ts";
 import { createBucket, deleteBucket, getBucketLocation, headBucket } from "./buckets.ts";
 import type { Handler } from "./handler.ts";
-import { listBuckets, listMultipartUploads, listObjects } from "./listings.ts";
+import { listBuckets, listMultipartUploads, listObjects, listObjectVersions } from "./listings.ts";
 import {
   abortMultipartUpload,
   completeMultipartUpload,
@@ -36,6 +36,10 @@ export const OPERATIONS: Readonly<Record<string, readonly [route: string, handle
   PutBucketLifecycleConfiguration: ["PUT bucket lifecycle", lifecycle.put],
   DeleteBucketLifecycle: ["DELETE bucket lifecycle", lifecycle.remove],
   ListObjectsV2: ["GET bucket list-type prefix max-keys continuation-token start-after encoding-type", listObjects],
+  ListObjectVersions: [
+    "GET bucket versions prefix max-keys key-marker version-id-marker encoding-type",
+    listObjectVersions,
+  ],
   ListMultipartUploads: [
     "GET bucket uploads prefix key-marker upload-id-marker max-uploads encoding-type",
     listMultipartUploads,
