@@ -1,5 +1,5 @@
 /** The directory of an embedded library as a whole, when it is to be removed. Of what is in it only our own ever is. */
-import { lstat, readdir, rmdir } from "node:fs/promises";
+import { lstat, readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DocprocError, fromSystemError, isSystemError } from "./errors.ts";
 import { assertOwnLibrary } from "./ownership.ts";
@@ -47,7 +47,8 @@ export async function removeDirectory(
     : [];
   const others = entries.filter((name) => !planned.includes(name)).sort();
   if (others.length > 0) return { ...resource, action: "kept", because: `it holds ${listed(others)}` };
-  if ((await lstat(directory)).isSymbolicLink()) return { ...resource, action: "kept", because: "it is a link" };
+  if ((await statIfThere(directory, lstat))?.isSymbolicLink())
+    return { ...resource, action: "kept", because: "it is a link" };
   if (plan) return { ...resource, action: "would-remove" };
   if (await removeIfEmpty(directory)) return { ...resource, action: "removed" };
   return { ...resource, action: "kept", because: "it is in use" };
@@ -65,6 +66,15 @@ async function namesIn(directory: string): Promise<string[] | undefined> {
   } catch (error) {
     if (isAbsence(error)) return undefined;
     throw fromSystemError(error, directory);
+  }
+}
+
+/** What is not there is removed. */
+export async function removeFiles(...paths: string[]): Promise<void> {
+  for (const path of paths) {
+    await rm(path, { force: true }).catch((error: unknown) => {
+      throw fromSystemError(error, path);
+    });
   }
 }
 

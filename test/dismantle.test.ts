@@ -1,5 +1,6 @@
 /** What every driver promises of being dismantled. The promises are in src/storage/service.ts and src/metadata/service.ts. */
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import promises, { access, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -16,6 +17,7 @@ import { type StorageName, storageDrivers } from "../src/storage/registry.ts";
 import type { StorageDriver } from "../src/storage/service.ts";
 import { awsEndpoints, awsSettings, localSettings } from "./support/aws.ts";
 import { bodyOf } from "./support/body.ts";
+import { breakFileSystem } from "./support/fs-faults.ts";
 import { usePlace } from "./support/library.ts";
 
 const never = new AbortController().signal;
@@ -42,6 +44,24 @@ async function settingsAt(endpoint: string | undefined): Promise<Settings> {
   const directory = await mkdtemp(join(tmpdir(), "docproc-dismantle-"));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   return localSettings(join(directory, "library"));
+}
+
+function record(): DocumentRecord {
+  const id = newDocumentId();
+  return {
+    id,
+    name: `${id}.txt`,
+    size: 5,
+    contentType: "text/plain",
+    sha256: "0".repeat(64),
+    uploadedAt: uploadTimeOfId(id),
+    uri: `s3://bucket/${id}`,
+    tags: {},
+    metadata: {},
+    source: { kind: "stdin", path: null, modifiedAt: null },
+    provenance: null,
+    crc32: null,
+  };
 }
 
 const conflict = (message: RegExp) => ({ code: "CONFLICT", message: expect.stringMatching(message) });
@@ -144,24 +164,6 @@ for (const [name, places] of Object.entries(metadataPlaces) as [MetadataName, Pa
       return { settings, metadata, commit };
     }
 
-    function record(): DocumentRecord {
-      const id = newDocumentId();
-      return {
-        id,
-        name: `${id}.txt`,
-        size: 5,
-        contentType: "text/plain",
-        sha256: "0".repeat(64),
-        uploadedAt: uploadTimeOfId(id),
-        uri: `s3://bucket/${id}`,
-        tags: {},
-        metadata: {},
-        source: { kind: "stdin", path: null, modifiedAt: null },
-        provenance: null,
-        crc32: null,
-      };
-    }
-
     test("is gone, and can be made again", async () => {
       const { settings, metadata, commit } = await open();
       const [one, other] = [record(), record()];
@@ -209,6 +211,58 @@ for (const [name, places] of Object.entries(metadataPlaces) as [MetadataName, Pa
     });
   });
 }
+
+describe("an embedded library, dismantled", () => {
+  async function open() {
+    const settings = await settingsAt(undefined);
+    for (const driver of Object.values(local)) await provision(driver, settings);
+    const storage = await local.storage.open(settings);
+    const metadata = await local.metadata.open(settings);
+    onTestFinished(() => metadata.close());
+    const options = { size: 1, contentType: "text/plain", catalog: await metadata.catalog(never), signal: never };
+    await storage.put("aa/1/a.txt", bodyOf(Buffer.from("a")), options);
+    await storage.remove("aa/1/a.txt", never);
+    const commit = async (made: DocumentRecord) => await metadata.commit(made, identityOf(made), never);
+    const remove = async () => [
+      ...(await dismantle(local.storage, settings)),
+      ...(await dismantle(local.metadata, settings)),
+    ];
+    return { settings, metadata, commit, remove };
+  }
+  const local = { storage: storageDrivers.local, metadata: metadataDrivers.local };
+
+  test("loses no record that comes in at the last moment", async () => {
+    const { settings, commit, remove } = await open();
+    const { rm: real } = promises;
+    const late: unknown[] = [];
+    promises.rm = async (path, options) => {
+      if (path === join(settings.directory, "catalog.db")) late.push(await commit(record()).catch((error) => error));
+      await real(path, options);
+    };
+    syncBuiltinESMExports();
+    onTestFinished(() => {
+      promises.rm = real;
+      syncBuiltinESMExports();
+    });
+    await remove();
+    expect(late).toMatchObject([{ name: "DocprocError" }]);
+  });
+
+  test("goes on after any failure of the disk", async () => {
+    const broken = breakFileSystem();
+    for (let n = 1, failed = true; failed; n += 1) {
+      const { settings, remove } = await open();
+      broken.include(settings.directory);
+      broken.arm({ kind: "error", code: "EIO" }, n);
+      const outcome = await remove().catch((error: unknown) => error);
+      failed = broken.disarm().length > 0;
+      if (failed) expect(outcome, `failure ${n}`).toMatchObject({ code: "UNAVAILABLE" });
+      else expect(n).toBeGreaterThan(8);
+      expect(new Set(await remove())).not.toContain("kept");
+      await expect(access(settings.directory)).rejects.toMatchObject({ code: "ENOENT" });
+    }
+  });
+});
 
 test("a catalog file that an interrupted removal has left is removed", async () => {
   const settings = await settingsAt(undefined);

@@ -1,7 +1,6 @@
 /** Removes the catalog of the embedded library, once it has no documents. */
-import { rm } from "node:fs/promises";
-import { fromSystemError, throwIfCancelled } from "../errors.ts";
-import { assertRemovable, ownPaths, removeDirectory } from "../library-directory.ts";
+import { throwIfCancelled } from "../errors.ts";
+import { assertRemovable, ownPaths, removeDirectory, removeFiles } from "../library-directory.ts";
 import { assertEmpty } from "../not-empty.ts";
 import { statIfThere } from "../presence.ts";
 import type { DismantledResource, ProvisionOptions, Settings } from "../settings.ts";
@@ -37,8 +36,8 @@ export async function* removeCatalog(
   }
 
   /**
-   * Takes its tables away. A process that has it open, or opens it now, would otherwise write into a file that has no
-   * name any more, and believe that its records are kept.
+   * Takes its tables away: what another process commits before the file is removed is refused, and not lost with it.
+   * After that SQLite itself refuses, as the file that it has open is not the one of that name any more.
    */
   function empty(database: Database) {
     // Before anything that changes the file of another program.
@@ -72,13 +71,5 @@ async function openAnd(path: string, busyTimeout: number, work: (database: Datab
     }
   } catch (error) {
     throw fromSqliteError(error, path);
-  }
-}
-
-async function removeFiles(...paths: string[]): Promise<void> {
-  for (const path of paths) {
-    await rm(path, { force: true }).catch((error: unknown) => {
-      throw fromSystemError(error, path);
-    });
   }
 }

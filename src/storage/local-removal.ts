@@ -1,8 +1,8 @@
 /** Removes what the embedded library keeps bytes in, once there are none. */
-import { readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromSystemError, throwIfCancelled } from "../errors.ts";
-import { assertRemovable, ownPaths, removeDirectory, removeIfEmpty } from "../library-directory.ts";
+import { assertRemovable, ownPaths, removeDirectory, removeFiles, removeIfEmpty } from "../library-directory.ts";
 import { assertEmpty, mostCounted } from "../not-empty.ts";
 import { isAbsence, statIfThere } from "../presence.ts";
 import type { DismantledResource, ProvisionOptions, Settings } from "../settings.ts";
@@ -38,7 +38,7 @@ async function remove(directories: readonly string[], mark: string, signal: Abor
     left = !(await removeIfEmpty(directory)) || left;
   }
   if (left) return { action: "kept", because: "something was put there meanwhile" } as const;
-  await rm(mark, { force: true });
+  await removeFiles(mark);
   return { action: "removed" } as const;
 }
 

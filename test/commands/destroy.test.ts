@@ -1,5 +1,6 @@
 /** `docproc destroy`: what it removes, what it refuses to, and what is asked before. */
 import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { DescribeTableCommand, DynamoDBClient, UpdateTableCommand } from "@aws-sdk/client-dynamodb";
 import {
@@ -209,7 +210,7 @@ describe("a library on AWS that is not empty", () => {
 
   test("is one with older versions and delete markers", async () => {
     const { proxy, destroy, hasBucket } = await openOnAws();
-    const reply = (response: import("node:http").ServerResponse) => void response.end(versionsLeft);
+    const reply = (response: ServerResponse) => void response.end(versionsLeft);
     proxy.inject({ operation: "ListObjectVersions", action: { kind: "answer", reply } });
     expect((await destroy()).json().message).toMatch(/ holds 1 older version, 1 delete marker\.$/);
     expect(await hasBucket()).toBe(true);
@@ -302,6 +303,32 @@ describe("destroying a library on AWS, interrupted", () => {
     const both = await Promise.all([destroy(), destroy()]);
     expect(both).toMatchObject([{ status: 0 }, { status: 0 }]);
     expect([await hasBucket(), await table()]).toEqual([false, undefined]);
+  });
+});
+
+describe("a bucket", () => {
+  test("that S3 still shows after it was deleted is waited for", async () => {
+    const { proxy, destroy } = await openOnAws();
+    const isLate = (operation: string) =>
+      operation === "HeadBucket" && proxy.log.some((one) => one.operation === "DeleteBucket");
+    const reply = (response: ServerResponse) => void response.end();
+    proxy.inject({
+      operation: ({ operation }) => isLate(operation),
+      nth: 1,
+      times: 2,
+      action: { kind: "answer", reply },
+    });
+    expect(actionsOf(await destroy())).toEqual({ bucket: "removed", table: "removed" });
+    expect(proxy.log.filter(({ operation }) => operation === "HeadBucket").length).toBeGreaterThan(4);
+  });
+
+  test("that S3 does not delete for what it does not list stays, and the table with it", async () => {
+    const { proxy, destroy, table, Bucket } = await openOnAws();
+    proxy.inject({ operation: "DeleteBucket", action: { kind: "status", status: 409, code: "BucketNotEmpty" } });
+    const outcome = await destroy();
+    expect(outcome).toMatchObject({ status: 5 });
+    expect(outcome.json().message).toContain(`the bucket ${Bucket} is not empty, and lists nothing in it`);
+    expect((await table())?.DeletionProtectionEnabled).toBe(true);
   });
 });
 
