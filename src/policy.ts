@@ -14,7 +14,6 @@ export type ResourceKind = "account" | "bucket" | "objects" | "table";
 
 const everybody: readonly Role[] = roles;
 const writers: readonly Role[] = ["upload", "admin"];
-const readers: readonly Role[] = ["read", "admin"];
 const admins: readonly Role[] = ["admin"];
 
 /**
@@ -38,8 +37,8 @@ export const calls: readonly (readonly [
   // There is no permission for HEAD alone. Without s3:ListBucket the answer about what is not there is 403, not 404.
   ["HeadObject", "s3:GetObject", "objects", everybody],
   ["HeadObject", "s3:ListBucket", "bucket", everybody],
-  ["GetObject", "s3:GetObject", "objects", readers],
-  ["GetObject", "s3:ListBucket", "bucket", readers],
+  ["GetObject", "s3:GetObject", "objects", everybody],
+  ["GetObject", "s3:ListBucket", "bucket", everybody],
   ["PutObject", "s3:PutObject", "objects", writers],
   ["CreateMultipartUpload", "s3:PutObject", "objects", writers],
   ["UploadPart", "s3:PutObject", "objects", writers],
