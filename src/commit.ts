@@ -2,7 +2,7 @@
 import { type DocumentRecord, timeOfId } from "./document.ts";
 import { DocprocError, throwIfCancelled } from "./errors.ts";
 import { identityOf } from "./identity.ts";
-import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
+import { inDoubt, isRecorded, mayBeDone, orphanClaim } from "./metadata/doubt.ts";
 import { apart, type MetadataService } from "./metadata/service.ts";
 import { cleanUpSignal } from "./retry.ts";
 import type { StorageService } from "./storage/service.ts";
@@ -55,8 +55,8 @@ export async function commitRecord(record: DocumentRecord, commit: Commit): Prom
         await metadata.commit(record, apart(identity, record.id), signal);
         break;
       }
-      if (winner) return winner;
-      // It was deleted between the two requests, and the claim is free again.
+      if (winner && (commit.claim !== undefined || identityOf(winner) === identity)) return winner;
+      // It was deleted between the two requests, or given other tags, and the claim is free again.
       if (attempt === claimAttempts) throw orphanClaim(record.name, result.holder);
       throwIfCancelled(signal);
     }
@@ -82,16 +82,13 @@ async function assertStored({ size }: DocumentRecord, { storage, key, signal }: 
   });
 }
 
-/** A commit that was repeated finds its own record. One of another document there would have to have the same id. */
+/**
+ * A commit that was repeated finds its own record, perhaps with the tags that somebody has given it since. One of
+ * another document there would have to have the same id.
+ */
 function asOwnRecord(found: DocumentRecord, own: DocumentRecord): DocumentRecord {
-  if (found.name === own.name && identityOf(found) === identityOf(own)) return found;
+  if (found.name === own.name && found.sha256 === own.sha256) return found;
   throw new DocprocError("CONFLICT", `The id ${own.id} is that of another document.`, {
     hint: "Nothing was overwritten. Run the same command again: it gets another id.",
-  });
-}
-
-function orphanClaim(name: string, holder: string): DocprocError {
-  return new DocprocError("CONFLICT", `The name ${name} is claimed by the document ${holder}, which is not there.`, {
-    hint: "docproc doctor --repair frees such claims.",
   });
 }

@@ -2,9 +2,9 @@
 import { type DocumentRecord, documentTags, type TextMap } from "./document.ts";
 import { DocprocError } from "./errors.ts";
 import { identityOf } from "./identity.ts";
-import { inDoubt, mayBeDone } from "./metadata/doubt.ts";
+import { inDoubt, mayBeDone, orphanClaim } from "./metadata/doubt.ts";
 import type { MetadataService, RetagResult } from "./metadata/service.ts";
-import { cleanUpSignal } from "./retry.ts";
+import { cleanUpSignal, pause } from "./retry.ts";
 
 export interface TagEdit {
   readonly set: TextMap;
@@ -43,8 +43,10 @@ export async function retag(
       throw inDoubt(error, `whether the tags of ${found.id} were changed`);
     });
     if (result.retagged) return { ...changed, action: "tagged" };
-    if (result.holder !== undefined) throw alike(record.name, result.holder);
-    if (attempt === attempts) throw tooMany(found.id);
+    const { holder } = result;
+    if (holder !== undefined && (await metadata.get(holder, signal))) throw alike(record.name, holder);
+    if (attempt === attempts) throw holder === undefined ? tooMany(found.id) : orphanClaim(record.name, holder);
+    await pause(attempt, signal);
     record = await metadata.get(found.id, signal);
   }
   throw new DocprocError("NOT_FOUND", `The document ${found.id} is gone.`);

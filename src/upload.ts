@@ -264,7 +264,9 @@ export class UploadProtocol {
     const metadata = await this.#options.metadata();
     const identity = identityOf({ sha256, tags: request.tags });
     const holder = await metadata.holder(request.name, identity, request.signal);
-    return holder === undefined ? undefined : await metadata.get(holder, request.signal);
+    const found = holder === undefined ? undefined : await metadata.get(holder, request.signal);
+    // Given other tags between the two requests, it is another document.
+    return found && identityOf(found) === identity ? found : undefined;
   }
 
   async #nameHasSize(request: UploadRequest, size: number): Promise<boolean> {

@@ -241,6 +241,35 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
     expect((await everything()).records.map(({ id }) => id)).toEqual([document.id]);
   });
 
+  test.each([
+    ["before anything is sent", (service: MetadataService) => service],
+    ["after the bytes are", (service: MetadataService) => replaced(service, "holder", () => async () => undefined)],
+  ])("makes a record of its own when the one of the same tags is given others %s", async (_when, blinded) => {
+    const path = await file(bytes);
+    const first = await upload(service(), await openFile(path));
+    const tagged = replaced(blinded(metadata), "get", (get) => async (id, signal) => {
+      // Between the answer who holds the claim and the reading of that document.
+      if (id === first.id) await service().tag(first as DocumentRecord, { set: { a: "1" }, unset: [] }, never);
+      return await get(id, signal);
+    });
+    const document = await upload(service({ metadata: tagged }), await openFile(path));
+    expect(document).toMatchObject({ action: "uploaded", tags: {} });
+    expect((await everything()).records.map(({ tags }) => tags)).toEqual([{ a: "1" }, {}]);
+    await expectConsistent(2);
+  });
+
+  test("keeps its bytes when its record is given tags before the lost answer to the commit is made up for", async () => {
+    const repeated = replaced(metadata, "commit", (commit) => async (record, identity, signal) => {
+      await commit(record, identity, signal);
+      await service().tag(record, { set: { a: "1" }, unset: [] }, never);
+      // What the SDK makes of it: the record is there, and its claim is free.
+      return { committed: false, holder: record.id };
+    });
+    const document = await upload(service({ metadata: repeated }), await openFile(await file(bytes)));
+    expect(document).toMatchObject({ action: "uploaded", tags: { a: "1" } });
+    await expectConsistent(1);
+  });
+
   test("refuses bytes that are not as many as were sent, and removes them", async () => {
     const lying = replaced(storage, "put", (put) => async (...args) => {
       const stored = await put(...args);

@@ -134,6 +134,13 @@ const reads: Record<string, [argv: string[], requests: Record<string, number>, r
   "the newest thousand": [["list", "--limit", "1000"], { Query: 8 }, 136],
   "fifty with a tag that one in four has": [["list", "--tag", "team=a", "--limit", "50"], { Query: 16 }, 40],
   "the four with a tag that no other has": [["list", "--tag", "build=700", "--limit", "50"], { Query: 48 }, 471],
+  "what a commit made, of which there is nothing": [
+    ["list", "--commit", "0123abc", "--limit", "50"],
+    { Query: 48 },
+    471,
+  ],
+  "what all of them add up to": [["stats"], { Query: 8 }, 453],
+  "what those of the last week add up to": [["stats", "--since", "7d"], { Query: 8 }, 118],
   "fifty with a name like one in ten": [["list", "--name", "inv*", "--limit", "50"], { Query: 24 }, 88],
   "fifty of one name": [["list", "--name", "app.tgz", "--limit", "50"], { Query: 1, BatchGetItem: 1 }, 58],
   "all of one name": [["list", "--name", "app.tgz", "--all"], { Query: 1, BatchGetItem: 2 }, 207],
@@ -202,6 +209,21 @@ for (const [place, start] of Object.entries(awsEndpoints())) {
         readUnits: 2,
         writeUnits: 4,
       });
+      expect(new Set((await items()).keys())).toEqual(before);
+    });
+
+    test("other tags cost six write units, those that it has none, and a removal afterwards four", async () => {
+      const { run, items } = await library();
+      const before = new Set((await items()).keys());
+      await run(["upload", "tagged.txt", "--tag", "build=1"], { "tagged.txt": "tagged" });
+      await items();
+      const tagged = await run(["tag", "tagged.txt", "build=2", "--json"]);
+      // Its name is looked up, and the record is read to find it, and again for the claim that it has.
+      const requests = { Query: 1, GetItem: 2, TransactWriteItems: 1 };
+      expect(tagged.cost).toMatchObject({ requests, readUnits: 3, writeUnits: 6 });
+      const again = await run(["tag", tagged.json().id, "build=2", "--json"]);
+      expect(again.cost).toMatchObject({ requests: { GetItem: 1 }, readUnits: 1, writeUnits: 0 });
+      expect((await run(["delete", tagged.json().id, "--yes"])).cost.writeUnits).toBe(4);
       expect(new Set((await items()).keys())).toEqual(before);
     });
 

@@ -69,6 +69,63 @@ test("a catalog of the second format is found by its tags, names and types, and 
   database.close();
 });
 
+/** What the third format added, as it was released. */
+const thirdFormat = `
+  CREATE INDEX documents_by_name ON documents (name);
+  CREATE INDEX documents_by_beginning ON documents (substr(name, 1, 3), id, name);
+  CREATE INDEX documents_by_type ON documents (content_type);
+  CREATE TABLE tags (
+    key TEXT NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (key, value, id)
+  ) STRICT, WITHOUT ROWID;
+  INSERT OR IGNORE INTO tags
+    SELECT tag.key, tag.value, document.id
+    FROM documents document, json_each(iif(json_valid(document.tags), document.tags, '{}')) tag
+    WHERE tag.type = 'text'
+    ORDER BY 1, 2, 3;
+  CREATE TRIGGER document_added AFTER INSERT ON documents BEGIN
+    INSERT OR IGNORE INTO tags SELECT key, value, new.id FROM json_each(new.tags) WHERE type = 'text';
+  END;
+  CREATE TRIGGER document_removed AFTER DELETE ON documents BEGIN
+    DELETE FROM tags WHERE (key, value, id) IN (
+      SELECT key, value, old.id FROM json_each(iif(json_valid(old.tags), old.tags, '{}')) WHERE type = 'text');
+  END;
+  CREATE TRIGGER document_changed AFTER UPDATE ON documents BEGIN
+    DELETE FROM tags WHERE (key, value, id) IN (
+      SELECT key, value, old.id FROM json_each(iif(json_valid(old.tags), old.tags, '{}')) WHERE type = 'text');
+    INSERT OR IGNORE INTO tags SELECT key, value, new.id FROM json_each(new.tags) WHERE type = 'text';
+  END;
+  PRAGMA user_version = 3;`;
+
+test.each([2, 3])("a catalog of format %i is sorted, and found by commit and run", async (format) => {
+  const sandbox = await makeSandbox();
+  const ids = await makeSecondFormat(sandbox, ["{}", "{}", '{"a":"1"}', "{}", "{}"]);
+  const commit = `0123abc${"d".repeat(33)}`;
+  // None, damage of several kinds, and a commit with a run.
+  const provenances = [
+    null,
+    '{"git":{"commit":7},"ci":"x"}',
+    "[1]",
+    `{"git":{"commit":"${commit}"},"ci":{"run":"17"}}`,
+    "null",
+  ];
+  const path = join(sandbox.data, "catalog.db");
+  const database = await openDatabase(path, 0, () => {});
+  if (format === 3) database.exec(thirdFormat);
+  const change = database.prepare("UPDATE documents SET provenance = ?, size = ? WHERE id = ?");
+  for (const [index, id] of ids.entries()) change.run(provenances[index] ?? null, [3, 1, 2, 5, 4][index] ?? 0, id);
+  database.close();
+  const whole = [ids[0], ids[3]];
+  expect(await idsOf(sandbox, "--commit", commit.slice(0, 7))).toEqual([ids[3]]);
+  expect(await idsOf(sandbox, "--run", "17", "--name", "name-*")).toEqual([ids[3]]);
+  const upgraded = await openDatabase(path, 0, () => {});
+  expect(asRow(upgraded.prepare("PRAGMA user_version").get())["user_version"]).toBe(4);
+  expect(asRow(upgraded.prepare("PRAGMA integrity_check").get())["integrity_check"]).toBe("ok");
+  for (const id of ids) if (!whole.includes(id)) upgraded.prepare("DELETE FROM documents WHERE id = ?").run(id);
+  upgraded.close();
+  expect(await idsOf(sandbox, "--sort", "size")).toEqual([ids[0], ids[3]]);
+  expect(await idsOf(sandbox, "--tag", "a=1")).toEqual([]);
+});
+
 test("damaged tags do not keep a catalog from being opened, and are still damage", async () => {
   const sandbox = await makeSandbox();
   const [, damaged = "", , whole = ""] = await makeSecondFormat(sandbox, [

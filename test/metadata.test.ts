@@ -491,6 +491,31 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
       expect((await metadata.get(record.id, never))?.tags).toEqual({ by: `${winners[0]}` });
       expect(await claimsOf(record.name)).toHaveLength(1);
     });
+
+    test("leaves no claim and no record half when the record is removed at the same time", async () => {
+      const made = Array.from({ length: 20 }, () => recordWith());
+      await Promise.all(made.map(commit));
+      const outcomes = await Promise.all(
+        made.flatMap((record) => [retag(record, { a: "1" }), metadata.remove(record.id, never)]),
+      );
+      for (const [index, { id, name }] of made.entries()) {
+        const removed = outcomes[2 * index + 1] as DocumentRecord | undefined;
+        expect(removed?.id).toBe(id);
+        expect(await metadata.get(id, never)).toBeUndefined();
+        expect(await claimsOf(name)).toEqual([]);
+      }
+    }, 60_000);
+
+    test("works although the record's claim is gone, and leaves the claim of another alone", async () => {
+      const record = await tagged({});
+      if (!(await target.dropClaim(record.name, identityOf(record)))) return;
+      const successor = { ...record, id: v7() };
+      expect(await commit(successor)).toEqual({ committed: true });
+      expect(await retag(record, { a: "1" })).toEqual({ retagged: true });
+      const changed = identityOf({ ...record, tags: { a: "1" } });
+      expect(await metadata.holder(record.name, changed, never)).toBe(record.id);
+      expect(await metadata.holder(record.name, identityOf(record), never)).toBe(successor.id);
+    });
   });
 
   test("lists what a plain filter finds, for any question, while documents come and go", async () => {

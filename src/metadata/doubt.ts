@@ -26,3 +26,10 @@ export function inDoubt(error: unknown, what: string): DocprocError {
   if (failure.code !== "UNAVAILABLE") return failure;
   return failure.withHint(`It is not known ${what}. Run the same command again: what is done is not done twice.`);
 }
+
+/** A claim that is in the way, and whose document is not there. */
+export function orphanClaim(name: string, holder: string): DocprocError {
+  return new DocprocError("CONFLICT", `The name ${name} is claimed by the document ${holder}, which is not there.`, {
+    hint: "docproc doctor --repair frees such claims.",
+  });
+}

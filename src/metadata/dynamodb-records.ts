@@ -11,6 +11,7 @@
  */
 import {
   type AttributeValue,
+  type CancellationReason,
   ConditionalCheckFailedException,
   type DynamoDBClient,
   PutItemCommand,
@@ -153,7 +154,8 @@ export class DynamoDbMetadata implements MetadataService {
     const item = await this.#reads.read(documentKey(id), signal);
     if (item === undefined) return undefined;
     const TableName = this.#table;
-    const document = { Delete: { TableName, Key: documentKey(id), ConditionExpression: "attribute_exists(pk)" } };
+    // With other tags it would have another claim.
+    const document = { Delete: { TableName, Key: documentKey(id), ...unchangedSince(item) } };
     const claim = claimKey(item["name"]?.S ?? "", item["identity"]?.S ?? "");
     const outcome = await this.#transactions.write(
       [document, { Delete: { TableName, Key: claim, ...heldBy({ S: id }) } }],
@@ -161,12 +163,13 @@ export class DynamoDbMetadata implements MetadataService {
     );
     if (outcome.done) return toRecord(item);
     // The claim is another document's or gone: nothing that docproc does, but the record has to go all the same.
-    const [ofDocument, ofClaim] = outcome.reasons;
-    if (ofDocument?.Code !== "ConditionalCheckFailed" && ofClaim?.Code === "ConditionalCheckFailed") {
-      return (await this.#transactions.write([document], signal)).done ? toRecord(item) : undefined;
-    }
+    const alone = failedConditions(outcome).join() === "1";
+    const last = alone ? await this.#transactions.write([document], signal) : outcome;
+    if (last.done) return toRecord(item);
+    // Its tags were changed meanwhile.
+    if ((await this.#reads.read(documentKey(id), signal)) !== undefined) return await this.remove(id, signal);
     // Repeated after its answer was lost, the removal meets its own success. Else somebody else was faster.
-    return outcome.attempts > 1 ? toRecord(item) : undefined;
+    return last.attempts > 1 ? toRecord(item) : undefined;
   }
 
   async retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult> {
@@ -180,9 +183,7 @@ export class DynamoDbMetadata implements MetadataService {
     // Named twice, an item would be in the way of itself.
     const same = claimed === before;
     const changed = { ...found, tags: { S: after }, identity: { S: claimed } };
-    const unchanged = { ConditionExpression: "#tags = :tags", ExpressionAttributeNames: { "#tags": "tags" } };
-    const values = { ExpressionAttributeValues: { ":tags": found["tags"] } };
-    const document = { Put: { TableName, Item: changed, ...unchanged, ...values } };
+    const document = { Put: { TableName, Item: changed, ...unchangedSince(found) } };
     const claim = { ...claimKey(name, claimed), id: { S: id }, size: { N: String(record.size) } };
     const put = { TableName, Item: claim, ConditionExpression: absent };
     const added = { Put: { ...put, ReturnValuesOnConditionCheckFailure: "ALL_OLD" as const } };
@@ -266,6 +267,26 @@ function keyOf({ pk, sk }: Item): Item {
 
 function heldBy(id: AttributeValue) {
   return { ConditionExpression: "id = :id", ExpressionAttributeValues: { ":id": id } };
+}
+
+/** The condition that a document is as it was read; what it can change are its tags, and its claim with them. */
+function unchangedSince(item: Item) {
+  const attributes = ["tags", "identity"] as const;
+  // Behind #, as words may be reserved, one day or already:
+  // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
+  const tests = attributes.map((name) => (item[name] ? `#${name} = :${name}` : `attribute_not_exists(#${name})`));
+  const values = attributes.flatMap((name) => (item[name] ? [[`:${name}`, item[name]] as const] : []));
+  return {
+    ConditionExpression: ["attribute_exists(pk)", ...tests].join(" AND "),
+    ExpressionAttributeNames: Object.fromEntries(attributes.map((name) => [`#${name}`, name])),
+    // It may not be empty.
+    ExpressionAttributeValues: values.length > 0 ? Object.fromEntries(values) : undefined,
+  };
+}
+
+/** Which items of a transaction were not as its conditions ask for. */
+function failedConditions({ reasons }: { readonly reasons: readonly CancellationReason[] }): number[] {
+  return reasons.flatMap(({ Code }, index) => (Code === "ConditionalCheckFailed" ? [index] : []));
 }
 
 function toItem(record: DocumentRecord, identity: string): Item {

@@ -3,14 +3,16 @@
  * (src/schemas/). There any field may be added later; here a field that a schema does not name is a failure, so that
  * none is printed without being part of the contract.
  */
-import { appendFileSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import { commands } from "../../src/commands/registry.ts";
 
 const folder = "src/schemas";
 /** A line for each validation; all test files of a run write into it. */
 const counted = "node_modules/.cache/docproc-validations.txt";
+
+mkdirSync(dirname(counted), { recursive: true });
 
 type Schema = { readonly [key: string]: unknown };
 
