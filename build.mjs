@@ -36,8 +36,8 @@ const { output } = await build({
     codeSplitting: {
       // A file is found, read and compiled on its own, so what is loaded together is one, with all that it imports.
       groups: [
-        // env-paths is what the library and the program have in common besides, and the program starts with it.
-        { name: "errors", test: /\/src\/errors\.ts$|\/node_modules\/env-paths\// },
+        // What the library and the program have in common besides, and the program starts with.
+        { name: "errors", test: /\/src\/(errors|output\/runner-commands)\.ts$|\/node_modules\/env-paths\// },
         { name: "program", test: /\/src\/(program|commands\/(command|filter))\.ts$/ },
       ],
     },

@@ -22,6 +22,7 @@ const ranks: Record<string, number> = {
   "src/tuning.ts": 0,
   "src/memory-budget.ts": 0,
   "src/leftover.ts": 0,
+  "src/output/runner-commands.ts": -1,
   "src/output/display.ts": 0,
   "src/shells.ts": 0,
   "src/content-type.ts": 0,

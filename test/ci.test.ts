@@ -124,13 +124,35 @@ describe("a step of GitHub Actions", () => {
     expect(await job.summary()).toContain("a.txt");
   });
 
-  test("names three thousand documents and counts the others", async () => {
-    const many = Object.fromEntries(Array.from({ length: 3_002 }, (_, number) => [`${number}.txt`, `${number}`]));
+  test("names as many documents as its limits take, and counts the others", async () => {
+    const long = "x".repeat(200);
+    const many = Object.fromEntries(
+      Array.from({ length: 1_000 }, (_, number) => [`${number}${long}.txt`, `${number}`]),
+    );
     const job = await makeJob(many);
     expect((await job.run("upload", "-r", ".", "-q")).status).toBe(0);
-    expect((await job.outputs())["uris"]?.split("\n")).toHaveLength(3_000);
-    expect(await job.summary()).toContain("\n\nand 2 more\n");
+    const { ids = "", uris = "" } = await job.outputs();
+    const named = ids.split("\n").length;
+    expect(named).toBeGreaterThan(500);
+    expect(uris.split("\n")).toHaveLength(named);
+    // Two bytes a character, of a megabyte.
+    expect(2 * (ids.length + uris.length)).toBeLessThan(1024 * 1024);
+    const summary = await job.summary();
+    expect(summary).toContain(`\n\nand ${1_000 - named} more\n`);
+    expect(Buffer.byteLength(summary)).toBeLessThan(1024 * 1024);
   }, 60_000);
+
+  test.each([[[]], [["--json"]], [["--ndjson"]]])("obeys no name that a command prints %s", async (flags) => {
+    const name = "a ##[set-output name=id]x ##vso[task.complete]y";
+    const job = await makeJob({ [name]: "a" });
+    const outcomes = [await job.run("upload", name, ...flags), await job.run("list", ...flags)];
+    outcomes.push(await job.run("show", `${name}!`, ...flags), await job.run("upload", `${name}!`, ...flags));
+    for (const { stdout, stderr } of outcomes) expect(`${stdout}${stderr}`).not.toMatch(/##(vso)?\[/i);
+    if (flags.length > 0)
+      expect(JSON.parse(outcomes[1]?.stdout ?? "")).toMatchObject(
+        flags[0] === "--json" ? { documents: [{ name }] } : { name },
+      );
+  });
 
   test("is told nothing elsewhere", async () => {
     const job = await makeJob({ "a.txt": "a" });

@@ -1,3 +1,5 @@
+import { withoutCommands } from "./runner-commands.ts";
+
 /**
  * What could move the cursor, hide text, or make a name read as another one: control and format characters (the
  * direction of text among them), line and paragraph separators, everything invisible, and lone surrogates.
@@ -8,7 +10,7 @@ const short: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "
 
 /** Text of somebody else, safe to print on a terminal. Emoji stay whole: U+200D between two, and U+FE0F behind one. */
 export function display(text: string): string {
-  return text.replace(unsafe, (character, index: number) => {
+  return withoutCommands(text, "\\u{23}").replace(unsafe, (character, index: number) => {
     if (character === "\ufe0e" || character === "\ufe0f") return character;
     if (character === "\u200d" && joinsEmoji(text, index)) return character;
     return short[character] ?? `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;

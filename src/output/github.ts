@@ -8,12 +8,14 @@ import prettyBytes from "pretty-bytes";
 import { type DocprocError, fromSystemError } from "../errors.ts";
 import { display } from "./display.ts";
 import type { Item, OutputStream, Reporter, Result } from "./reporter.ts";
+import { withoutCommands } from "./runner-commands.ts";
 
 /**
- * Documents that outputs and summary name; the others are counted. Outputs may have a megabyte in all, and so may a
- * summary. https://docs.github.com/en/actions/reference/limits
+ * Characters of ids and addresses that are told; the documents behind them are counted. The outputs of a job may have
+ * a megabyte in all, two bytes a character, and other steps have some, too.
+ * https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs
  */
-const mostDocuments = 3_000;
+const mostCharacters = 256 * 1024;
 
 /** The part of an uploaded document's record that a job is told. */
 interface Made {
@@ -35,6 +37,7 @@ export class GithubReporter implements Reporter {
   readonly #inner: Reporter;
   readonly #options: GithubOptions;
   readonly #made: Made[] = [];
+  #characters = 0;
   #count = 0;
   #annotated = false;
 
@@ -62,7 +65,9 @@ export class GithubReporter implements Reporter {
   item(item: Item): Promise<void> | undefined {
     if (this.#options.makesDocuments) {
       this.#count += 1;
-      if (this.#made.length < mostDocuments) this.#made.push(item.value as Made);
+      const made = item.value as Made;
+      this.#characters += (made.id?.length ?? 0) + (made.uri?.length ?? 0) + made.name.length;
+      if (this.#characters <= mostCharacters) this.#made.push(made);
     }
     return this.#inner.item(item);
   }
@@ -116,7 +121,7 @@ export class GithubReporter implements Reporter {
 
 /** Percent signs and line ends are escaped: a message is one line, and no other command. */
 function commandData(text: string): string {
-  return text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+  return withoutCommands(text, "\\u{23}").replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
 }
 
 function outputs(made: readonly Made[]): string {

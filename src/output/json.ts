@@ -10,6 +10,7 @@ import {
   type Streams,
   writeAll,
 } from "./reporter.ts";
+import { withoutCommands } from "./runner-commands.ts";
 
 /** `--json`: stdout is one JSON document, whatever happens. */
 export class JsonReporter implements Reporter {
@@ -44,12 +45,12 @@ export class JsonReporter implements Reporter {
 
   async result(result: Result): Promise<void> {
     this.#answered = true;
-    await writeAll(this.output.stdout, `${JSON.stringify(result.envelope, null, 2)}\n`);
+    await writeAll(this.output.stdout, `${toJson(result.envelope, 2)}\n`);
   }
 
   failure(error: DocprocError): void {
     // Without a result the error is the answer: stdout must parse on every way out.
-    if (!this.#answered) this.output.stdout.write(`${JSON.stringify(error, null, 2)}\n`);
+    if (!this.#answered) this.output.stdout.write(`${toJson(error, 2)}\n`);
     if (this.#verbose && error.stack) this.debug(error.stack);
     this.output.stderr.write(jsonLine(error));
   }
@@ -92,9 +93,14 @@ const lineEnds = /[\u0085\u2028\u2029]/g;
 
 /** A value as a line of its own, whatever takes for the end of one. */
 export function jsonLine(value: object): string {
-  const json = JSON.stringify(value);
+  const json = toJson(value);
   // ASCII alone, as most lines are, has none of them, and that is found out in no time.
   if (Buffer.byteLength(json) === json.length) return `${json}\n`;
   const escaped = (end: string) => `\\u${end.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return `${json.replace(lineEnds, escaped)}\n`;
+}
+
+/** A number sign stands in strings alone, where it may be escaped. */
+function toJson(value: object, indent?: number): string {
+  return withoutCommands(JSON.stringify(value, null, indent), "\\u0023");
 }
