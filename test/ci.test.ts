@@ -140,7 +140,7 @@ describe("a step of GitHub Actions", () => {
     const summary = await job.summary();
     expect(summary).toContain(`\n\nand ${1_000 - named} more\n`);
     expect(Buffer.byteLength(summary)).toBeLessThan(1024 * 1024);
-  }, 60_000);
+  }, 180_000);
 
   test.each([[[]], [["--json"]], [["--ndjson"]]])("obeys no name that a command prints %s", async (flags) => {
     const name = "a ##[set-output name=id]x ##vso[task.complete]y";
