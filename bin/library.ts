@@ -1,9 +1,14 @@
 /** docproc as a library of other programs: what `import { openLibrary } from "docproc-cli"` gives. */
 import { homedir, totalmem } from "node:os";
 import { join } from "node:path";
-import type { DocumentRecord, DocumentSource, Provenance, TextMap } from "../src/document.ts";
-import { DocprocError, type ErrorCode, exitStatuses, toDocprocError } from "../src/errors.ts";
-import type {
+import { DocprocError, exitStatuses, toDocprocError } from "../src/errors.ts";
+import type { Library, LibraryOptions } from "../src/library.ts";
+import { openLibraryIn } from "../src/open-library.ts";
+import { keepSecret, secretVariables } from "../src/secrets.ts";
+
+export type { DocumentRecord, DocumentSource, Provenance, TextMap } from "../src/document.ts";
+export type { ErrorCode } from "../src/errors.ts";
+export type {
   CallOptions,
   DownloadOptions,
   Library,
@@ -13,24 +18,6 @@ import type {
   UploadedRecord,
   UploadOptions,
 } from "../src/library.ts";
-import { openLibraryIn } from "../src/open-library.ts";
-import { keepSecret, secretVariables } from "../src/secrets.ts";
-
-export type {
-  CallOptions,
-  DocumentRecord,
-  DocumentSource,
-  DownloadOptions,
-  ErrorCode,
-  Library,
-  LibraryOptions,
-  ListOptions,
-  Provenance,
-  Resource,
-  TextMap,
-  UploadedRecord,
-  UploadOptions,
-};
 export { DocprocError, exitStatuses };
 
 /**

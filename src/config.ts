@@ -4,7 +4,6 @@
  * The first that has a value wins, and the value keeps its origin for `docproc config`.
  */
 import { dirname, join, resolve } from "node:path";
-import { closest, distance } from "fastest-levenshtein";
 import { type ConfigFile, findProjectFile, findUserFile, readConfigFile } from "./config-files.ts";
 import { DocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
@@ -29,6 +28,7 @@ import {
 } from "./setting-values.ts";
 import type { Settings } from "./settings.ts";
 import { storageDrivers } from "./storage/registry.ts";
+import { nearestTo } from "./suggestion.ts";
 import { documentMemory } from "./tuning.ts";
 
 export interface Config {
@@ -332,10 +332,9 @@ function withoutCertificates(): DocprocError {
 /** @param holder what has it */
 export function unknownKey(holder: string, key: string): DocprocError {
   const lower = (name: string) => name.toLowerCase();
-  const nearest = closest(lower(key), settingNames.map(lower));
-  const near = settingNames.find((name) => lower(name) === nearest) ?? "";
-  const alike = distance(lower(key), nearest) <= Math.max(2, nearest.length / 3);
+  const nearest = nearestTo(lower(key), settingNames.map(lower));
+  const near = settingNames.find((name) => lower(name) === nearest);
   return new DocprocError("INVALID_CONFIG", `${holder} has the unknown key ${JSON.stringify(key)}.`, {
-    hint: alike ? `Did you mean ${near}?` : `Known keys: ${settingNames.join(", ")}.`,
+    hint: near ? `Did you mean ${near}?` : `Known keys: ${settingNames.join(", ")}.`,
   });
 }

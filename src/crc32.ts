@@ -1,4 +1,4 @@
-/** CRC-32 of a whole from those of its parts. */
+/** CRC-32: of a whole from those of its parts, and how a record has it. */
 
 /** The polynomial of CRC-32, its bits reversed. https://www.rfc-editor.org/rfc/rfc1952#section-8 */
 const polynomial = 0xedb88320;
@@ -36,4 +36,9 @@ function powerOfX(n: number): number {
     square = multiply(square, square);
   }
   return power;
+}
+
+/** As records have it: 8 lower-case hex digits, or null where there is none. */
+export function crc32Digits(checksum: number | null): string | null {
+  return checksum === null ? null : checksum.toString(16).padStart(8, "0");
 }

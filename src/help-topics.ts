@@ -1,7 +1,7 @@
 /** `docproc help exit-codes` and `docproc help json`: the contract with scripts, from what it is checked with. */
 import { type ErrorCode, exitStatuses } from "./errors.ts";
 import { meanings, nextSteps } from "./exit-codes.ts";
-import { schemas } from "./schemas/index.ts";
+import { type Schema, schemas } from "./schemas/index.ts";
 
 /** @returns undefined for what is no topic */
 export function helpTopic(name: string): string | undefined {
@@ -30,18 +30,6 @@ function jsonContract(): string {
       return [``, `${title}: ${description}`, ...fieldsOf(schema, schema, "  ")].join("\n");
     }),
   ].join("\n");
-}
-
-interface Schema {
-  readonly description?: string;
-  readonly type?: string | readonly string[];
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly items?: Schema;
-  readonly enum?: readonly string[];
-  readonly const?: string;
-  readonly anyOf?: readonly Schema[];
-  readonly $ref?: string;
-  readonly $defs?: Readonly<Record<string, Schema>>;
 }
 
 /** A line for each field, and those of what is in it. */

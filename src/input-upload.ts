@@ -1,4 +1,5 @@
 /** One input of an upload, from its opening to its record, and what people see of it meanwhile. */
+import { detectedType } from "./detected-type.ts";
 import { documentName } from "./document.ts";
 import type { DocumentService } from "./documents.ts";
 import type { Input } from "./inputs.ts";
@@ -26,11 +27,7 @@ export async function uploadInput(
     return await service.upload(source, {
       ...request,
       name,
-      contentType: async (head) => {
-        if (contentType !== undefined) return contentType;
-        const { detectContentType } = await import("./content-type.ts");
-        return await detectContentType(name, head);
-      },
+      contentType: async (head) => contentType ?? (await detectedType(name, head)),
       signal,
       onProgress: progress.advance,
       onSkipped: progress.skip,

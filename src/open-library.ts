@@ -1,6 +1,7 @@
 /** A library that a program opened: what library.ts promises, on the services that its options choose. */
 import { Readable } from "node:stream";
 import { type ConfigInput, loadConfig, type SettingName, settingNames, unknownKey } from "./config.ts";
+import { detectedType } from "./detected-type.ts";
 import { contentType, type DocumentRecord, documentMetadata, documentName, documentTags } from "./document.ts";
 import type { DocumentService } from "./documents.ts";
 import { Destination, downloadTo } from "./download.ts";
@@ -108,15 +109,10 @@ class OpenLibrary implements Library {
         if (name === "") {
           throw new DocprocError("USAGE", "A document that is not a file needs a name.", { hint: "Give { name }." });
         }
-        const detect = async (head: Uint8Array) => {
-          const { detectContentType } = await import("./content-type.ts");
-          return await detectContentType(name, head);
-        };
-        const contentTypeOf = async (head: Uint8Array) => type ?? (await detect(head));
         const document = await service.upload(source, {
           ...request,
           name: documentName(name),
-          contentType: contentTypeOf,
+          contentType: async (head) => type ?? (await detectedType(name, head)),
         });
         // What only a dry run leaves open is known.
         return document as UploadedRecord;

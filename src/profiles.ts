@@ -2,9 +2,9 @@
  * Named profiles: other libraries, in the `profiles` of a config file. A profile says whole where a library is: the
  * place that is configured beside it is that of another one.
  */
-import { closest, distance } from "fastest-levenshtein";
 import type { ConfigFile } from "./config-files.ts";
 import { DocprocError } from "./errors.ts";
+import { nearestTo } from "./suggestion.ts";
 
 /** Settings of one place in a config file, its top level or a profile. */
 export interface SettingsBlock extends ConfigFile {
@@ -53,12 +53,11 @@ export function pickProfile(name: string, files: readonly ConfigFileBlocks[]): S
     if (found) return found;
   }
   const known = [...new Set(files.flatMap(({ profiles }) => [...profiles.keys()]))];
-  const nearest = known.length === 0 ? "" : closest(name, known);
-  const alike = nearest !== "" && distance(name, nearest) <= Math.max(2, nearest.length / 3);
+  const nearest = nearestTo(name, known);
   const example = 'Add it to a config file, like {"profiles": {"archive": {"bucket": "my-archive"}}}.';
   const all = known.length === 0 ? example : `Profiles: ${known.join(", ")}.`;
   throw new DocprocError("INVALID_CONFIG", `No config file has the profile ${JSON.stringify(name)}.`, {
-    hint: alike ? `Did you mean ${nearest}?` : all,
+    hint: nearest ? `Did you mean ${nearest}?` : all,
   });
 }
 

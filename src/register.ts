@@ -6,6 +6,8 @@ import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { v7 } from "uuid";
 import { commitRecord } from "./commit.ts";
+import { crc32Digits } from "./crc32.ts";
+import { detectedType } from "./detected-type.ts";
 import {
   canonicalJson,
   contentType,
@@ -78,7 +80,7 @@ export async function registerObject(uri: string, request: RegisterRequest): Pro
     metadata: request.documentMetadata,
     source: { kind: "register", path: uri, modifiedAt: new Date(before.origin.storedAt).toISOString() },
     provenance: null,
-    crc32: before.crc32 === null ? null : before.crc32.toString(16).padStart(8, "0"),
+    crc32: crc32Digits(before.crc32),
   };
   const { onDuplicate } = request;
   const winner = await commitRecord(record, { metadata, storage, key, landed: now(), now, onDuplicate, signal });
@@ -186,8 +188,7 @@ async function typeOf(name: string, origin: ObjectOrigin, head: Buffer, request:
       // Whoever stored it wrote something else there.
     }
   }
-  const { detectContentType } = await import("./content-type.ts");
-  return await detectContentType(name, head);
+  return await detectedType(name, head);
 }
 
 function changed(uri: string): DocprocError {

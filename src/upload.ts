@@ -7,6 +7,7 @@
 import { hash } from "node:crypto";
 import { type Head, hashAll, MemoryBody, readHead, streamedBody } from "./body.ts";
 import { commitRecord } from "./commit.ts";
+import { crc32Digits } from "./crc32.ts";
 import {
   type DocumentRecord,
   type DocumentSource,
@@ -208,7 +209,7 @@ export class UploadProtocol {
         metadata,
         source: { kind: source.kind, path: source.path, modifiedAt: source.modifiedAt } satisfies DocumentSource,
         provenance: await request.provenance,
-        crc32: stored.crc32 === null ? null : stored.crc32.toString(16).padStart(8, "0"),
+        crc32: crc32Digits(stored.crc32),
       };
       const winner = await commitRecord(record, {
         metadata: await this.#options.metadata(),

@@ -27,6 +27,8 @@ const ranks: Record<string, number> = {
   "src/shells.ts": 0,
   "src/content-type.ts": 0,
   "src/setting-values.ts": 0,
+  "src/suggestion.ts": 0,
+  "src/detected-type.ts": 1,
   "src/document.ts": 1,
   "src/aws.ts": 1,
   "src/retry.ts": 1,

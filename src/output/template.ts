@@ -1,6 +1,6 @@
 /** `--format`: a line of text with the fields of what a command reports. Names and escapes, and nothing to be run. */
-import { closest, distance } from "fastest-levenshtein";
 import { DocprocError } from "../errors.ts";
+import { nearestTo } from "../suggestion.ts";
 
 export type Template = (value: object) => string;
 
@@ -38,10 +38,9 @@ export function parseTemplate(
 function known(path: string, fields: readonly string[]): string {
   const [field = ""] = path.split(".");
   if (fields.includes(field)) return path;
-  const nearest = closest(field, fields);
-  const alike = field !== "" && distance(field, nearest) <= Math.max(2, nearest.length / 3);
+  const nearest = field === "" ? undefined : nearestTo(field, fields);
   throw new DocprocError("USAGE", `There is no field ${JSON.stringify(path)}.`, {
-    hint: alike ? `Did you mean {${nearest}}?` : `Fields: ${fields.join(", ")}. Of tags: {tags.KEY}.`,
+    hint: nearest ? `Did you mean {${nearest}}?` : `Fields: ${fields.join(", ")}. Of tags: {tags.KEY}.`,
   });
 }
 

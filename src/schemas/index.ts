@@ -20,7 +20,27 @@ import upload from "./upload.json" with { type: "json" };
 import url from "./url.json" with { type: "json" };
 import verify from "./verify.json" with { type: "json" };
 
-export const schemas = [
+/** The part of JSON Schema that is used here. */
+export interface Schema {
+  readonly description?: string;
+  readonly type?: string | readonly string[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly enum?: readonly string[];
+  readonly const?: string;
+  readonly anyOf?: readonly Schema[];
+  readonly $ref?: string;
+  readonly $defs?: Readonly<Record<string, Schema>>;
+}
+
+/** That of a whole document. */
+export interface DocumentSchema extends Schema {
+  readonly $id: string;
+  readonly title: string;
+  readonly description: string;
+}
+
+export const schemas: readonly DocumentSchema[] = [
   record,
   upload,
   list,
@@ -41,4 +61,4 @@ export const schemas = [
   init,
   config,
   error,
-] as const;
+];

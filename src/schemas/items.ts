@@ -1,26 +1,19 @@
 /** What an item of each command is made of, as its schema says. */
-import { schemas } from "./index.ts";
-
-interface Schema {
-  readonly $ref?: string;
-  readonly anyOf?: readonly Schema[];
-  readonly properties?: Readonly<Record<string, unknown>>;
-  readonly $defs?: Readonly<Record<string, Schema>>;
-}
+import { type Schema, schemas } from "./index.ts";
 
 /**
  * Fields of the items that a command prints with `--ndjson`, or of its one document where it has no items.
  * @returns undefined for a command that reports none
  */
 export function itemFields(command: string): string[] | undefined {
-  const schema: Schema | undefined = schemaOf(command === "show" ? "record" : command);
+  const schema = schemaOf(command === "show" ? "record" : command);
   if (schema === undefined) return undefined;
   const { schema: _, ...fields } = fieldsOf(schema.$defs?.["item"] ?? schema, schema);
   return Object.keys(fields);
 }
 
 function schemaOf(name: string): Schema | undefined {
-  return schemas.find(({ title }) => title === `docproc.${name}/1`) as Schema | undefined;
+  return schemas.find(({ title }) => title === `docproc.${name}/1`);
 }
 
 function fieldsOf({ $ref, anyOf = [], properties = {} }: Schema, root: Schema): Record<string, unknown> {

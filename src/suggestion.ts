@@ -1,0 +1,9 @@
+/** What somebody who misspelt a word may have meant. */
+import { closest, distance } from "fastest-levenshtein";
+
+/** The known word that is most like it; undefined where none is much like it. */
+export function nearestTo(word: string, known: readonly string[]): string | undefined {
+  if (known.length === 0) return undefined;
+  const nearest = closest(word, known);
+  return distance(word, nearest) <= Math.max(2, nearest.length / 3) ? nearest : undefined;
+}
