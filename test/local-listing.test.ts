@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { canonicalJson, firstIdAt, type TextMap } from "../src/document.ts";
+import { canonicalJson, compareBytes, firstIdAt, type TextMap } from "../src/document.ts";
 import { globMatcher } from "../src/glob.ts";
 import { addGlobs, pagesOf } from "../src/metadata/local-listing.ts";
+import { pagesInOrder } from "../src/metadata/local-sorting.ts";
 import { metadataDrivers } from "../src/metadata/registry.ts";
 import { type DocumentFilter, type ListQuery, matcher } from "../src/query.ts";
 import { asRow, type Database, listsOf, openDatabase, prepareForLists } from "../src/sqlite.ts";
@@ -23,6 +24,19 @@ interface Entry {
   readonly name: string;
   readonly contentType: string;
   readonly tags: TextMap;
+  readonly size: number;
+  readonly provenance: {
+    readonly git: { readonly commit: string } | null;
+    readonly ci: { readonly run: string };
+  } | null;
+}
+
+/** A fifth of the newer half comes from two commits that begin alike, of the others a few from each. */
+function provenanceOf(index: number): Entry["provenance"] {
+  if (index < count / 2) return null;
+  const few = `${index.toString(16).padStart(7, "0").slice(0, 6)}${"a".repeat(34)}`;
+  const commit = index % 5 === 0 ? `beef123${String(index % 2).repeat(33)}` : few;
+  return { git: index % 7 === 0 ? null : { commit }, ci: { run: String(Math.floor(index / 5000)) } };
 }
 
 /** The older half has names of its own, and a type. */
@@ -35,7 +49,8 @@ function entryAt(index: number, id = v7({ msecs: begin + index })): Entry {
     build: String(Math.floor(index / 100)),
     ...(index < 4 ? { rare: "yes" } : {}),
   };
-  return { id, name, contentType: isOld ? "image/png" : index % 3 === 0 ? "image/gif" : "text/plain", tags };
+  const contentType = isOld ? "image/png" : index % 3 === 0 ? "image/gif" : "text/plain";
+  return { id, name, contentType, tags, size: (index * 7919) % 3000, provenance: provenanceOf(index) };
 }
 
 let directory: string;
@@ -44,10 +59,20 @@ const entries: Entry[] = [];
 
 const source = '{"kind":"stdin","path":null,"modifiedAt":null}';
 
-function insert({ id, name, contentType, tags }: Entry): void {
+function insert({ id, name, contentType, tags, size, provenance }: Entry): void {
   database
-    .prepare("INSERT INTO documents VALUES (?, ?, ?, 1, ?, ?, 'file:///x', ?, '{}', ?, NULL, NULL)")
-    .run(id, name, id, contentType, "0".repeat(64), canonicalJson(tags), source);
+    .prepare("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, 'file:///x', ?, '{}', ?, ?, NULL)")
+    .run(
+      id,
+      name,
+      id,
+      size,
+      contentType,
+      "0".repeat(64),
+      canonicalJson(tags),
+      source,
+      provenance && JSON.stringify(provenance),
+    );
 }
 
 function add(entry: Entry): void {
@@ -83,21 +108,37 @@ async function* listed(query: ListQuery, seen?: (sql: string, values: readonly u
     seen?.(sql, values);
     return listsOf(prepareForLists(database, sql), ...values);
   };
-  for await (const rows of pagesOf(select, query)) for (const row of rows) yield String(row[0]);
+  const pages = query.sort === undefined ? pagesOf(select, query) : pagesInOrder(select, query, query.sort);
+  for await (const rows of pages) for (const row of rows) yield String(row[0]);
 }
 
-async function wanted({ ascending, after, since, until, idPrefix = "", filter }: ListQuery) {
-  const matches = (await matcher(filter)) as (entry: Entry) => boolean;
-  const found = entries.filter(
+/** What a query of the catalog leaves to the filter behind it: the digits of a commit behind the seventh. */
+function asRead({ commit, ...filter }: DocumentFilter = {}): DocumentFilter {
+  return { ...filter, commit: commit?.slice(0, 7) };
+}
+
+/** Puts entries, which come oldest first, into the order of a query. */
+function inOrder(found: readonly Entry[], { sort, ascending }: ListQuery): Entry[] {
+  const compare = (a: Entry, b: Entry) =>
+    (sort === "size" ? a.size - b.size : sort === "name" ? compareBytes(a.name, b.name) : 0) || (a.id < b.id ? -1 : 1);
+  const ordered = found.toSorted(compare);
+  return ascending ? ordered : ordered.reverse();
+}
+
+async function wanted(query: ListQuery) {
+  const { after, since, until, idPrefix = "" } = query;
+  const matches = (await matcher(asRead(query.filter))) as unknown as (entry: Entry) => boolean;
+  const ordered = inOrder(entries, query);
+  // Behind the cursor, which need not be one of those that are asked for.
+  const behind = ordered.slice(ordered.findIndex(({ id }) => id === after) + 1);
+  const found = behind.filter(
     (entry) =>
       entry.id.startsWith(idPrefix) &&
       (since === undefined || entry.id >= firstIdAt(since)) &&
       (until === undefined || entry.id < firstIdAt(until)) &&
-      (after === undefined || (ascending ? entry.id > after : entry.id < after)) &&
       matches(entry),
   );
-  const ids = found.map(({ id }) => id);
-  return ascending ? ids : ids.reverse();
+  return found.map(({ id }) => id);
 }
 
 const tagged: readonly (TextMap | undefined)[] = [
@@ -131,19 +172,24 @@ const named = [
 ];
 const typed = [undefined, "image", "image/png", "text/plain", "video", "*/gif", "image/{gif,jpeg}", "**/plain"];
 
+const commits = ["beef123", `beef123${"0".repeat(33)}`, "004000a", "0123456"];
+
 describe("a listing", () => {
   test("is what a plain filter finds, in both directions, from any cursor, whatever is expected", async () => {
     const next = randomNumbers(11);
     const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)] as T;
     const some = <T>(value: T): T | undefined => (next() < 0.2 ? value : undefined);
     const time = () => begin + Math.floor(next() * count);
-    for (let round = 0; round < 250; round++) {
+    for (let round = 0; round < 350; round++) {
       const filter: DocumentFilter = {
         tags: pick(tagged),
         name: pick(named),
         type: next() < 0.6 ? undefined : pick(typed),
+        commit: next() < 0.7 ? undefined : pick(commits),
+        run: next() < 0.8 ? undefined : pick(["3", "5", "none"]),
       };
       const query: ListQuery = {
+        sort: pick([undefined, "name", "size"]),
         ascending: next() < 0.5,
         after: some(pick(entries).id),
         since: some(time()),
@@ -164,10 +210,17 @@ describe("a listing", () => {
 
   test("has what was there from the beginning to the end once, whatever is added and removed meanwhile", async () => {
     const next = randomNumbers(12);
-    for (const filter of [undefined, { tags: { half: "0" } }, { tags: { all: "yes", half: "1" } }, { name: "*.txt" }]) {
+    const filters = [undefined, { tags: { half: "0" } }, { tags: { all: "yes", half: "1" } }, { name: "*.txt" }];
+    const asked: Partial<ListQuery>[] = [
+      ...filters.map((filter) => ({ filter })),
+      { sort: "size" },
+      ...(["name", "size"] as const).map((sort) => ({ sort, filter: { tags: { half: "0" } } })),
+    ];
+    for (const one of asked) {
       for (const ascending of [true, false]) {
-        const query = { ascending, filter, expected: 20 };
+        const query: ListQuery = { ascending, expected: 20, ...one };
         const before = await wanted(query);
+        const known = new Map(entries.map((entry) => [entry.id, entry]));
         const gone = new Set<string>();
         const found: string[] = [];
         for await (const id of listed(query)) {
@@ -175,10 +228,16 @@ describe("a listing", () => {
           const victim = entries[Math.floor(next() * entries.length)] as Entry;
           gone.add(victim.id);
           remove(victim);
-          add(entryAt(Math.floor(next() * count), v7({ msecs: begin + Math.floor(next() * count) })));
+          const added = entryAt(Math.floor(next() * count), v7({ msecs: begin + Math.floor(next() * count) }));
+          add(added);
+          known.set(added.id, added);
         }
         expect(new Set(found).size).toBe(found.length);
-        expect(found).toEqual(found.toSorted((a, b) => (a < b === ascending ? -1 : 1)));
+        const ordered = inOrder(
+          found.map((id) => known.get(id) as Entry),
+          query,
+        );
+        expect(found).toEqual(ordered.map(({ id }) => id));
         const seen = new Set(found);
         expect(before.filter((id) => !gone.has(id) && !seen.has(id))).toEqual([]);
       }
@@ -207,6 +266,15 @@ test("a listing lets others have their turn between two pages", async () => {
   await expect(rest()).rejects.toMatchObject({ code: "CANCELLED" });
   expect(count).toBeGreaterThan(entries.length - 1000);
   await metadata.close();
+});
+
+test("a listing by size or name does not go on behind a document that is gone, and one by time does", async () => {
+  const after = v7({ msecs: begin + 10 });
+  for (const sort of ["name", "size"] as const) {
+    const reading = listed({ ascending: true, sort, after, expected: 1 }).next();
+    await expect(reading).rejects.toMatchObject({ code: "NOT_FOUND", message: expect.stringContaining(after) });
+  }
+  expect((await listed({ ascending: true, after, expected: 1 }).next()).done).toBe(false);
 });
 
 describe("the newest fifty", () => {
@@ -279,6 +347,45 @@ describe("the newest fifty", () => {
     expect(plan).toContain("TEMP B-TREE");
   });
 
+  test("of a commit or a run are read from their index", async () => {
+    const exact: [DocumentFilter, string][] = [
+      [{ commit: "beef123" }, "entry USING INDEX documents_by_commit (<expr>=? AND id>? AND id<?)"],
+      [{ run: "4" }, "entry USING INDEX documents_by_run (<expr>=? AND id>? AND id<?)"],
+    ];
+    for (const [filter, how] of exact) {
+      const plan = (await plansOf(filter)).at(-1);
+      expect(plan).toContain(how);
+      expect(plan).not.toContain("TEMP B-TREE");
+    }
+  });
+
+  test("by size or name are read from its index, and sorted only if few are what they could be", async () => {
+    const walked: [DocumentFilter, "size" | "name", string][] = [
+      [{}, "size", "SCAN entry USING INDEX documents_by_size"],
+      [{}, "name", "SCAN entry USING INDEX documents_by_name"],
+      [{ tags: { half: "0" } }, "size", "SCAN entry USING INDEX documents_by_size"],
+      [{ name: "*.txt" }, "name", "entry USING INDEX documents_by_name"],
+    ];
+    for (const [filter, sort, how] of walked) {
+      const plan = (await plansOf(filter, { sort })).at(-1);
+      expect(plan).toContain(how);
+      expect(plan).not.toContain("TEMP B-TREE");
+    }
+    const few: [DocumentFilter, Partial<ListQuery>][] = [
+      [{ tags: { rare: "yes" } }, {}],
+      [{ name: "inv*", tags: { all: "yes" } }, {}],
+      [{ type: "image/gif" }, {}],
+      [{}, { since: begin, until: begin + 3000 }],
+    ];
+    for (const [filter, more] of few) {
+      for (const sort of ["size", "name"] as const) {
+        const plan = (await plansOf(filter, { sort, ...more })).at(-1);
+        expect(plan).not.toContain("SCAN");
+        expect(plan).toContain("USE TEMP B-TREE FOR ORDER BY");
+      }
+    }
+  });
+
   test("of a glob of one letter that only old documents match are not looked for all the way", async () => {
     expect((await plansOf({ name: "n*" })).join("\n")).not.toContain("TEMP B-TREE");
     const plans = await plansOf({ name: "o*" });
@@ -295,6 +402,7 @@ test("nothing that a query asks for is part of a statement", async () => {
     { tags: { [hostile]: hostile } },
     ...["", "*", "?*x"].map((glob) => ({ name: `${hostile}${glob}` })),
     ...["", "*", "/png", "/*"].map((glob) => ({ type: `${hostile}${glob}` })),
+    { commit: hostile, run: hostile },
     { tags: { color: hostile, [hostile]: "red" }, name: `*${hostile}`, type: `image/${hostile}*` },
   ];
   const statements: string[] = [];
@@ -302,7 +410,9 @@ test("nothing that a query asks for is part of a statement", async () => {
     for (const ascending of [true, false]) {
       const query: ListQuery = { filter, ascending, after: hostile, idPrefix: hostile, expected: 50 };
       for await (const _ of listed(query, (sql) => void statements.push(sql)));
-      for await (const _ of listed({ filter, ascending }, (sql) => void statements.push(sql)));
+      for (const sort of [undefined, "name", "size"] as const) {
+        for await (const _ of listed({ filter, ascending, sort }, (sql) => void statements.push(sql)));
+      }
     }
   }
   expect(statements.length).toBeGreaterThan(20);

@@ -1,26 +1,22 @@
 /**
  * Reads the records of an SQLite catalog in the order of their ids, and as few of them as an index allows.
  *
- * For a tag, a name, a type, and the first characters of a name there is an index that has the ids of what has it in
- * order, so that a page is read straight from it, however large the catalog. A glob that begins with fewer characters
- * has only the range of names that begin as it does: in their order, not in that of ids. What then is right depends on
- * how many there are, which is counted up to {@link few}.
+ * What an index has in that order (see local-conditions.ts) is read straight from it, a page at a time, however large the
+ * catalog. What it has in another order has to be sorted: whether that is right depends on how many there are, which is
+ * counted up to {@link few}.
  */
-import {
-  type DocumentFilter,
-  globEnds,
-  idRange,
-  type ListQuery,
-  literalName,
-  literalType,
-  typeGlob,
-} from "../query.ts";
+import { idRange, type ListQuery } from "../query.ts";
 import type { Database } from "../sqlite.ts";
-
-export type Value = string | number;
-/** A row is a list of the values of its columns. */
-type Row = readonly unknown[];
-export type Select = (sql: string, ...values: Value[]) => Promise<Row[]>;
+import {
+  type Condition,
+  conditionsOf,
+  everything,
+  isOrdered,
+  type Row,
+  type Select,
+  type Statement,
+  testOf,
+} from "./local-conditions.ts";
 
 /** What {@link namedRecord} takes. */
 export const storedColumns = "id, name, size, content_type, sha256, uri, tags, metadata, source, provenance, crc32";
@@ -44,58 +40,16 @@ export function namedRecord(row: readonly unknown[]) {
 }
 
 /** Rows read at a time: between two pages no lock is held, so a slow reader never blocks a writer. */
-const pageSize = 500;
+export const pageSize = 500;
 /** Entries of an index that are read and sorted in a few milliseconds. */
-const few = 10_000;
-/** Characters of a name in the index of beginnings; its expression says the same. */
-const beginning = 3;
-/** Types of which each is looked up. SQLite joins no more than 500 queries. */
-const mostTypes = 100;
-
-/** Something that a query asks for, and the index that knows what has it. */
-interface Condition {
-  readonly table: "documents" | "tags";
-  /** Which of the table's indexes that is; SQLite would choose by what it guesses of their sizes. */
-  readonly index: string;
-  /** What bounds the part of the index that is read. */
-  readonly bounds: (row: string) => string;
-  /** What is asked of each entry in it. */
-  readonly rest: (row: string) => string;
-  readonly values: readonly string[];
-  /** How many of the values are those of the bounds. */
-  readonly bounding: number;
-  /** What the entries in that part are sorted by. */
-  readonly by: "id" | "name" | "content_type";
-  /** Conditions of which one or another is met, where no part of an index has all of it in order. */
-  readonly each?: readonly Condition[];
-  /** The same condition by another index, which reads less and is not in order. */
-  readonly narrow?: Condition;
-}
-
+export const few = 10_000;
 /** Ids from `from` (included) to `to` (excluded). */
-interface Range {
+export interface Range {
   readonly from: string;
   readonly to: string;
 }
 
-interface Statement {
-  readonly sql: string;
-  readonly values: readonly Value[];
-}
-
 type MakeStatement = (range: Range, limit: number) => Statement;
-
-const everything: Condition = {
-  table: "documents",
-  index: "",
-  bounds: () => "true",
-  rest: () => "true",
-  values: [],
-  bounding: 0,
-  by: "id",
-};
-
-const isOrdered = ({ by }: Condition) => by === "id";
 
 /** Gives SQL the function `matches(glob, text)`, which {@link pagesOf} needs for a name or a type. */
 export function addGlobs(database: Database, globMatcher: (glob: string) => (text: string) => boolean): void {
@@ -156,103 +110,7 @@ export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<
   }
 }
 
-async function conditionsOf(
-  select: Select,
-  { tags = {}, name, type, commit, run }: DocumentFilter = {},
-): Promise<Condition[]> {
-  return [
-    // The union of several types comes first, as SQLite joins queries from left to right.
-    ...(type === undefined ? [] : [await withType(select, type)]),
-    // @photostructure/sqlite cuts text at a NUL, so that such a tag cannot be asked for.
-    ...Object.entries(tags)
-      .filter((tag) => !tag.some((text) => text.includes("\0")))
-      .map(withTag),
-    ...(name === undefined ? [] : [withName(name)]),
-    ...(commit === undefined ? [] : [madeBy("commit", "substr(%, 1, 7)", "$.git.commit", commit.slice(0, 7))]),
-    ...(run === undefined ? [] : [madeBy("run", "%", "$.ci.run", run)]),
-  ];
-}
-
-/** The types that a glob is for are looked up, as they are few: each is found behind the one before it. */
-async function withType(select: Select, type: string): Promise<Condition> {
-  const literal = literalType({ type });
-  if (literal !== undefined) return withText("content_type", literal);
-  const rows = await select(
-    `WITH RECURSIVE types(type) AS (
-       SELECT min(content_type) FROM documents
-       UNION ALL SELECT (SELECT min(content_type) FROM documents WHERE content_type > type) FROM types WHERE type >= ''
-     )
-     SELECT type FROM types WHERE type >= '' LIMIT ?`,
-    mostTypes + 1,
-  );
-  if (rows.length > mostTypes) return withGlob("content_type", typeGlob(type));
-  const { globMatcher } = await import("../glob.ts");
-  const matches = globMatcher(typeGlob(type));
-  const each = rows
-    .map(([found]) => String(found))
-    .filter((found) => matches(found))
-    .map((found) => withText("content_type", found));
-  const values = each.flatMap((one) => one.values);
-  const bounds = (row: string) => `${row}.content_type IN (${values.map(() => "?").join(", ")})`;
-  return { ...everything, index: indexedBy.content_type, bounds, values, bounding: values.length, each };
-}
-
-function withName(glob: string): Condition {
-  const literal = literalName({ name: glob });
-  if (literal !== undefined) return withText("name", literal);
-  const narrow = withGlob("name", glob);
-  const first = [...globEnds(glob)[0]].slice(0, beginning).join("");
-  if ([...first].length < beginning) return narrow;
-  const ordered: Condition = {
-    ...narrow,
-    index: "INDEXED BY documents_by_beginning",
-    bounds: (row) => `substr(${row}.name, 1, ${beginning}) = ?`,
-    values: [first, ...narrow.values.slice(narrow.bounding)],
-    bounding: 1,
-    by: "id",
-  };
-  return glob === `${first}*` ? ordered : { ...ordered, narrow };
-}
-
-/** @param of the expression of the index, `%` being what stands at the path. To SQLite only the same text is the same. */
-function madeBy(index: "commit" | "run", of: string, path: string, value: string): Condition {
-  const bounds = (row: string) => {
-    const provenance = `iif(json_valid(${row}.provenance), ${row}.provenance, '{}') ->> '${path}'`;
-    return `${of.replace("%", () => provenance)} = ? AND ${row}.provenance IS NOT NULL`;
-  };
-  return { ...everything, index: `INDEXED BY documents_by_${index}`, bounds, values: [value], bounding: 1 };
-}
-
-function withTag(tag: readonly [key: string, value: string]): Condition {
-  const bounds = (row: string) => `${row}.key = ? AND ${row}.value = ?`;
-  return { ...everything, table: "tags", bounds, values: tag, bounding: 2 };
-}
-
-const indexedBy = { name: "INDEXED BY documents_by_name", content_type: "INDEXED BY documents_by_type" } as const;
-
-function withText(column: keyof typeof indexedBy, text: string): Condition {
-  const bounds = (row: string) => `${row}.${column} = ?`;
-  return { ...everything, index: indexedBy[column], bounds, values: [text], bounding: 1 };
-}
-
-function withGlob(column: keyof typeof indexedBy, glob: string): Condition {
-  const [prefix, suffix] = globEnds(glob);
-  // SQLite's own GLOB is quick and knows less than ours: it spares that one most of the work, or all of it.
-  const ends = `${prefix}*${suffix}`;
-  const known = glob === ends;
-  return {
-    ...everything,
-    index: indexedBy[column],
-    bounds: (row) => `${row}.${column} >= ? AND ${row}.${column} < ?`,
-    rest: (row) => `${row}.${column} GLOB ?${known ? "" : ` AND matches(?, ${row}.${column})`}`,
-    // No name has room for so many of the last character there is.
-    values: [prefix, prefix + "\u{10ffff}".repeat(129), ends, ...(known ? [] : [glob])],
-    bounding: 2,
-    by: column,
-  };
-}
-
-function startingWith(first: Condition, conditions: readonly Condition[]): Condition[] {
+export function startingWith(first: Condition, conditions: readonly Condition[]): Condition[] {
   return [first, ...conditions.filter((condition) => condition !== first && condition.narrow !== first)];
 }
 
@@ -263,12 +121,7 @@ function readAll(ascending: boolean): MakeStatement {
 
 /** Reads the index of the first condition and looks up whether the others are met. */
 function read([first = everything, ...others]: readonly Condition[], ascending: boolean): MakeStatement {
-  const tests = others.map(({ table, bounds, rest }) =>
-    table === "documents" && first.table === "documents"
-      ? `${bounds("entry")} AND ${rest("entry")}`
-      : `EXISTS (SELECT 1 FROM ${table} other WHERE ${bounds("other")} AND ${rest("other")} AND other.id = entry.id)`,
-  );
-  const asked: Statement = { sql: tests.join(" AND ") || "true", values: others.flatMap(({ values }) => values) };
+  const asked = testOf(others, first.table);
   return (range, limit) => {
     const found = entriesOf(first, range, asked);
     // Names with a date or a number in them grow with time. Read backwards, what is newest is met first, and most of
@@ -293,7 +146,11 @@ function recordsOf(ids: string, ascending: boolean): string {
 }
 
 /** @param asked what else has to hold for an `entry` */
-function entriesOf(condition: Condition, range: Range, asked: Statement = { sql: "true", values: [] }): Statement {
+export function entriesOf(
+  condition: Condition,
+  range: Range,
+  asked: Statement = { sql: "true", values: [] },
+): Statement {
   const { table, index, bounds, rest, values, each } = condition;
   if (each && each.length > 0) {
     const all = each.map((one) => entriesOf(one, range, asked));
@@ -330,7 +187,7 @@ async function* pagesOfStatement(
 }
 
 /** The condition whose index has the fewest entries; undefined when none has only few. */
-async function smallestOf(
+export async function smallestOf(
   select: Select,
   conditions: readonly Condition[],
   { from, to }: Range,

@@ -1,36 +1,41 @@
 /**
- * Reads the records of an SQLite catalog by size or by name. Its index has them in that order, so that a page is read
- * straight from it; what a filter leaves out is read and passed over.
+ * Reads the records of an SQLite catalog by size or by name.
+ *
+ * There is an index of either. It is walked, and each of its entries is looked up in the indexes of what else is asked:
+ * what many documents have is found soon. What only few have, as an index knows, is gathered and sorted.
  */
 import { DocprocError } from "../errors.ts";
 import { idRange, type ListQuery } from "../query.ts";
-import { type Select, storedColumns, type Value } from "./local-listing.ts";
+import {
+  conditionsOf,
+  everything,
+  type Row,
+  type Select,
+  type Statement,
+  testOf,
+  type Value,
+} from "./local-conditions.ts";
+import { entriesOf, pageSize, type Range, smallestOf, startingWith, storedColumns } from "./local-listing.ts";
 
-/** Rows read at a time: between two pages no lock is held. */
-const pageSize = 500;
+type SortColumn = "size" | "name";
 
 /**
- * The rows in the range of a query, page by page, in the order of a column and then of their ids.
+ * The rows that a query asks for, page by page, in the order of a column and then of their ids.
  * @throws NOT_FOUND when the query continues behind a document that is gone: only that one knew where that is
  */
-export async function* pagesInOrder(
-  select: Select,
-  query: ListQuery,
-  by: "size" | "name",
-): AsyncIterable<(readonly unknown[])[]> {
+export async function* pagesInOrder(select: Select, query: ListQuery, by: SortColumn): AsyncIterable<Row[]> {
   const { ascending, after, expected = pageSize } = query;
-  const { from = "", to = "~" } = idRange({ ...query, after: undefined });
   const [beyond, direction] = ascending ? [">", "ASC"] : ["<", "DESC"];
   let last: Value[] | undefined;
   if (after !== undefined) last = await placeOf(select, by, after);
+  const entries = await entriesFor(select, query, by);
   for (let size = Math.min(expected, pageSize); ; size = Math.min(2 * size, pageSize)) {
-    const behind = last === undefined ? "true" : `(${by}, id) ${beyond} (?, ?)`;
+    const behind = last === undefined ? "true" : `(entry.${by}, entry.id) ${beyond} (?, ?)`;
     const rows = await select(
-      `SELECT ${storedColumns}, ${by} FROM documents INDEXED BY documents_by_${by}
-       WHERE ${behind} AND id >= ? AND id < ? ORDER BY ${by} ${direction}, id ${direction} LIMIT ?`,
+      `SELECT ${storedColumns}, ${by} FROM documents entry ${entries.sql} AND ${behind}
+       ORDER BY entry.${by} ${direction}, entry.id ${direction} LIMIT ?`,
+      ...entries.values,
       ...(last ?? []),
-      from,
-      to,
       size,
     );
     yield rows;
@@ -40,7 +45,26 @@ export async function* pagesInOrder(
   }
 }
 
-async function placeOf(select: Select, by: "size" | "name", id: string): Promise<Value[]> {
+/** Which documents to read, as an `entry` each, and by which index. */
+async function entriesFor(select: Select, query: ListQuery, by: SortColumn): Promise<Statement> {
+  const { from = "", to = "~" } = idRange({ ...query, after: undefined });
+  const range: Range = { from, to };
+  const conditions = await conditionsOf(select, query.filter);
+  const bounded = query.since !== undefined || query.until !== undefined || query.idPrefix !== undefined;
+  const smallest = await smallestOf(select, bounded ? [everything, ...conditions] : conditions, range);
+  if (smallest) {
+    const [, ...others] = startingWith(smallest, conditions);
+    const ids = entriesOf(smallest, range, testOf(others, smallest.table));
+    return { sql: `WHERE entry.id IN (${ids.sql})`, values: ids.values };
+  }
+  const asked = testOf(conditions, "documents");
+  return {
+    sql: `INDEXED BY documents_by_${by} WHERE entry.id >= ? AND entry.id < ? AND ${asked.sql}`,
+    values: [from, to, ...asked.values],
+  };
+}
+
+async function placeOf(select: Select, by: SortColumn, id: string): Promise<Value[]> {
   const [row] = await select(`SELECT ${by} FROM documents WHERE id = ?`, id);
   if (row) return [row[0] as Value, id];
   throw new DocprocError("NOT_FOUND", `The document ${id}, behind which the listing goes on, is gone.`, {

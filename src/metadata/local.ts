@@ -20,7 +20,8 @@ import {
   type Statement,
 } from "../sqlite.ts";
 import { fromStored, toStored } from "../stored-record.ts";
-import { addGlobs, namedRecord, pagesOf, type Select, storedColumns, type Value } from "./local-listing.ts";
+import type { Select, Value } from "./local-conditions.ts";
+import { addGlobs, namedRecord, pagesOf, storedColumns } from "./local-listing.ts";
 import { pagesInOrder } from "./local-sorting.ts";
 import {
   apart,

@@ -164,7 +164,7 @@ describe("in the sources", () => {
     `table.replaceAll('"', '""')`,
   ];
   /** Their statements are put together, of their own texts; that nothing else gets into them is what their tests ask. */
-  const composing = ["metadata/local-listing.ts", "metadata/local-sorting.ts"];
+  const composing = ["local-conditions.ts", "local-listing.ts", "local-sorting.ts"].map((name) => `metadata/${name}`);
 
   test("no SQL is put together from values", () => {
     const isSql = /\b(SELECT|INSERT|UPDATE|DELETE FROM|CREATE TABLE|ALTER TABLE|DROP TABLE|PRAGMA|BEGIN|VALUES)\b/;
