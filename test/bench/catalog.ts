@@ -105,6 +105,13 @@ export const catalogCases = {
   "catalog-since": beside(["list", "--since", "7d", ...page], "the last week"),
   "catalog-tag-name": beside(["list", "--since", "30d", "--tag", "half=0", "--name", "inv*", ...page], "three filters"),
   "catalog-type": beside(["list", "--type", "image", ...page], "types of the older half"),
+  "catalog-size": beside(["list", "--sort", "size", ...page], "the largest"),
+  "catalog-size-tag": beside(["list", "--sort", "size", "--tag", "half=1", ...page], "the largest with a tag"),
+  "catalog-size-rare": beside(["list", "--sort", "size", "--tag", "rare=yes", ...page], "the largest of four"),
+  "catalog-size-no-tags": beside(
+    ["list", "--sort", "size", "--tag", "half=0", "--tag", "odd=yes", ...page],
+    "the largest with two tags that meet nowhere",
+  ),
   "catalog-show": beside(async (directory) => ["show", await middleOf(directory)], "docproc show ID"),
   "catalog-show-prefix": beside(
     async (directory) => ["show", (await middleOf(directory)).slice(0, 13)],
