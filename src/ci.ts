@@ -3,12 +3,18 @@ import vendors from "ci-info/vendors.json" with { type: "json" };
 import type { CiProvenance } from "./document.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
-type Facts = Readonly<Record<"run" | "attempt" | "job" | "actor" | "url", (env: Env) => string | undefined>>;
+type Fact = "run" | "attempt" | "job" | "actor" | "url" | "branch" | "commit";
+type Facts = Readonly<Record<Fact, (env: Env) => string | undefined>>;
 
 const of = (name: string) => (env: Env) => env[name];
 const unknown = () => undefined;
+/** The first of these variables that says something. */
+const firstOf =
+  (...names: string[]) =>
+  (env: Env) =>
+    names.map((name) => env[name]).find(Boolean);
 
-/** Which variables tell what, by ci-info's name of the provider. */
+/** Which variables tell what, by ci-info's name of the provider. Of a pull request the branch is the one to be merged. */
 const providers: Readonly<Record<string, Facts>> = {
   // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
   GITHUB_ACTIONS: {
@@ -18,6 +24,9 @@ const providers: Readonly<Record<string, Facts>> = {
     actor: of("GITHUB_ACTOR"),
     url: ({ GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: run }) =>
       server && repository && run ? `${server}/${repository}/actions/runs/${run}` : undefined,
+    branch: ({ GITHUB_HEAD_REF: source, GITHUB_REF_TYPE: type, GITHUB_REF_NAME: name }) =>
+      source || (type === "branch" ? name : undefined),
+    commit: of("GITHUB_SHA"),
   },
   // https://docs.gitlab.com/ci/variables/predefined_variables/
   GITLAB: {
@@ -26,6 +35,8 @@ const providers: Readonly<Record<string, Facts>> = {
     job: of("CI_JOB_NAME"),
     actor: of("GITLAB_USER_LOGIN"),
     url: of("CI_JOB_URL"),
+    branch: firstOf("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH"),
+    commit: of("CI_COMMIT_SHA"),
   },
   // https://buildkite.com/docs/pipelines/configure/environment-variables
   BUILDKITE: {
@@ -34,6 +45,8 @@ const providers: Readonly<Record<string, Facts>> = {
     job: of("BUILDKITE_LABEL"),
     actor: of("BUILDKITE_BUILD_CREATOR"),
     url: of("BUILDKITE_BUILD_URL"),
+    branch: of("BUILDKITE_BRANCH"),
+    commit: of("BUILDKITE_COMMIT"),
   },
   // https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment-variables
   JENKINS: {
@@ -42,6 +55,9 @@ const providers: Readonly<Record<string, Facts>> = {
     job: of("JOB_NAME"),
     actor: of("BUILD_USER_ID"),
     url: of("BUILD_URL"),
+    // Of a pull request BRANCH_NAME is PR-7. GIT_BRANCH, of the git plugin, begins with the remote.
+    branch: (env) => firstOf("CHANGE_BRANCH", "BRANCH_NAME")(env) ?? env["GIT_BRANCH"]?.replace(/^[^/]+\//, ""),
+    commit: of("GIT_COMMIT"),
   },
   // https://circleci.com/docs/reference/variables/
   CIRCLE: {
@@ -50,6 +66,8 @@ const providers: Readonly<Record<string, Facts>> = {
     job: of("CIRCLE_JOB"),
     actor: of("CIRCLE_USERNAME"),
     url: of("CIRCLE_BUILD_URL"),
+    branch: of("CIRCLE_BRANCH"),
+    commit: of("CIRCLE_SHA1"),
   },
   // https://learn.microsoft.com/en-us/azure/devops/pipelines/build/variables
   AZURE_PIPELINES: {
@@ -61,17 +79,17 @@ const providers: Readonly<Record<string, Facts>> = {
       server && project && run
         ? `${server}${encodeURIComponent(project)}/_build/results?buildId=${encodeURIComponent(run)}`
         : undefined,
+    branch: (env) =>
+      firstOf("SYSTEM_PULLREQUEST_SOURCEBRANCH", "BUILD_SOURCEBRANCH")(env)?.match(/^refs\/heads\/(.+)$/)?.[1],
+    commit: of("BUILD_SOURCEVERSION"),
   },
 };
 
 /** The job, or null outside any. `CI=false` says that it is none. */
 export function readCi(env: Env): CiProvenance | null {
-  if (env["CI"] === "false") return null;
-  const vendor = vendors.findLast(({ env: marks }) => [marks].flat().every((mark) => isThere(mark, env)));
+  const vendor = vendorIn(env);
   if (vendor === undefined) return null;
-  const facts = providers[vendor.constant];
-  // An empty variable is an unset one.
-  const tell = (fact: keyof Facts) => facts?.[fact](env) || null;
+  const tell = teller(vendor.constant, env);
   return {
     provider: vendor.name,
     run: tell("run"),
@@ -80,6 +98,24 @@ export function readCi(env: Env): CiProvenance | null {
     actor: tell("actor"),
     url: tell("url"),
   };
+}
+
+/** The branch that a job was started for, which it mostly checks out as a commit alone; null for any other commit. */
+export function branchOfJob(env: Env, commit: string): string | null {
+  const vendor = vendorIn(env);
+  if (vendor === undefined) return null;
+  const tell = teller(vendor.constant, env);
+  return tell("commit") === commit ? tell("branch") : null;
+}
+
+function vendorIn(env: Env) {
+  if (env["CI"] === "false") return undefined;
+  return vendors.findLast(({ env: marks }) => [marks].flat().every((mark) => isThere(mark, env)));
+}
+
+function teller(vendor: string, env: Env): (fact: Fact) => string | null {
+  // An empty variable is an unset one.
+  return (fact) => providers[vendor]?.[fact](env) || null;
 }
 
 /** One of the forms that ci-info describes a variable in. */

@@ -52,7 +52,7 @@ export interface Provenance {
 export interface GitProvenance {
   /** Hexadecimal, in full. */
   readonly commit: string | null;
-  /** Null for a commit that is checked out without one. */
+  /** The one that is checked out, or that the CI job was started for; null where none is known. */
   readonly branch: string | null;
   /** Whether files that git follows differed from the commit. */
   readonly dirty: boolean | null;

@@ -1,6 +1,6 @@
 /** Where documents are made: the repository and the CI job that docproc runs in. */
-import { readCi } from "./ci.ts";
-import type { Provenance } from "./document.ts";
+import { branchOfJob, readCi } from "./ci.ts";
+import type { GitProvenance, Provenance } from "./document.ts";
 import { type GitOptions, readGit } from "./git.ts";
 
 /**
@@ -16,5 +16,11 @@ export async function findProvenance(
     debug(`The git repository cannot be read: ${error instanceof Error ? error.message : String(error)}`);
     return null;
   });
-  return git === null && ci === null ? null : { git, ci };
+  return git === null && ci === null ? null : { git: git && onBranch(git, options.env), ci };
+}
+
+/** Jobs check out a commit; which branch that is, only their variables tell. */
+function onBranch(git: GitProvenance, env: GitOptions["env"]): GitProvenance {
+  if (git.branch !== null || git.commit === null) return git;
+  return { ...git, branch: branchOfJob(env, git.commit) };
 }

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { appendFile, chmod, chown, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { readCi } from "../src/ci.ts";
+import { branchOfJob, readCi } from "../src/ci.ts";
 import { readGit, withoutCredentials } from "../src/git.ts";
 import { findOnPath } from "./support/on-path.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "./support/run.ts";
@@ -236,6 +236,72 @@ describe("a CI job", () => {
     ["that is told by one of several", { NOW_BUILDER: "1" }, { ...unknown, provider: "Vercel" }],
   ])("%s", (_what, variables, expected) => {
     expect(readCi(variables)).toEqual(expected);
+  });
+
+  const at = (name: string) => ({ [name]: commit });
+  test.each<[string, Record<string, string>, string | null]>([
+    [
+      "a push to GitHub",
+      { ...github, ...at("GITHUB_SHA"), GITHUB_REF_TYPE: "branch", GITHUB_REF_NAME: "fix/a" },
+      "fix/a",
+    ],
+    [
+      "a pull request of GitHub",
+      { ...github, ...at("GITHUB_SHA"), GITHUB_REF_TYPE: "branch", GITHUB_REF_NAME: "7/merge", GITHUB_HEAD_REF: "b" },
+      "b",
+    ],
+    ["a tag of GitHub", { ...github, ...at("GITHUB_SHA"), GITHUB_REF_TYPE: "tag", GITHUB_REF_NAME: "v1" }, null],
+    [
+      "another commit",
+      { ...github, GITHUB_SHA: "f".repeat(40), GITHUB_REF_TYPE: "branch", GITHUB_REF_NAME: "b" },
+      null,
+    ],
+    ["GitLab", { GITLAB_CI: "true", ...at("CI_COMMIT_SHA"), CI_COMMIT_BRANCH: "b" }, "b"],
+    ["a merge request", { GITLAB_CI: "true", ...at("CI_COMMIT_SHA"), CI_MERGE_REQUEST_SOURCE_BRANCH_NAME: "b" }, "b"],
+    ["Buildkite", { BUILDKITE: "true", ...at("BUILDKITE_COMMIT"), BUILDKITE_BRANCH: "b" }, "b"],
+    ["Jenkins", { JENKINS_URL: "j", BUILD_ID: "1", ...at("GIT_COMMIT"), GIT_BRANCH: "origin/fix/a" }, "fix/a"],
+    [
+      "many branches of Jenkins",
+      {
+        JENKINS_URL: "j",
+        BUILD_ID: "1",
+        ...at("GIT_COMMIT"),
+        GIT_BRANCH: "PR-7",
+        BRANCH_NAME: "PR-7",
+        CHANGE_BRANCH: "b",
+      },
+      "b",
+    ],
+    ["CircleCI", { CIRCLECI: "true", ...at("CIRCLE_SHA1"), CIRCLE_BRANCH: "b" }, "b"],
+    ["Azure", { TF_BUILD: "true", ...at("BUILD_SOURCEVERSION"), BUILD_SOURCEBRANCH: "refs/heads/fix/a" }, "fix/a"],
+    [
+      "a pull request of Azure",
+      {
+        TF_BUILD: "true",
+        ...at("BUILD_SOURCEVERSION"),
+        BUILD_SOURCEBRANCH: "refs/pull/7/merge",
+        SYSTEM_PULLREQUEST_SOURCEBRANCH: "refs/heads/b",
+      },
+      "b",
+    ],
+    ["a provider that is not known", { DRONE: "true", DRONE_BRANCH: "b" }, null],
+    ["no job", {}, null],
+  ])("knows the branch of %s", (_what, variables, branch) => {
+    expect(branchOfJob(variables, commit)).toBe(branch);
+  });
+
+  test("tells the branch of a commit that is checked out without one, and of no other", async () => {
+    const job = { ...github, GITHUB_SHA: commit, GITHUB_REF_TYPE: "branch", GITHUB_REF_NAME: "release" };
+    const heads = { "refs/heads/main": commit };
+    for (const [head, branch] of [
+      [commit, "release"],
+      ["f".repeat(40), null],
+      ["ref: refs/heads/main", "main"],
+    ]) {
+      const sandbox = await makeSandbox();
+      await makeRepository(join(sandbox.cwd, ".git"), { ...heads, HEAD: `${head}\n` });
+      expect((await uploadedIn(sandbox, [], job)).git).toMatchObject({ branch });
+    }
   });
 
   test("is recorded with what it uploads, and shown", async () => {
