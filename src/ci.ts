@@ -14,7 +14,7 @@ const firstOf =
   (env: Env) =>
     names.map((name) => env[name]).find(Boolean);
 
-/** Which variables tell what, by ci-info's name of the provider. Of a pull request the branch is the one to be merged. */
+/** Which variables tell what, by the name that ci-info has for the provider. Of a pull request, the branch to merge. */
 const providers: Readonly<Record<string, Facts>> = {
   // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
   GITHUB_ACTIONS: {

@@ -1,9 +1,11 @@
 /** The GitHub Action: its one script, run as a job would run it. */
 import { execFile } from "node:child_process";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import { load } from "js-yaml";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { cli } from "./support/process.ts";
 import { makeSandbox, type Sandbox } from "./support/run.ts";
 
@@ -134,6 +136,47 @@ describe("the action", () => {
     expect(await readdir(job.cwd)).toEqual(["dist"]);
     const found = new Set((await uploaded(job)).map(({ tags }) => (tags as Record<string, string>)["t"]));
     expect(found).toEqual(new Set(hostile));
+  });
+
+  test("takes a file named - for one", async () => {
+    const job = await makeJob();
+    await writeFile(join(job.cwd, "dist/-"), "x");
+    const inputs = { files: "-\n?", "working-directory": "dist" };
+    expect(await runStep({ ...job, cwd: join(job.cwd, "dist") }, inputs)).toMatchObject({ status: 0 });
+    expect((await uploaded(job)).map(({ name }) => name)).toEqual(["-"]);
+  });
+
+  test("fetches what it runs, and takes neither a package nor a registry out of what was checked out", async () => {
+    const job = await makeJob();
+    const asked: string[] = [];
+    const registry = createServer(({ url = "" }, response) => {
+      asked.push(url);
+      response.writeHead(404).end("{}");
+    });
+    await new Promise<void>((done) => registry.listen(0, "127.0.0.1", done));
+    onTestFinished(() => void registry.close());
+    const { port } = registry.address() as AddressInfo;
+
+    const planted = join(job.cwd, "node_modules/docproc-cli");
+    await mkdir(join(job.cwd, "node_modules/.bin"), { recursive: true });
+    await mkdir(planted);
+    const { version, name } = JSON.parse(await readFile("package.json", "utf8"));
+    await writeFile(join(planted, "package.json"), JSON.stringify({ name, version, bin: { docproc: "run.sh" } }));
+    await writeFile(join(planted, "run.sh"), `#!/bin/sh\ntouch "${job.root}/ran"\n`, { mode: 0o755 });
+    await symlink("../docproc-cli/run.sh", join(job.cwd, "node_modules/.bin/docproc"));
+    await writeFile(join(job.cwd, ".npmrc"), "registry=http://127.0.0.1:1/\n");
+    await writeFile(join(job.cwd, "package.json"), JSON.stringify({ dependencies: { [name]: version } }));
+
+    const { DOCPROC_COMMAND: _, ...env } = job.env;
+    const variables = { npm_config_userconfig: join(job.home, ".npmrc"), npm_config_fetch_retries: "0" };
+    await writeFile(variables.npm_config_userconfig, `registry=http://127.0.0.1:${port}/\n`);
+    const step = await runStep({ ...job, env: { ...env, ...variables } as never }, { files: "dist/a.tgz" });
+    expect(step.status).not.toBe(0);
+    expect(new Set(asked)).toEqual(new Set(["/docproc-cli"]));
+    expect(await readdir(job.root)).not.toContain("ran");
+
+    const refused = await runStep({ ...job, env: env as never }, { files: "dist/a.tgz", version: "file:../evil" });
+    expect(refused).toMatchObject({ status: 2, stdout: expect.stringContaining("::error") });
   });
 
   test("lets the job's own variables stand where an input was not given", async () => {

@@ -12,7 +12,12 @@ done
 if [ -n "${DOCPROC_COMMAND:-}" ]; then
   docproc=("$DOCPROC_COMMAND")
 else
-  docproc=(npx --yes "docproc-cli@$INPUT_VERSION")
+  case $INPUT_VERSION in
+    '' | *[!0-9A-Za-z.+-]*) echo "::error title=docproc::The input version has to be one like 0.1.0."; exit 2 ;;
+  esac
+  # With a prefix elsewhere npx takes neither a package nor an .npmrc out of what was checked out.
+  prefix=$(mktemp -d "${RUNNER_TEMP:-/tmp}/docproc.XXXXXX")
+  docproc=(npx --yes --prefix "$prefix" "--package=docproc-cli@$INPUT_VERSION" -- docproc)
 fi
 
 lines() { printf '%s\n' "$1" | sed -e 's/\r$//' -e 's/^[[:space:]]*//' -e 's/[[:space:]]*$//' -e '/^$/d'; }
@@ -30,7 +35,9 @@ while IFS= read -r line; do
   matches=()
   while IFS= read -r match; do matches+=("$match"); done < <(compgen -G "$line" || true)
   # What matches nothing is left to docproc, which says so.
-  if [ "${#matches[@]}" -gt 0 ]; then paths+=("${matches[@]}"); else paths+=("$line"); fi
+  if [ "${#matches[@]}" -eq 0 ]; then matches=("$line"); fi
+  # A file of that name; standard input has nothing in a job.
+  for path in "${matches[@]}"; do if [ "$path" = - ]; then paths+=(./-); else paths+=("$path"); fi; done
 done < <(lines "${INPUT_FILES:-}")
 
 exec "${docproc[@]}" upload ${flags[@]+"${flags[@]}"} -- ${paths[@]+"${paths[@]}"}
