@@ -6,11 +6,9 @@ import { type CommandEntry, commands, commandsIn, commandsNamed } from "./comman
 import { flagOf, type SettingName, settingChoices, settingNames } from "./config.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "./errors.ts";
-import type { LineOf } from "./output/human.ts";
-import { JsonReporter, NdjsonReporter } from "./output/json.ts";
-import { NoProgress, PlainProgress } from "./output/progress.ts";
-import { columnsOf, type OutputStream, type Reporter, writeAll } from "./output/reporter.ts";
-import { keepSecret, secretVariables, withoutSecrets } from "./secrets.ts";
+import { openReporter } from "./output/open-reporter.ts";
+import { columnsOf, type Reporter, writeAll } from "./output/reporter.ts";
+import { keepSecret, secretVariables } from "./secrets.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -202,98 +200,6 @@ function flagsBeforeParsing(argv: readonly string[]): Flags {
   const end = argv.indexOf("--");
   const given = new Set(end < 0 ? argv : argv.slice(0, end));
   return { json: given.has("--json"), ndjson: given.has("--ndjson"), color: !given.has("--no-color") };
-}
-
-interface Reported extends Pick<AnyCommand, "makesDocuments"> {
-  readonly name: string;
-  /** Whether it was given a list of paths. */
-  readonly readsList: boolean;
-}
-
-/** @param command undefined as long as nobody knows which one it is */
-async function openReporter(host: Host, flags: Flags, command?: Reported): Promise<Reporter> {
-  const reporter = await reporterFor(host, flags, command);
-  // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
-  if (host.env["GITHUB_ACTIONS"] !== "true") return reporter;
-  const { GithubReporter } = await import("./output/github.ts");
-  return new GithubReporter(reporter, {
-    env: host.env,
-    stderr: withoutSecretsOn(host.stderr),
-    makesDocuments: command?.makesDocuments ?? false,
-  });
-}
-
-/** What people look at is loaded only when it is used: a script never waits for a spinner to load. */
-async function reporterFor(host: Host, flags: Flags, command?: Reported): Promise<Reporter> {
-  const verbose = Boolean(flags["verbose"]);
-  const progress = await openProgress(host, flags["progress"] !== false);
-  const streams = { stdout: host.stdout, stderr: withoutSecretsOn(host.stderr) };
-  if (flags["json"] || flags["ndjson"]) {
-    if (flags["format"] !== undefined && command) {
-      throw new DocprocError("USAGE", "--format cannot be used with --json or --ndjson.", {
-        hint: "Give one of them.",
-      });
-    }
-    return new (flags["ndjson"] ? NdjsonReporter : JsonReporter)(streams, progress, verbose);
-  }
-  const [{ HumanReporter, LineReporter }, { painterFor }] = await Promise.all([
-    import("./output/human.ts"),
-    import("./output/painter.ts"),
-  ]);
-  const options = { colors: flags["color"] !== false, now: host.now };
-  const painters = { stdout: painterFor(host.stdout, options), stderr: painterFor(host.stderr, options) };
-  const lineOf = command && (await lineOfItems(host, flags, command));
-  const how = [streams, progress, painters, verbose] as const;
-  return lineOf ? new LineReporter(lineOf, flags["null"] ? "\0" : "\n", ...how) : new HumanReporter(...how);
-}
-
-/**
- * The line of each item, under `-q` and `--format`; undefined for people.
- * @throws USAGE for a template that is none, and for NUL where nothing ends with it
- */
-async function lineOfItems(host: Host, flags: Flags, { name, readsList }: Reported): Promise<LineOf | undefined> {
-  if (flags["quiet"]) return ({ id }) => id ?? undefined;
-  if (typeof flags["format"] === "string") {
-    const [{ display }, { parseTemplate }, { itemFields }] = await Promise.all([
-      import("./output/display.ts"),
-      import("./output/template.ts"),
-      import("./schemas/items.ts"),
-    ]);
-    const fields = itemFields(name);
-    if (fields === undefined) {
-      throw new DocprocError("USAGE", `docproc ${name} reports nothing that --format could print.`, {
-        hint: "Leave it out.",
-      });
-    }
-    // What is in a name must not move the cursor; a pipe gets it as it is.
-    const template = parseTemplate(flags["format"], fields, host.stdout.isTTY ? display : undefined);
-    return ({ value }) => template(value);
-  }
-  if (flags["null"] && !readsList) {
-    throw new DocprocError("USAGE", "--null is for lines of -q and --format, and for --files-from.", {
-      hint: "Add -q.",
-    });
-  }
-  return undefined;
-}
-
-/** What is said of failures, causes and details included. stdout is data, and goes out as it is. */
-function withoutSecretsOn(stream: OutputStream): OutputStream {
-  return {
-    write: (chunk) => stream.write(typeof chunk === "string" ? withoutSecrets(chunk) : chunk),
-    once: (event, listener) => stream.once(event, listener),
-    isTTY: stream.isTTY,
-    columns: stream.columns,
-  };
-}
-
-async function openProgress(host: Host, wanted: boolean) {
-  if (!wanted) return new NoProgress();
-  // Some CI systems hand out a terminal; what is drawn there ends up in a log.
-  const drawable = host.stderr.isTTY && host.env["TERM"] !== "dumb" && host.env["CI"] === undefined;
-  if (!drawable) return new PlainProgress(host.stderr, host.now);
-  const { DrawnProgress } = await import("./output/drawn-progress.ts");
-  return new DrawnProgress(host.stderr, host.now);
 }
 
 function usageError(error: CommanderError, argv: readonly string[]): DocprocError {

@@ -52,6 +52,7 @@ const ranks: Record<string, number> = {
   "src/output/painter.ts": 2,
   "src/output/progress.ts": 2,
   "src/output/drawn-progress.ts": 3,
+  "src/output/open-reporter.ts": 4,
   "src/library.ts": 2,
   "src/inputs.ts": 3,
   "src/given.ts": 3,
