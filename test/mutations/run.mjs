@@ -1,0 +1,49 @@
+/**
+ * Tries the deliberate bugs of list.mjs, or only those with some words in their titles. Works on a copy; nothing here is
+ * changed.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { mutations } from "./list.mjs";
+
+const root = resolve(import.meta.dirname, "../..");
+const words = process.argv.slice(2);
+const chosen = mutations.filter(([title]) => words.every((word) => title.includes(word)));
+const copy = mkdtempSync(join(tmpdir(), "docproc-mutations-"));
+let survived = 0;
+try {
+  const files = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" }).split("\0").filter(Boolean);
+  for (const file of files) {
+    mkdirSync(dirname(join(copy, file)), { recursive: true });
+    cpSync(join(root, file), join(copy, file));
+  }
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  const node = (...argv) => spawnSync(process.execPath, argv, { cwd: copy, stdio: "ignore" }).status;
+  const passes = (tests) => node("node_modules/vitest/vitest.mjs", "run", "--bail=1", ...tests) === 0;
+  for (const [title, file, from, , tests] of chosen) {
+    const places = readFileSync(join(copy, file), "utf8").split(from).length - 1;
+    if (places !== 1) throw new Error(`${file} has ${places} places for: ${title}`);
+    const missing = tests.filter((test) => !files.includes(test));
+    if (missing.length > 0) throw new Error(`no such test: ${missing.join(", ")}`);
+  }
+  const all = new Set(chosen.flatMap(([, , , , tests]) => tests));
+  // A test that fails anyway notices nothing.
+  if (!passes([...all])) throw new Error("the tests do not pass as they are");
+  for (const [title, file, from, to, tests] of chosen) {
+    const path = join(copy, file);
+    const original = readFileSync(path, "utf8");
+    writeFileSync(path, original.split(from).join(to));
+    // What does not even build is no bug that a test could catch.
+    if (node("build.mjs") !== 0) throw new Error(`does not build: ${title}`);
+    const caught = !passes(tests);
+    writeFileSync(path, original);
+    if (!caught) survived += 1;
+    process.stdout.write(`${caught ? "caught  " : "SURVIVED"}  ${title}\n`);
+  }
+} finally {
+  rmSync(copy, { recursive: true, force: true });
+}
+process.stdout.write(`${chosen.length - survived} of ${chosen.length} deliberate bugs were caught\n`);
+process.exitCode = survived === 0 ? 0 : 1;
