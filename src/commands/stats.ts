@@ -21,7 +21,7 @@ export const stats = defineCommand<FilterFlags, Chosen>({
     const found = await collectStats(await service.list({ ...query, ascending: true }, signal));
     const envelope = { schema: "docproc.stats/1", ...found };
     await reporter.item({ value: envelope, id: null });
-    return { envelope, text: (painter) => chart(found, painter) };
+    return { envelope, text: (painter) => (painter.isTerminal ? chart : lines)(found, painter) };
   },
 });
 
@@ -36,6 +36,14 @@ const columns: readonly Column[] = [
   { heading: "SIZE", align: "right" },
   { heading: "", narrow: "drop" },
 ];
+
+/** For `awk` and the like: what kind of group, its key, documents, bytes. */
+function lines({ count, bytes, types, tags, days }: Stats, painter: Painter): string {
+  const rows = Object.entries({ type: types, tag: tags, day: days }).flatMap(([kind, groups]) =>
+    groups.map((group) => [kind, painter.text(group.key), String(group.count), painter.size(group.bytes)]),
+  );
+  return painter.table([], [["total", "-", String(count), painter.size(bytes)], ...rows]);
+}
 
 function chart({ count, bytes, types, tags, days }: Stats, painter: Painter): string {
   const total = `${count} ${count === 1 ? "document" : "documents"}, ${painter.size(bytes)}`;

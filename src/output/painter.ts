@@ -21,6 +21,7 @@ function colorLevel(stream: OutputStream & { getColorDepth?: () => number }): 0 
 
 /** Absolute and plain: what `cut` and `sort` can work with. */
 class PipePainter implements Painter {
+  readonly isTerminal: boolean = false;
   protected readonly chalk: ChalkInstance;
 
   constructor(chalk: ChalkInstance) {
@@ -68,6 +69,7 @@ const readableWidth = 20;
 const narrowest = 8;
 
 class TerminalPainter extends PipePainter {
+  override readonly isTerminal = true;
   readonly #stream: OutputStream;
   readonly #now: () => number;
 

@@ -51,6 +51,8 @@ export interface Result {
 
 /** Turns values into text for a person: short and relative on a terminal, absolute and plain in a pipe. */
 export interface Painter {
+  /** Whether a person looks at it. */
+  readonly isTerminal: boolean;
   /** Text of somebody else, with control and direction characters made visible. */
   text(text: string): string;
   /** Bytes. */

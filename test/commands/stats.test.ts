@@ -55,6 +55,26 @@ test("are drawn for a person, the largest bar for the most bytes", async () => {
   expect(Math.max(...narrow.map((line) => line.length))).toBeLessThanOrEqual(40);
 });
 
+test("are lines without bars in a pipe, all of them", async () => {
+  const { run, upload } = await openLibrary();
+  const tags = Array.from({ length: 12 }, (_, index) => ["--tag", `t${index}=1`]).flat();
+  await upload("a.txt", "a".repeat(1000), ...tags);
+  await upload("b.json", "b", "--tag", "x=\u001b[31m\t");
+  const { stdout } = await run(["stats"]);
+  const [total, ...rows] = stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => line.split("\t"));
+  expect(total).toEqual(["total", "-", "2", "1001"]);
+  expect(rows.slice(0, 2)).toEqual([
+    ["type", "text/plain", "1", "1000"],
+    ["type", "application/json", "1", "1"],
+  ]);
+  expect(rows.filter(([kind]) => kind === "tag")).toHaveLength(13);
+  expect(rows).toContainEqual(["tag", "x=\\e[31m\\t", "1", "1"]);
+  expect(rows.at(-1)).toEqual(["day", today(), "2", "1001"]);
+});
+
 test("do not keep every tag there is", async () => {
   async function* records() {
     for (let index = 0; index < 10_010; index++) {
