@@ -34,6 +34,18 @@ export async function* furtherPages<Page>(
   }
 }
 
+/** The steps of some work over a connection, which is closed however the work ends. */
+export async function* closing<Client extends { destroy(): void }, Step>(
+  client: Client,
+  work: (client: Client) => AsyncIterable<Step>,
+): AsyncIterable<Step> {
+  try {
+    yield* work(client);
+  } finally {
+    client.destroy();
+  }
+}
+
 /**
  * Classifies a failure of the SDK. The answer to a HEAD request has no body, so its error has a status and
  * nothing else: the status decides wherever the name says nothing.

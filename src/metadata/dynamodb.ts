@@ -4,6 +4,7 @@
  * This file is loaded by every command, the SDK only by those that use it: dynamodb-records.ts reads and
  * writes records, dynamodb-table.ts makes the table, dynamodb-removal.ts removes it.
  */
+import { closing } from "../aws.ts";
 import { DocprocError } from "../errors.ts";
 import type { Settings } from "../settings.ts";
 import type { MetadataDriver } from "./service.ts";
@@ -25,12 +26,7 @@ export const dynamodbMetadata: MetadataDriver = {
       import("./dynamodb-client.ts"),
       import("./dynamodb-table.ts"),
     ]);
-    const client = await connect(settings);
-    try {
-      yield* provisionTable(client, table, settings, options);
-    } finally {
-      client.destroy();
-    }
+    yield* closing(await connect(settings), (client) => provisionTable(client, table, settings, options));
   },
   async *dismantle(settings, options) {
     const table = tableName(settings);
@@ -38,12 +34,7 @@ export const dynamodbMetadata: MetadataDriver = {
       import("./dynamodb-client.ts"),
       import("./dynamodb-removal.ts"),
     ]);
-    const client = await connect(settings);
-    try {
-      yield* removeTable(client, table, settings, options);
-    } finally {
-      client.destroy();
-    }
+    yield* closing(await connect(settings), (client) => removeTable(client, table, settings, options));
   },
   async clockSkew(settings, signal) {
     const table = tableName(settings);

@@ -5,6 +5,7 @@
  * s3-multipart.ts drives lib-storage, s3-bucket.ts makes and hardens the bucket,
  * s3-removal.ts removes it.
  */
+import { closing } from "../aws.ts";
 import { DocprocError } from "../errors.ts";
 import type { Settings } from "../settings.ts";
 import type { StorageDriver } from "./service.ts";
@@ -20,22 +21,12 @@ export const s3Storage: StorageDriver = {
   async *provision(settings, options) {
     const bucket = bucketName(settings);
     const [{ connect }, { provisionBucket }] = await Promise.all([import("./s3-client.ts"), import("./s3-bucket.ts")]);
-    const client = await connect(settings);
-    try {
-      yield* provisionBucket(client, bucket, settings, options);
-    } finally {
-      client.destroy();
-    }
+    yield* closing(await connect(settings), (client) => provisionBucket(client, bucket, settings, options));
   },
   async *dismantle(settings, options) {
     const bucket = bucketName(settings);
     const [{ connect }, { removeBucket }] = await Promise.all([import("./s3-client.ts"), import("./s3-removal.ts")]);
-    const client = await connect(settings);
-    try {
-      yield* removeBucket(client, bucket, settings, options);
-    } finally {
-      client.destroy();
-    }
+    yield* closing(await connect(settings), (client) => removeBucket(client, bucket, settings, options));
   },
   async clockSkew(settings, signal) {
     const bucket = bucketName(settings);
