@@ -211,8 +211,10 @@ function usageError(error: CommanderError, argv: readonly string[]): DocprocErro
   }
   const [message = "", ...suggestion] = error.message.replace(/^error: /, "").split("\n");
   const didYouMean = suggestion.join(" ").replace(/^\(|\)$/g, "");
+  const [, flag] = /^unknown option '(-[^']*)'$/.exec(message) ?? [];
+  const fileHint = flag === undefined ? "" : ` A file of that name is ./${flag}.`;
   const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}`.replace(/\.?$/, ".");
   return new DocprocError("USAGE", sentence, {
-    hint: didYouMean || `docproc --help lists commands and flags, such as ${flagOf("bucket")}.`,
+    hint: didYouMean || `docproc --help lists commands and flags, such as ${flagOf("bucket")}.${fileHint}`,
   });
 }

@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
@@ -165,4 +165,14 @@ describe("the command line ends with the status of the error", () => {
     expect(status).toBe(exitStatuses[code]);
     expect(JSON.parse(stderr.trimEnd().split("\n").at(-1) ?? "")).toMatchObject({ schema: "docproc.error/1", code });
   });
+});
+
+test("a flag that there is not is told from a file of that name", async () => {
+  const sandbox = await makeSandbox();
+  const { stderr } = await runDocproc(sandbox, ["upload", "-5"]);
+  expect(stderr).toContain("Unknown option '-5'.");
+  expect(stderr).toContain("A file of that name is ./-5.");
+  await writeFile(join(sandbox.cwd, "-5"), "x");
+  expect(await runDocproc(sandbox, ["upload", "./-5"])).toMatchObject({ status: 0 });
+  expect((await runDocproc(sandbox, ["list", "--buckte", "x"])).stderr).toContain("hint:  Did you mean --bucket?\n");
 });

@@ -20,6 +20,10 @@ try {
     cpSync(join(root, file), join(copy, file));
   }
   symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  // A bug may leave something unused, which is nothing that a test could catch.
+  const types = join(copy, "tsconfig.types.json");
+  const { compilerOptions, ...others } = JSON.parse(readFileSync(types, "utf8"));
+  writeFileSync(types, JSON.stringify({ ...others, compilerOptions: { ...compilerOptions, noCheck: true } }));
   const node = (...argv) => spawnSync(process.execPath, argv, { cwd: copy, stdio: "ignore" }).status;
   const passes = (tests) => node("node_modules/vitest/vitest.mjs", "run", "--bail=1", ...tests) === 0;
   for (const [title, file, from, , tests] of chosen) {
