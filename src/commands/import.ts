@@ -35,7 +35,7 @@ export const importRecords = defineCommand<{ failFast?: boolean }, ImportInput>(
       failFast,
       keep: reporter.printsEnvelope,
       signal,
-      labelOf: ({ number }: Line) => `line ${number}`,
+      labelOf: ({ number }: Line) => String(number),
       run: async (line) => await importRecord(parseRecord(line), { documents, ...services, signal, now: host.now }),
       onDone: async (one) => {
         const { action, id, name } = one;
@@ -47,7 +47,7 @@ export const importRecords = defineCommand<{ failFast?: boolean }, ImportInput>(
             `${painter[action === "imported" ? "good" : "faint"](action.padEnd(9))} ${id}  ${painter.text(name)}`,
         });
       },
-      onFailure: ({ label, error }) => reporter.problem(label, error),
+      onFailure: ({ label, error }) => reporter.problem(`line ${label}`, error),
     });
     const { total, done, failures, failedCount } = batch;
     return {
@@ -56,7 +56,7 @@ export const importRecords = defineCommand<{ failFast?: boolean }, ImportInput>(
         documents: done,
         failures: failures.map(({ label, error }) => {
           const { code, message, hint } = error.toJSON();
-          return { line: Number(label.slice("line ".length)), code, message, hint };
+          return { line: Number(label), code, message, hint };
         }),
         summary: { total, ...counts, failed: failedCount, durationMs: host.now() - started },
       },
