@@ -87,11 +87,11 @@ const providers: Readonly<Record<string, Facts>> = {
 
 /** The job, or null outside any. `CI=false` says that it is none. */
 export function readCi(env: Env): CiProvenance | null {
-  const vendor = vendorIn(env);
-  if (vendor === undefined) return null;
-  const tell = teller(vendor.constant, env);
+  const job = jobIn(env);
+  if (job === undefined) return null;
+  const { provider, tell } = job;
   return {
-    provider: vendor.name,
+    provider,
     run: tell("run"),
     attempt: tell("attempt"),
     job: tell("job"),
@@ -102,20 +102,17 @@ export function readCi(env: Env): CiProvenance | null {
 
 /** The branch that a job was started for, which it mostly checks out as a commit alone; null for any other commit. */
 export function branchOfJob(env: Env, commit: string): string | null {
-  const vendor = vendorIn(env);
-  if (vendor === undefined) return null;
-  const tell = teller(vendor.constant, env);
-  return tell("commit") === commit ? tell("branch") : null;
+  const job = jobIn(env);
+  return job?.tell("commit") === commit ? job.tell("branch") : null;
 }
 
-function vendorIn(env: Env) {
+function jobIn(env: Env) {
   if (env["CI"] === "false") return undefined;
-  return vendors.findLast(({ env: marks }) => [marks].flat().every((mark) => isThere(mark, env)));
-}
-
-function teller(vendor: string, env: Env): (fact: Fact) => string | null {
+  const vendor = vendors.findLast(({ env: marks }) => [marks].flat().every((mark) => isThere(mark, env)));
+  if (vendor === undefined) return undefined;
   // An empty variable is an unset one.
-  return (fact) => providers[vendor]?.[fact](env) || null;
+  const tell = (fact: Fact) => providers[vendor.constant]?.[fact](env) || null;
+  return { provider: vendor.name, tell };
 }
 
 /** One of the forms that ci-info describes a variable in. */

@@ -76,8 +76,7 @@ export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<
   const alone = conditions.length === 1 && isOrdered(only);
   if (alone && !only.narrow) return yield* pages(read([only], ascending), range, expected);
 
-  const bounded = query.since !== undefined || query.until !== undefined || query.idPrefix !== undefined;
-  const smallest = await smallestOf(select, bounded ? [everything, ...conditions] : conditions, range);
+  const smallest = await smallestOf(select, query, conditions, range);
   if (smallest) return yield* pages(read(startingWith(smallest, conditions), ascending), range, expected);
 
   // All of them are large. In order they are merged, which takes a fifth of the time of looking each entry up.
@@ -186,15 +185,21 @@ async function* pagesOfStatement(
   }
 }
 
-/** The condition whose index has the fewest entries; undefined when none has only few. */
+/**
+ * The condition of a query whose index has the fewest entries, its range of ids being one; undefined when none has only
+ * few.
+ */
 export async function smallestOf(
   select: Select,
+  query: ListQuery,
   conditions: readonly Condition[],
   { from, to }: Range,
 ): Promise<Condition | undefined> {
+  const bounded = query.since !== undefined || query.until !== undefined || query.idPrefix !== undefined;
+  const candidates = bounded ? [everything, ...conditions] : conditions;
   let smallest: Condition | undefined;
   let least = few;
-  for (const condition of conditions.flatMap((one) => (one.narrow ? [one, one.narrow] : [one]))) {
+  for (const condition of candidates.flatMap((one) => (one.narrow ? [one, one.narrow] : [one]))) {
     const { table, index, bounds, bounding, values } = condition;
     const ordered = isOrdered(condition);
     // Where ids are not in order, none of the entries could be passed over.

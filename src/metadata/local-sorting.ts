@@ -6,15 +6,7 @@
  */
 import { DocprocError } from "../errors.ts";
 import { idRange, type ListQuery } from "../query.ts";
-import {
-  conditionsOf,
-  everything,
-  type Row,
-  type Select,
-  type Statement,
-  testOf,
-  type Value,
-} from "./local-conditions.ts";
+import { conditionsOf, type Row, type Select, type Statement, testOf, type Value } from "./local-conditions.ts";
 import { entriesOf, pageSize, type Range, smallestOf, startingWith, storedColumns } from "./local-listing.ts";
 
 type SortColumn = "size" | "name";
@@ -50,8 +42,7 @@ async function entriesFor(select: Select, query: ListQuery, by: SortColumn): Pro
   const { from = "", to = "~" } = idRange({ ...query, after: undefined });
   const range: Range = { from, to };
   const conditions = await conditionsOf(select, query.filter);
-  const bounded = query.since !== undefined || query.until !== undefined || query.idPrefix !== undefined;
-  const smallest = await smallestOf(select, bounded ? [everything, ...conditions] : conditions, range);
+  const smallest = await smallestOf(select, query, conditions, range);
   if (smallest) {
     const [, ...others] = startingWith(smallest, conditions);
     const ids = entriesOf(smallest, range, testOf(others, smallest.table));

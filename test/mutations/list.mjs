@@ -493,8 +493,8 @@ export const mutations = [
   [
     "a job's branch is believed for any commit",
     "src/ci.ts",
-    'return tell("commit") === commit ? tell("branch") : null;',
-    'return commit === "" ? null : tell("branch");',
+    'return job?.tell("commit") === commit ? job.tell("branch") : null;',
+    'return commit === "" || job === undefined ? null : job.tell("branch");',
     ["test/provenance.test.ts"],
   ],
   [
