@@ -8,7 +8,7 @@ import { delimiter, dirname, isAbsolute, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { parse } from "ini";
 import type { GitProvenance } from "./document.ts";
-import { isOurs } from "./ownership.ts";
+import { isOurs, type Owners, trustedOwners } from "./ownership.ts";
 import { statIfVisible } from "./presence.ts";
 
 /** Milliseconds that git may take to compare the files with the commit: a large repository is not waited for. */
@@ -37,7 +37,7 @@ interface Repository {
  * @throws what the file system throws where a repository cannot be read
  */
 export async function readGit(options: GitOptions): Promise<GitProvenance | null> {
-  const repository = await findRepository(options.cwd, options.uid);
+  const repository = await findRepository(options.cwd, trustedOwners(options.uid, options.env));
   if (repository === undefined) return null;
   const head = (await readFile(join(repository.own, "HEAD"), "utf8")).trim();
   const ref = /^ref: (.+)$/.exec(head)?.[1];
@@ -55,10 +55,10 @@ export async function readGit(options: GitOptions): Promise<GitProvenance | null
   };
 }
 
-async function findRepository(cwd: string, uid: number | undefined): Promise<Repository | undefined> {
+async function findRepository(cwd: string, owners: Owners): Promise<Repository | undefined> {
   for (let directory = await realpath(cwd); ; directory = dirname(directory)) {
     const git = join(directory, ".git");
-    if (await isOurs(git, uid)) return await openRepository(directory, git);
+    if (await isOurs(git, owners)) return await openRepository(directory, git);
     if (directory === dirname(directory)) return undefined;
   }
 }

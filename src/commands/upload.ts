@@ -94,7 +94,8 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     const started = host.now();
     const { settings } = await context.config();
     const { concurrency = uploadConcurrency, directory, stateDirectory } = settings;
-    const tags = defaultTags(settings.tags, input.tags, host.env);
+    const configured = { tags: settings.tags, expand: settings.expandTags, variables: settings.tagVariables };
+    const tags = defaultTags(configured, input.tags, host.env);
     const provenance = settings.provenance ? findProvenance(context) : Promise.resolve(null);
     const place = { cwd: host.cwd, stdin: host.stdin, own: [directory, stateDirectory] };
     const { inputs, skipped, several, count } = await findInputs({ ...input, ...place, signal });

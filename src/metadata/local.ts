@@ -4,7 +4,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { modeText, privateFile } from "../atomic-file.ts";
 import { canonicalJson, type DocumentRecord, type TextMap } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
-import { assertOwnLibrary } from "../ownership.ts";
+import { assertOwnLibrary, type Owners } from "../ownership.ts";
 import { statIfThere } from "../presence.ts";
 import { type ListQuery, matcher } from "../query.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
@@ -36,7 +36,7 @@ export const localMetadata: MetadataDriver = {
   summary: "an SQLite file on this machine",
   check() {},
   async open(settings) {
-    return new LocalMetadata(settings.directory, Math.min(busyTimeout, settings.timeout));
+    return new LocalMetadata(settings, Math.min(busyTimeout, settings.timeout));
   },
   provision,
   async *dismantle(settings, options) {
@@ -50,7 +50,7 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
   const path = join(settings.directory, "catalog.db");
   const existed = await exists(path);
   if (!existed && !options.plan) {
-    const catalog = new LocalMetadata(settings.directory, busyTimeout);
+    const catalog = new LocalMetadata(settings, busyTimeout);
     await catalog.create();
     await catalog.close();
   }
@@ -128,6 +128,7 @@ const busyTimeout = 30_000;
 
 class LocalMetadata implements MetadataService {
   readonly #directory: string;
+  readonly #owners: Owners;
   readonly #path: string;
   readonly #busyTimeout: number;
   /** One connection for all, also for those who ask at once: statements belong to the one that they were made on. */
@@ -137,9 +138,10 @@ class LocalMetadata implements MetadataService {
   #knowsGlobs = false;
 
   /** @param busyTimeout milliseconds that a statement waits for another process */
-  constructor(directory: string, busyTimeout: number) {
+  constructor({ directory, owners }: Settings, busyTimeout: number) {
     this.#busyTimeout = busyTimeout;
     this.#directory = directory;
+    this.#owners = owners;
     this.#path = join(directory, "catalog.db");
   }
 
@@ -247,7 +249,7 @@ class LocalMetadata implements MetadataService {
   /** Opens the catalog, and makes it where there is none yet. */
   async create(): Promise<Database> {
     if (this.#database === undefined && !(await exists(this.#path))) {
-      await assertOwnLibrary(this.#directory);
+      await assertOwnLibrary(this.#directory, this.#owners);
       await makeDatabaseFile(this.#path);
     }
     return await this.#open();
