@@ -3,6 +3,7 @@ import { realpath } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import { isLoopback } from "../core/loopback.ts";
 import { DocprocError } from "../errors.ts";
+import { placeSettings } from "../profiles.ts";
 import type { Value } from "../setting-values.ts";
 import type { Settings } from "../settings.ts";
 import type { Consent } from "./trust.ts";
@@ -91,10 +92,12 @@ export function assertAgreed(use: ProjectFileUse | undefined): void {
   });
 }
 
-/** One line about what a file that the user has not agreed to decides; undefined for nothing. */
+const place: ReadonlySet<string> = new Set(placeSettings);
+
+/** One line about the library that a file chooses without the user's consent; undefined where it chooses none. */
 export function useWithoutConsent({ path, consent, used }: ProjectFileUse): string | undefined {
-  // Which services they are follows from the rest.
-  const told = used.filter(({ name }) => name !== "storage" && name !== "metadata");
+  // Which services they are follows from the rest, and how docproc works there is no matter of trust.
+  const told = used.filter(({ name }) => place.has(name) && name !== "storage" && name !== "metadata");
   if (consent === "agreed" || told.length === 0) return undefined;
   const said = told.map(({ name, value }) => `${name} ${value}`).join(", ");
   return `From ${path}: ${said}. (docproc trust agrees to this file.)`;

@@ -169,7 +169,7 @@ describe("consent is", () => {
 test("what a file decides without consent is said in one line to people, and not in scripts", async () => {
   const sandbox = await makeSandbox();
   const file = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { directory: "./library", concurrency: 2 });
-  const said = `From ${file}: directory ${join(sandbox.cwd, "library")}, concurrency 2. (docproc trust agrees to this file.)\n`;
+  const said = `From ${file}: directory ${join(sandbox.cwd, "library")}. (docproc trust agrees to this file.)\n`;
   const list = (...argv: string[]) => runDocproc(sandbox, ["list", ...argv]);
   expect((await list()).stderr).toContain(said);
   for (const flag of ["--json", "-q"]) expect((await list(flag)).stderr).toBe("");
