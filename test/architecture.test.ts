@@ -8,6 +8,7 @@ import { describe, expect, test } from "vitest";
  * is the moment to ask what it is for.
  */
 const ranks: Record<string, number> = {
+  "src/core/address.ts": -2,
   "src/secrets.ts": -1,
   "src/errors.ts": 0,
   "src/settings.ts": 0,

@@ -232,10 +232,48 @@ describe("a CI job", () => {
       { ...unknown, provider: "Jenkins", run: "11", job: "pack", url: "https://j/11" },
     ],
     ["of somebody whose variables nobody wrote down here", { DRONE: "true" }, { ...unknown, provider: "Drone" }],
+    [
+      "of Azure",
+      {
+        TF_BUILD: "true",
+        SYSTEM_COLLECTIONURI: "https://user:secret@dev.azure.com/team/?secret",
+        SYSTEM_TEAMPROJECT: "a b",
+        BUILD_BUILDID: "13",
+      },
+      {
+        ...unknown,
+        provider: "Azure Pipelines",
+        run: "13",
+        url: "https://dev.azure.com/team/a%20b/_build/results?buildId=13",
+      },
+    ],
     ["that is told by a value", { NODE: "/app/.heroku/node/bin/node" }, { ...unknown, provider: "Heroku" }],
     ["that is told by one of several", { NOW_BUILDER: "1" }, { ...unknown, provider: "Vercel" }],
   ])("%s", (_what, variables, expected) => {
     expect(readCi(variables)).toEqual(expected);
+  });
+
+  const jenkins = { JENKINS_URL: "j", BUILD_ID: "1" };
+  test.each<[Record<string, string>, string | null]>([
+    [{ ...jenkins, BUILD_URL: "https://user:secret@ci/job/1/?token=secret#secret" }, "https://ci/job/1/"],
+    [{ ...jenkins, BUILD_URL: "https:/user:secret@ci/job/1/;token=secret" }, "https://ci/job/1/"],
+    [{ ...jenkins, BUILD_URL: "user:secret@ci" }, null],
+    [{ ...jenkins, BUILD_URL: "ext::secret" }, null],
+    [{ BUILDKITE: "true", BUILDKITE_BUILD_URL: "https://secret@b/9" }, "https://b/9"],
+    [{ CIRCLECI: "true", CIRCLE_BUILD_URL: "https://secret@c/9" }, "https://c/9"],
+    [{ GITLAB_CI: "true", CI_JOB_URL: "https://g/7?private_token=secret" }, "https://g/7"],
+    [{ ...github, GITHUB_SERVER_URL: "https://secret@git" }, "https://git/ada/engine/actions/runs/42"],
+  ])("has an address without what would let its reader in: %o", (variables, url) => {
+    expect(readCi(variables)?.url).toBe(url);
+  });
+
+  test("tells nothing that is too long for a name, or has more than one line", () => {
+    for (const job of ["x".repeat(1_001), "a\nb", "a\u001b[31mb"]) {
+      expect(readCi({ ...github, GITHUB_JOB: job, GITHUB_ACTOR: "x".repeat(1_000) })).toMatchObject({
+        job: null,
+        actor: "x".repeat(1_000),
+      });
+    }
   });
 
   const at = (name: string) => ({ [name]: commit });
