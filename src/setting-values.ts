@@ -1,6 +1,8 @@
 /** How the value of a setting is checked, wherever it comes from. What is wrong with it is thrown as half a sentence. */
+
 import bytes from "bytes-iec";
 import ms from "ms";
+import { publicAddress } from "./core/address.ts";
 
 export type Value = string | number | boolean;
 export type Parser = (value: unknown) => Value;
@@ -37,6 +39,8 @@ export function endpointUrl(value: unknown): string {
   const url = URL.canParse(text(value)) ? new URL(text(value)) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") throw new Error("it must be an http:// or https:// URL");
   if (url.username !== "" || url.password !== "") throw new Error("it may not hold a user name or password");
+  // The SDK would refuse it with all of it in the message, and `docproc config` shows what is set.
+  if (publicAddress(text(value)) !== value) throw new Error("it may hold no more than a host, a port and a path");
   return text(value);
 }
 

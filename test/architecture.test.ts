@@ -8,6 +8,7 @@ import { describe, expect, test } from "vitest";
  * is the moment to ask what it is for.
  */
 const ranks: Record<string, number> = {
+  "src/core/address.ts": -2,
   "src/secrets.ts": -1,
   "src/errors.ts": 0,
   "src/settings.ts": 0,
@@ -110,8 +111,16 @@ const ranks: Record<string, number> = {
   "src/upload.ts": 6,
   "src/upload-report.ts": 7,
   "src/ci.ts": 2,
-  "src/git.ts": 3,
-  "src/provenance.ts": 4,
+  "src/files/programs.ts": 2,
+  "src/provenance/git-config.ts": 0,
+  "src/provenance/git-lfs.ts": 0,
+  "src/provenance/git-files.ts": 2,
+  "src/provenance/git-directory.ts": 3,
+  "src/provenance/git-settings.ts": 4,
+  "src/provenance/git-reftable.ts": 5,
+  "src/provenance/git-comparison.ts": 5,
+  "src/provenance/git.ts": 6,
+  "src/provenance.ts": 7,
   "src/default-tags.ts": 2,
   "src/documents.ts": 7,
   "src/input-upload.ts": 8,
@@ -176,7 +185,8 @@ const owners: readonly (readonly [packages: RegExp, files: RegExp])[] = [
   [/^@photostructure\/sqlite$/, /^src\/sqlite\.ts$/],
   [/^@smithy\//, /^src\/(aws-client|storage\/s3-client)\.ts$/],
   [/^env-paths$/, /^bin\//],
-  [/^open$/, /^src\/desktop\.ts$/],
+  // Which programs are started, one file decides.
+  [/^(node:)?(child_process|cluster)$/, /^src\/files\/programs\.ts$/],
   [/^@optique\/core/, /^src\/shells\.ts$/],
 ];
 

@@ -262,6 +262,8 @@ describe("values", () => {
     ["endpointUrl", "localhost:9000"],
     ["endpointUrl", "ftp://x"],
     ["endpointUrl", "https://user:secret@x"],
+    ["endpointUrl", "https://x/?token=secret"],
+    ["endpointUrl", "https://x/#secret"],
     ["partSize", "4MiB"],
     ["partSize", "6GiB"],
     ["partSize", "large"],
