@@ -120,7 +120,8 @@ export async function startProgram(
 
 /** The working directory and the directories around it that have a `.git`: checked out, or unpacked. */
 async function workingTrees(cwd: string): Promise<string[]> {
-  const start = await realpath(cwd);
+  // It may have been removed meanwhile.
+  const start = await realpath(cwd).catch(() => cwd);
   const trees = [start];
   for (let directory = start; ; directory = dirname(directory)) {
     const there = await lstat(join(directory, ".git")).then(
@@ -147,7 +148,8 @@ async function isTrustedFolder(
   try {
     const real = await realpath(folder);
     if ([folder, real].some(isOfNpm) || trees.some((tree) => isWithin(real, tree))) return false;
-    return isSafe(await stat(real), owners);
+    const [link, target] = await Promise.all([lstat(folder), stat(real)]);
+    return (owners === undefined || owners.has(link.uid)) && isSafe(target, owners);
   } catch {
     // What cannot be looked at is as good as not there.
     return false;

@@ -4,7 +4,7 @@
  */
 import { mkdir, mkdtemp, rmdir, stat, symlink, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { type Output, runProgram } from "../files/programs.ts";
 
 export interface GitDirectory {
@@ -64,8 +64,8 @@ export async function withGitDirectory<T>(
 ): Promise<T> {
   const place = resolve(tmpdir());
   const { mode } = await stat(place);
-  // There another user could put a directory of theirs in its place.
-  if ((mode & 0o1002) === 0o002) throw new Error(`every user may replace what is in ${place}`);
+  // There another user could put a directory of theirs in its place. Windows has no such modes.
+  if (sep === "/" && (mode & 0o1002) === 0o002) throw new Error(`every user may replace what is in ${place}`);
   const path = await mkdtemp(join(place, "docproc-git-"));
   // Beside each HEAD, git looks for branches.
   const refs = Object.keys(files).flatMap((name) => (basename(name) === "HEAD" ? [join(dirname(name), "refs")] : []));

@@ -53,6 +53,8 @@ export function settingsOf(config: GitConfig): string {
     // What they could make faster is not worth two more formats to trust.
     "commitGraph = false",
     "multiPackIndex = false",
+    // Windows has them, and git only if it is told to.
+    "longPaths = true",
     ...known,
     "[extensions]",
     `objectFormat = ${format}`,

@@ -584,8 +584,8 @@ export const mutations = [
   [
     "the directory for git is made where every user may replace it",
     "src/provenance/git-directory.ts",
-    "if ((mode & 0o1002) === 0o002)",
-    "if (mode === 0)",
+    "(mode & 0o1002) === 0o002",
+    "mode === 0",
     ["test/security/git.test.ts"],
   ],
   [
@@ -636,6 +636,13 @@ export const mutations = [
     "PATH: folders.join(delimiter)",
     'PATH: folders.length > 0 ? desktop.env["PATH"] : delimiter',
     ["test/security/git.test.ts"],
+  ],
+  [
+    "a name ends the text that PowerShell takes it for",
+    "src/desktop.ts",
+    'path.replace(/[\'\\u2018-\\u201b]/g, "$&$&")',
+    'path.replaceAll("\'", "\'\'")',
+    ["test/desktop.test.ts"],
   ],
   [
     "the password of a job's address is recorded",
