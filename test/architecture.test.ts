@@ -53,6 +53,7 @@ const ranks: Record<string, number> = {
   "src/policy.ts": 1,
   "src/not-empty.ts": 1,
   "src/query.ts": 2,
+  "src/files/bounds.ts": 1,
   "src/source.ts": 2,
   "src/output/json.ts": 2,
   "src/output/human.ts": 2,
