@@ -3,10 +3,10 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import type { Readable } from "node:stream";
 import { text as readText } from "node:stream/consumers";
+import { globMatcher } from "./document/glob.ts";
 import { compareBytes } from "./document.ts";
 import { DocprocError, fromSystemError, throwIfCancelled } from "./errors.ts";
 import { type Bounds, openBounds, outsideOf } from "./files/bounds.ts";
-import { globMatcher } from "./glob.ts";
 import { openFile, openStdin, type Source } from "./source.ts";
 
 /** One thing to upload, or the reason why a path is none. */

@@ -20,8 +20,9 @@ import {
   type Statement,
 } from "../sqlite.ts";
 import { fromStored, toStored } from "../stored-record.ts";
+import type { GlobFunction } from "./local/glob-function.ts";
 import type { Select, Value } from "./local-conditions.ts";
-import { addGlobs, namedRecord, pagesOf, storedColumns } from "./local-listing.ts";
+import { namedRecord, pagesOf, storedColumns } from "./local-listing.ts";
 import { pagesInOrder } from "./local-sorting.ts";
 import {
   apart,
@@ -135,7 +136,7 @@ class LocalMetadata implements MetadataService {
   #database: Promise<Database> | undefined;
   /** By their text. A listing of a million records runs one of them two thousand times. */
   readonly #statements = new Map<string, Statement>();
-  #knowsGlobs = false;
+  #globs: GlobFunction | undefined;
 
   /** @param busyTimeout milliseconds that a statement waits for another process */
   constructor({ directory, owners }: Settings, busyTimeout: number) {
@@ -242,6 +243,7 @@ class LocalMetadata implements MetadataService {
     const database = this.#database;
     this.#database = undefined;
     this.#statements.clear();
+    this.#globs = undefined;
     // Whoever could not open it has heard why.
     (await database?.catch(() => undefined))?.close();
   }
@@ -260,15 +262,15 @@ class LocalMetadata implements MetadataService {
     throwIfCancelled(signal);
     if (this.#database === undefined && !(await exists(this.#path))) return [];
     const database = await this.#open();
-    return this.#attempt(() => listsOf(this.#prepare(database, sql), ...values));
+    const run = () => listsOf(this.#prepare(database, sql), ...values);
+    return this.#attempt(() => (this.#globs ? this.#globs.watch(run) : run()));
   }
 
   /** Late: most commands have no glob. Once: SQLite does not replace what another statement uses. */
   async #learnGlobs(): Promise<void> {
     if (this.#database === undefined && !(await exists(this.#path))) return;
-    const [{ globMatcher }, database] = await Promise.all([import("../glob.ts"), this.#open()]);
-    if (!this.#knowsGlobs) addGlobs(database, globMatcher);
-    this.#knowsGlobs = true;
+    const [{ GlobFunction }, database] = await Promise.all([import("./local/glob-function.ts"), this.#open()]);
+    this.#globs ??= new GlobFunction(database);
   }
 
   async #open(): Promise<Database> {
