@@ -1,12 +1,13 @@
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { lstat, readFile, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { v4 as randomId } from "uuid";
 import { publish } from "../atomic-file.ts";
 import type { Config, SettingName } from "../config.ts";
 import type { Context } from "../context.ts";
 import { DocprocError, fromSystemError } from "../errors.ts";
+import { removeFile, replaceFile, temporaryFile, temporaryIn } from "../files/removal.ts";
 import type { Painter } from "../output/reporter.ts";
+import { statIfThere } from "../presence.ts";
 import type { ProvisionAction, ProvisionedResource, Settings } from "../settings.ts";
 import { defineCommand } from "./command.ts";
 
@@ -25,13 +26,14 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     const config = await context.config();
     const { storage, metadata } = await context.drivers();
     // Before anything is made: a file that cannot be changed is a reason to stop.
-    const planned = planConfigFile(context, config);
-    const resources: Omit<ProvisionedResource, "remember">[] = [];
-    const add = async ({ kind, name, action, settings }: ProvisionedResource) => {
+    const planned = await planConfigFile(context, config);
+    const resources: InitialisedResource[] = [];
+    const add = async ({ kind, name, action, settings, weakness }: ProvisionedResource) => {
       const resource = { kind, name, action, settings };
       resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
       reporter.debug(`  ${JSON.stringify(resource.settings)}`);
+      if (weakness !== undefined) reporter.note(`The ${kind} ${name} is used as it is: ${weakness}.`);
     };
     const provision = async function* (planOnly: boolean) {
       for (const driver of [storage, metadata]) yield* driver.provision(config.settings, { plan: planOnly, signal });
@@ -44,7 +46,7 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
       await add(resource);
     }
     const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
-    const file = plan ? planned : planConfigFile(context, config, { bucketOwner, unsupported: weaker.join() });
+    const file = plan ? planned : await planConfigFile(context, config, { bucketOwner, unsupported: weaker.join() });
     const action = plan ? file.planned : await writeConfigFile(file);
     await add({ kind: "config-file", name: file.path, action, settings: file.values });
     if (config.profile && (bucketOwner !== undefined || weaker.length > 0)) {
@@ -56,6 +58,8 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
   },
 });
 
+type InitialisedResource = Pick<ProvisionedResource, "kind" | "name" | "action" | "settings">;
+
 interface PlannedFile {
   readonly path: string;
   readonly values: Readonly<Record<string, unknown>>;
@@ -63,11 +67,11 @@ interface PlannedFile {
 }
 
 /** What the project file should hold: the services that were chosen, and every other key as it is. */
-function planConfigFile(
+async function planConfigFile(
   { host }: Context,
   { settings, origins, projectFile, profile }: Config,
   found: Partial<Settings> = {},
-): PlannedFile {
+): Promise<PlannedFile> {
   // It is named there already, and is not what the project uses.
   if (profile) return { path: profile.path, values: profile.values, planned: "exists" };
   const path = projectFile?.path ?? join(host.cwd, ".docprocrc.json");
@@ -94,8 +98,12 @@ function planConfigFile(
   );
   if (projectFile === undefined) return { path, values, planned: "would-create" };
   if (isDeepStrictEqual(projectFile.values, values)) return { path, values, planned: "exists" };
-  if (extname(path) !== ".json") {
-    throw new DocprocError("CONFLICT", `${path} names other services, and only JSON files are changed by docproc.`, {
+  const isLink = (await statIfThere(path, lstat))?.isSymbolicLink();
+  if (isLink || extname(path) !== ".json") {
+    const why = isLink
+      ? "is a symbolic link, which docproc does not replace"
+      : "only JSON files are changed by docproc";
+    throw new DocprocError("CONFLICT", `${path} names other services, and ${why}.`, {
       hint: `Edit it by hand so that it holds: ${JSON.stringify(chosen)}`,
     });
   }
@@ -112,13 +120,12 @@ function portable(file: string, directory: string): string {
 async function writeConfigFile({ path, values, planned }: PlannedFile): Promise<ProvisionAction> {
   if (planned === "exists") return "exists";
   const content = `${JSON.stringify(values, null, 2)}\n`;
-  const temporary = `${path}.${randomId()}`;
+  const temporary = temporaryIn(dirname(path));
   try {
-    await writeFile(temporary, content, { flag: "wx" });
-    if (planned === "would-update") {
-      await rename(temporary, path);
-      return "updated";
-    }
+    // One that others may not read stays so.
+    const mode = (await statIfThere(path))?.mode ?? 0o666;
+    await writeFile(temporary, content, { flag: "wx", mode: mode & 0o777 });
+    if (planned === "would-update" && (await replaceFile(temporaryFile(temporary), path))) return "updated";
     if (await publish(temporary, path)) return "created";
     // Another init in the same directory was faster; if it chose the same, all is well.
     if ((await readFile(path, "utf8")) === content) return "exists";
@@ -128,11 +135,11 @@ async function writeConfigFile({ path, values, planned }: PlannedFile): Promise<
   } catch (error) {
     throw fromSystemError(error, path);
   } finally {
-    await rm(temporary, { force: true });
+    await removeFile(temporaryFile(temporary));
   }
 }
 
-function line({ kind, name, action }: Omit<ProvisionedResource, "remember">, painter: Painter): string {
+function line({ kind, name, action }: InitialisedResource, painter: Painter): string {
   const paint = action === "created" || action === "updated" ? painter.good : painter.faint;
   return `${paint.call(painter, action.padEnd(12))} ${kind.padEnd(24)} ${painter.text(name)}`;
 }
