@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The only file that touches the process: it makes the Host, runs the program and sets the exit status. */
 
-import { fstatSync, mkdirSync, statSync } from "node:fs";
+import { fstatSync, lstatSync, mkdirSync, readdirSync } from "node:fs";
 import * as module from "node:module";
 import { homedir, totalmem } from "node:os";
 import { join } from "node:path";
@@ -77,20 +77,30 @@ async function main(): Promise<void> {
 
 /**
  * Lets Node 22.8 and later keep compiled code between two runs, of what is imported after the call. Not where Node
- * would, in the directory for temporary files: whoever may write to the place of this code could put other code there.
+ * would, in the directory for temporary files: a user who may write to the place of this code could put other code
+ * there. So the directory has to be this user's alone, and so has what is in it: it may have been open to others before.
  */
 function keepCompiledCode(directory: string): void {
   const { enableCompileCache } = module as { enableCompileCache?: (directory: string) => void };
   if (enableCompileCache === undefined) return;
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const { uid, mode } = statSync(directory);
-    // Windows has no such numbers, and keeps other users out of one's own directories.
-    const isOurs = process.getuid === undefined || (uid === process.getuid() && (mode & 0o022) === 0);
+    // Node's own directories in it have the modes that the umask leaves; they are behind this one.
+    const isOurs =
+      isOwnDirectory(directory, 0o022) &&
+      readdirSync(directory).every((name) => isOwnDirectory(join(directory, name), 0));
     if (isOurs) enableCompileCache(directory);
   } catch {
     // Without such a place every start takes a little longer.
   }
+}
+
+/** @param never bits that its mode may not have */
+function isOwnDirectory(path: string, never: number): boolean {
+  const seen = lstatSync(path);
+  // Windows has no such numbers, and keeps other users out of one's own directories.
+  const isOwn = process.getuid === undefined || (seen.uid === process.getuid() && (seen.mode & never) === 0);
+  return isOwn && seen.isDirectory();
 }
 
 /** Node takes a directory for an input that is empty, and an empty document is not what anybody meant. */

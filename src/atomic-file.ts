@@ -3,9 +3,10 @@
  * flushed, then given the name. A name that is taken is never taken over, unless that is asked for.
  */
 import { constants } from "node:fs";
-import { type FileHandle, link, open, rename, unlink } from "node:fs/promises";
+import { type FileHandle, link, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isSystemError } from "./errors.ts";
+import { type FileIdentity, madeFile, makeEmptyFile, removeFile, replaceFile, temporaryFile } from "./files/removal.ts";
 
 /** Only the owner may read what docproc keeps. */
 export const privateDirectory = 0o700;
@@ -32,6 +33,7 @@ export async function writeWhole(handle: FileHandle, chunk: Uint8Array): Promise
 
 /**
  * Gives a finished file its name. The temporary name may stay, for the caller to remove.
+ * @param temporary what `temporaryIn` has named
  * @returns false when the name is taken; nothing was changed then
  */
 export async function publish(temporary: string, target: string): Promise<boolean> {
@@ -45,20 +47,20 @@ export async function publish(temporary: string, target: string): Promise<boolea
     if (!withoutHardLinks.has(error.code)) throw error;
   }
   // FAT, exFAT and some network disks have no hard links: claim the name, then move the file over the claim.
-  let claim: FileHandle;
+  let claim: FileIdentity;
   try {
-    claim = await createNew(target);
+    claim = await makeEmptyFile(target, privateFile);
   } catch (error) {
     if (isSystemError(error) && error.code === "EEXIST") return false;
     throw error;
   }
   try {
-    await claim.close();
-    await rename(temporary, target);
-    return true;
+    if (await replaceFile(temporaryFile(temporary), target, claim)) return true;
+    await removeFile(madeFile(target, claim));
+    return false;
   } catch (error) {
     // Alone, the claim would be taken for the file.
-    await unlink(target).catch(() => {});
+    await removeFile(madeFile(target, claim)).catch(() => {});
     throw error;
   }
 }

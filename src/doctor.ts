@@ -62,6 +62,8 @@ export interface Examined {
   readonly objects: number;
   /** What was put there by others. */
   readonly foreign: number;
+  /** Some of it: keys and paths. */
+  readonly foreignNames: readonly string[];
   /** Garbage that is not a day old: perhaps an upload is still at it. */
   readonly young: number;
   /** False when the storage should keep checksums and does not: an object can be compared by its size only. */
@@ -81,10 +83,10 @@ export async function examine(examination: Examination, found: (finding: Finding
     await missingBytes(examination, comparison, found);
     const young =
       (await orphanObjects(examination, comparison, found)) +
-      (await staleUploads(examination, found)) +
+      (await staleUploads(examination, comparison, found)) +
       (await orphanClaims(examination, comparison, found));
     const checksums = comparison.counts.objects === 0 || (await keepsChecksums(examination));
-    return { ...comparison.counts, young, checksums };
+    return { ...comparison.counts, foreignNames: comparison.foreignNames, young, checksums };
   } finally {
     comparison.close();
   }
@@ -177,12 +179,21 @@ async function removeOrphan({ storage, metadata, signal }: Examination, object: 
 }
 
 /** Returns how many are too young to be called stale. */
-async function staleUploads({ storage, prefix, repair, signal }: Examination, found: Found): Promise<number> {
+async function staleUploads(
+  { storage, prefix, repair, signal }: Examination,
+  comparison: Comparison,
+  found: Found,
+): Promise<number> {
   let young = 0;
   for await (const leftover of storage.leftovers(prefix, signal)) {
-    const { kind, name, age } = leftover;
+    const { kind, name } = leftover;
+    if (kind === "foreign") {
+      comparison.addForeign(name);
+      continue;
+    }
     // Another program's upload into the same bucket, perhaps one that takes days.
     if (kind === "multipart-upload" && !isDocumentKey(name, prefix)) continue;
+    const { age } = leftover;
     if (age < untouchable) {
       young += 1;
       continue;

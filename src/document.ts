@@ -120,6 +120,15 @@ export function isKeyOf(id: string, key: string): boolean {
   return key.split("/").slice(-3, -1).join("/") === `${id.slice(-2)}/${id}`;
 }
 
+const documentDirectory =
+  "(?:[^/]+/)*([0-9a-f]{2})/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{10}\\1";
+
+/** What {@link storageKey} makes, whatever the prefix and the document. */
+export const storageKeyForm = new RegExp(`^${documentDirectory}/[A-Za-z0-9][A-Za-z0-9._-]*$`);
+
+/** A key of that form without its last segment: nothing else is stored below it. */
+export const documentDirectoryForm = new RegExp(`^${documentDirectory}$`);
+
 /**
  * Characters that S3 calls safe and that no file system forbids; letters without their accents.
  * It begins and ends with a letter or digit: nothing hidden, no way up, no flag.

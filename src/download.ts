@@ -1,10 +1,20 @@
 /** A document on its way into a file, which appears under its name whole and checked, or not at all. */
-import { lstat, mkdir, rename, rm } from "node:fs/promises";
+import { lstat, mkdir } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
-import { v4 as randomId } from "uuid";
 import { createNew, flushDirectories, publish, writeWhole } from "./atomic-file.ts";
 import { DocprocError, fromSystemError, throwIfCancelled } from "./errors.ts";
 import { fileNameOf } from "./file-name.ts";
+import {
+  changeMode,
+  type FileIdentity,
+  identityOf,
+  isReplaceable,
+  madeFile,
+  removeFile,
+  replaceFile,
+  temporaryFile,
+  temporaryIn,
+} from "./files/removal.ts";
 import { reached } from "./steps.ts";
 
 export interface DownloadOptions {
@@ -78,8 +88,9 @@ export async function downloadTo(
 ): Promise<void> {
   await assertFree(path, options.force);
   // In the same directory, since a file can be renamed within one file system only.
-  const temporary = join(dirname(path), `.docproc-${randomId()}.part`);
+  const temporary = temporaryIn(dirname(path));
   try {
+    let made: FileIdentity;
     const handle = await createNew(temporary).catch((error) => {
       throw fromSystemError(error, path);
     });
@@ -91,24 +102,26 @@ export async function downloadTo(
         options.onProgress(chunk.byteLength);
       }
       reached("download-checked");
-      await handle.chmod(0o666 & ~options.umask);
+      await changeMode(handle, 0o666 & ~options.umask);
       await handle.sync();
+      made = await identityOf(handle);
     } finally {
       await handle.close();
     }
     throwIfCancelled(options.signal);
-    if (options.force) await rename(temporary, path);
-    else if (!(await publish(temporary, path))) throw alreadyThere(path);
+    if (options.force) {
+      if (!(await replaceFile(temporaryFile(temporary), path))) throw notReplaceable(path);
+    } else if (!(await publish(temporary, path))) throw alreadyThere(path);
     reached("download-published");
     await flushDirectories(dirname(path), dirname(path)).catch(async (error) => {
       // What was replaced cannot come back. What is new goes, so that the same command can be run again.
-      if (!options.force) await rm(path, { force: true }).catch(() => {});
+      if (!options.force) await removeFile(madeFile(path, made)).catch(() => {});
       throw error;
     });
   } catch (error) {
     throw fromSystemError(error, path);
   } finally {
-    await rm(temporary, { force: true }).catch(() => {});
+    await removeFile(temporaryFile(temporary)).catch(() => {});
   }
 }
 
@@ -117,6 +130,14 @@ async function assertFree(path: string, force: boolean): Promise<void> {
   if (seen?.isDirectory())
     throw new DocprocError("CONFLICT", `${path} is a directory.`, { hint: "Add a slash to it." });
   if (seen && !force) throw alreadyThere(path);
+  if (seen && !(await isReplaceable(path))) throw notReplaceable(path);
+}
+
+/** A device or a pipe: renaming a file to its name would take it away from everything else that uses it. */
+function notReplaceable(path: string): DocprocError {
+  return new DocprocError("CONFLICT", `${path} is not a file, and only files are replaced.`, {
+    hint: "To write into a pipe or a device, use docproc cat.",
+  });
 }
 
 function alreadyThere(path: string): DocprocError {

@@ -8,3 +8,10 @@ export interface Leftover {
   /** Removes it. Removing what is gone already succeeds. */
   discard(signal: AbortSignal): Promise<void>;
 }
+
+/** What lies where an operation keeps its leftovers, and docproc did not make: it is named, and left as it is. */
+export interface ForeignEntry {
+  readonly kind: "foreign";
+  /** For a person who looks for it: a path. */
+  readonly name: string;
+}

@@ -1,24 +1,42 @@
-/** The directory of an embedded library as a whole, when it is to be removed. Of what is in it only our own ever is. */
-import { lstat, readdir, rm, rmdir } from "node:fs/promises";
-import { join } from "node:path";
-import { DocprocError, fromSystemError, isSystemError } from "./errors.ts";
+/** The directory of an embedded library as a whole: what is docproc's in it, and how it is removed. */
+import { lstat, readdir, readFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { DocprocError, fromSystemError } from "./errors.ts";
+import { assertDirectory, assertFile } from "./files/no-links.ts";
+import * as removal from "./files/removal.ts";
+import { listed } from "./not-empty.ts";
 import { assertOwnLibrary } from "./ownership.ts";
 import { isAbsence, statIfThere } from "./presence.ts";
 import type { DismantledResource, ProvisionOptions, Settings } from "./settings.ts";
 
-/** What the drivers of the embedded library put into its directory. */
-const ours = {
-  storage: ["objects", "incoming", "catalog-id"],
-  metadata: ["catalog.db", "catalog.db-journal"],
+/** What the drivers of the embedded library put into its directory, and how one looks at it. */
+const parts = {
+  storage: { objects: assertDirectory, incoming: assertDirectory, "catalog-id": assertFile },
+  metadata: { "catalog.db": assertFile, "catalog.db-journal": assertFile },
 } as const;
+type Service = keyof typeof parts;
 
-/** Names in a message; more would not be read. */
-const namesSaid = 3;
-
-/** Paths of what a driver puts into the directory. */
-export function ownPaths<Service extends keyof typeof ours>(directory: string, service: Service): string[] {
-  return ours[service].map((name) => join(directory, name));
+/**
+ * Looks at what a driver puts into the directory, before it is written to or removed.
+ * @throws CONFLICT for a link, and for a file in place of a directory or the other way round
+ */
+export async function assertOwnParts(directory: string, service: Service): Promise<void> {
+  await Promise.all(Object.entries(parts[service]).map(([name, look]) => look(join(directory, name))));
 }
+
+/** Whether the directory has docproc's mark: the id of the catalog that the first document was stored for. */
+export async function isLibrary(directory: string): Promise<boolean> {
+  const path = join(directory, "catalog-id");
+  const seen = await statIfThere(path, lstat);
+  if (!seen?.isFile() || seen.size > longestMark) return false;
+  const mark = await readFile(path, "latin1").catch((error: unknown) => {
+    throw fromSystemError(error, path);
+  });
+  return /^[\w-]+\n$/.test(mark);
+}
+
+/** Bytes. */
+const longestMark = 100;
 
 /**
  * @throws CONFLICT for what is no directory
@@ -34,29 +52,31 @@ export async function assertRemovable({ directory, owners }: Settings): Promise<
   await assertOwnLibrary(directory, owners);
 }
 
-/** Removes the directory once the drivers have removed what they made; with anything else in it, it stays. */
+/**
+ * Removes the directory once the drivers have removed what they made; with anything else in it, it stays.
+ * @param doomed names in it that the drivers would remove, for a plan
+ */
 export async function removeDirectory(
-  { directory, storage, metadata }: Settings,
+  { directory }: Settings,
   { plan }: ProvisionOptions,
+  doomed: readonly string[],
 ): Promise<DismantledResource> {
   const resource = { kind: "directory", name: directory };
   const entries = await namesIn(directory);
   if (entries === undefined) return { ...resource, action: "gone" };
-  const planned: readonly string[] = plan
-    ? [...(storage === "local" ? ours.storage : []), ...(metadata === "local" ? ours.metadata : [])]
-    : [];
-  const others = entries.filter((name) => !planned.includes(name)).sort();
-  if (others.length > 0) return { ...resource, action: "kept", because: `it holds ${listed(others)}` };
+  const others = entries.filter((name) => !plan || !doomed.includes(name));
+  if (others.length > 0) return { ...resource, action: "kept", because: `it holds ${listed(others.sort())}` };
   if ((await statIfThere(directory, lstat))?.isSymbolicLink())
     return { ...resource, action: "kept", because: "it is a link" };
   if (plan) return { ...resource, action: "would-remove" };
-  if (await removeIfEmpty(directory)) return { ...resource, action: "removed" };
-  return { ...resource, action: "kept", because: "it is in use" };
-}
-
-function listed(names: readonly string[]): string {
-  const more = names.length - namesSaid;
-  return `${names.slice(0, namesSaid).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  // The name is the user's, who has just given it.
+  const own = { root: dirname(directory), path: basename(directory), form: basename(directory) };
+  const outcome = await removal.removeDirectory(own).catch((error: unknown) => {
+    throw fromSystemError(error, directory);
+  });
+  return outcome === "removed" || outcome === "gone"
+    ? { ...resource, action: "removed" }
+    : { ...resource, action: "kept", because: "it is in use" };
 }
 
 /** Undefined for a directory that is not there. */
@@ -69,27 +89,23 @@ async function namesIn(directory: string): Promise<string[] | undefined> {
   }
 }
 
-/** What is not there is removed. */
-export async function removeFiles(...paths: string[]): Promise<void> {
-  for (const path of paths) {
-    await rm(path, { force: true }).catch((error: unknown) => {
-      throw fromSystemError(error, path);
-    });
-  }
+/** Names of what the drivers would remove from the directory. */
+export async function doomedParts({ directory, storage, metadata }: Settings): Promise<string[]> {
+  return [
+    ...(storage === "local" && (await isLibrary(directory)) ? Object.keys(parts.storage) : []),
+    ...(metadata === "local" ? Object.keys(parts.metadata) : []),
+  ];
 }
 
-/** Not empty, a mount point, a link to a directory. POSIX has two names for the first. */
-const staysThere = new Set(["ENOTEMPTY", "EEXIST", "EBUSY", "ENOTDIR"]);
-
-/** @returns false where the directory stays */
-export async function removeIfEmpty(directory: string): Promise<boolean> {
-  try {
-    await rmdir(directory);
-    return true;
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    if (error.code === "ENOENT") return true;
-    if (staysThere.has(error.code)) return false;
-    throw fromSystemError(error, directory);
-  }
+/**
+ * Removes a file that a driver puts into the directory. What is not there is removed.
+ * @throws CONFLICT for what is no file
+ */
+export async function removePart(directory: string, name: "catalog-id" | keyof (typeof parts)["metadata"]) {
+  const path = join(directory, name);
+  const outcome = await removal.removeFile({ root: directory, path: name, form: name }).catch((error: unknown) => {
+    throw fromSystemError(error, path);
+  });
+  if (outcome !== "foreign") return;
+  throw new DocprocError("CONFLICT", `${path} is not a file that docproc made.`, { hint: "It was left as it is." });
 }

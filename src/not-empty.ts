@@ -4,6 +4,19 @@ import { DocprocError } from "./errors.ts";
 /** As many are counted of a kind; where there are more, their number tells nobody anything. */
 export const mostCounted = 1_000;
 
+/** Names in a message; more would not be read. */
+export const mostNamed = 3;
+
+/**
+ * Names for a message: `a, b, c and 4 more`.
+ * @param count how many there are, where `names` are only some of them
+ */
+export function listed(names: readonly string[], count = names.length): string {
+  const said = names.slice(0, mostNamed);
+  const more = count - said.length;
+  return `${said.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
 /**
  * @param resource for example `bucket invoices`
  * @param counts how many there are of what, by its name in the singular

@@ -2,7 +2,8 @@
  * The catalog and the storage held against each other, both ways, however large they are: both are streamed into a
  * temporary database on disk, which finds what one has and the other has not.
  */
-import { type DocumentRecord, isDocumentId } from "./document.ts";
+import { type DocumentRecord, storageKeyForm } from "./document.ts";
+import { mostNamed } from "./not-empty.ts";
 import { asRow, type Database, openDatabase, type Row } from "./sqlite.ts";
 import type { ListedObject } from "./storage/service.ts";
 
@@ -22,6 +23,8 @@ export class Comparison {
   readonly #database: Database;
   readonly #prefix: string;
   readonly counts = { records: 0, objects: 0, foreign: 0, claims: 0 };
+  /** Some of what {@link addForeign} was told. */
+  readonly foreignNames: string[] = [];
 
   private constructor(database: Database, prefix: string) {
     this.#database = database;
@@ -45,9 +48,16 @@ export class Comparison {
   async addObjects(objects: AsyncIterable<ListedObject>): Promise<void> {
     await this.#insert("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", objects, ({ key, size, age }) => {
       const id = idOfKey(key, this.#prefix);
-      this.counts[id === undefined ? "foreign" : "objects"] += 1;
-      return id === undefined ? undefined : [id, key, size, Math.round(age)];
+      if (id === undefined) return this.addForeign(key);
+      this.counts.objects += 1;
+      return [id, key, size, Math.round(age)];
     });
+  }
+
+  /** Counts what docproc did not make, and keeps the first few names. */
+  addForeign(name: string): undefined {
+    this.counts.foreign += 1;
+    if (this.foreignNames.length < mostNamed) this.foreignNames.push(name);
   }
 
   async addRecords(records: AsyncIterable<DocumentRecord>): Promise<void> {
@@ -155,8 +165,10 @@ export function isDocumentKey(key: string, prefix: string): boolean {
   return idOfKey(key, prefix) !== undefined;
 }
 
+const ofThisPrefix = /^[0-9a-f]{2}\/([0-9a-f-]{36})\/[^/]+$/;
+
 /** The id in a key of ours, see `storageKey`; undefined for what somebody else put there. */
 function idOfKey(key: string, prefix: string): string | undefined {
-  const [, digits, id = ""] = /^([0-9a-f]{2})\/([0-9a-f-]{36})\/[^/]+$/.exec(key.slice(prefix.length)) ?? [];
-  return key.startsWith(prefix) && isDocumentId(id) && id.endsWith(digits ?? "-") ? id : undefined;
+  const [, id] = ofThisPrefix.exec(key.slice(prefix.length)) ?? [];
+  return key.startsWith(prefix) && storageKeyForm.test(key) ? id : undefined;
 }

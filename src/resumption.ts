@@ -82,7 +82,9 @@ export class Resumption {
     const { storage, metadata } = this.#options;
     if (await metadata.get(id, signal)) return;
     try {
-      for await (const leftover of storage.leftovers(key, signal)) await leftover.discard(signal);
+      for await (const leftover of storage.leftovers(key, signal)) {
+        if (leftover.kind !== "foreign") await leftover.discard(signal);
+      }
       await storage.remove(key, signal);
     } catch (error) {
       throwIfCancelled(signal);

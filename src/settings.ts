@@ -64,9 +64,12 @@ export interface ProvisionedResource {
   readonly action: ProvisionAction;
   /**
    * What it is made with where it is not there: file modes, and of AWS the parameters of the request under AWS's own
-   * names. What is there already may be set otherwise. Empty for what is only looked at.
+   * names. What is there already may be set otherwise; of a directory it is the mode that it has. Empty for what is
+   * only looked at.
    */
   readonly settings: Readonly<Record<string, unknown>>;
+  /** What is worth knowing of one that is there and was not made by docproc, as a clause. */
+  readonly weakness?: string;
   /** Settings that were found out on the way and are worth writing into the config file. */
   readonly remember?: Pick<Settings, "bucketOwner">;
 }

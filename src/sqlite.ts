@@ -1,4 +1,5 @@
 /** The embedded database engine: which one it is, how a file of ours is opened, and what its failures mean. */
+import { closeSync, constants, openSync, readSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 // Only the types: which engine is loaded is decided at run time.
@@ -46,6 +47,26 @@ export async function makeDatabaseFile(path: string): Promise<void> {
   } catch (error) {
     if (isSystemError(error) && error.code === "EEXIST" && error.path === path) return;
     throw fromSystemError(error, dirname(path));
+  }
+}
+
+/**
+ * Whose format an SQLite file has, by its first bytes: https://www.sqlite.org/fileformat.html#application_id
+ *
+ * Closing the file drops the locks that this process has on it (POSIX, fcntl). It is therefore read at once, and only
+ * while this process does not have the database open.
+ * @returns undefined for an empty file; 0 for what has no such number, or is no SQLite file
+ */
+export function applicationIdOf(path: string): number | undefined {
+  const header = Buffer.alloc(100);
+  // Of a link or a pipe nothing is read. Windows has neither flag.
+  const file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+  try {
+    const length = readSync(file, header);
+    if (length === 0) return undefined;
+    return header.toString("latin1", 0, 16) === "SQLite format 3\0" ? header.readUInt32BE(68) : 0;
+  } finally {
+    closeSync(file);
   }
 }
 

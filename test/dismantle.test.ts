@@ -7,7 +7,8 @@ import { buffer } from "node:stream/consumers";
 import { CreateTableCommand, DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { CreateMultipartUploadCommand, S3Client } from "@aws-sdk/client-s3";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { type DocumentRecord, newDocumentId, uploadTimeOfId } from "../src/document.ts";
+import { type DocumentRecord, newDocumentId, storageKey, uploadTimeOfId } from "../src/document.ts";
+import { temporaryIn } from "../src/files/removal.ts";
 import { identityOf } from "../src/identity.ts";
 import { type MetadataName, metadataDrivers } from "../src/metadata/registry.ts";
 import type { MetadataDriver } from "../src/metadata/service.ts";
@@ -64,6 +65,7 @@ function record(): DocumentRecord {
   };
 }
 
+const newKey = () => storageKey("", newDocumentId(), "a.txt");
 const conflict = (message: RegExp) => ({ code: "CONFLICT", message: expect.stringMatching(message) });
 
 const aws = awsEndpoints();
@@ -95,42 +97,45 @@ for (const [name, places] of Object.entries(storagePlaces) as [StorageName, Part
 
     test("is gone, and can be made again", async () => {
       const { settings, storage, put } = await open();
-      await put("aa/1/a.txt");
-      await storage.remove("aa/1/a.txt", never);
+      const key = newKey();
+      await put(key);
+      await storage.remove(key, never);
       expect(await dismantle(driver, settings, { plan: true })).not.toContain("removed");
       expect(new Set(await dismantle(driver, settings))).toEqual(new Set(["removed"]));
-      await expect(storage.stat("aa/1/a.txt", never).then((found) => found?.size)).resolves.toBeUndefined();
+      await expect(storage.stat(key, never).then((found) => found?.size)).resolves.toBeUndefined();
       expect(new Set(await dismantle(driver, settings))).toEqual(new Set(["gone"]));
       expect(new Set(await dismantle(driver, settings, { plan: true }))).toEqual(new Set(["gone"]));
       expect(await provision(driver, settings)).toContain("created");
-      await put("aa/1/a.txt");
-      expect(String(await buffer(await storage.open("aa/1/a.txt", { signal: never })))).toBe("bytes");
+      await put(key);
+      expect(String(await buffer(await storage.open(key, { signal: never })))).toBe("bytes");
     });
 
     test("is only looked at by a plan", async () => {
       const { settings, storage, put } = await open();
       expect(await dismantle(driver, settings, { plan: true })).toContain("would-remove");
-      await put("aa/1/a.txt");
-      expect(await storage.stat("aa/1/a.txt", never)).toMatchObject({ size: 5 });
+      const key = newKey();
+      await put(key);
+      expect(await storage.stat(key, never)).toMatchObject({ size: 5 });
     });
 
     test.each([
-      ["a document's", "aa/1/a.txt"],
+      ["a document's", newKey()],
       ["somebody else's", "their-file.txt"],
     ])("is refused with an object in it, %s, which stays", async (_whose, key) => {
       const { settings, storage, put } = await open();
       await put(key);
-      await put("aa/2/b.txt");
+      await put(newKey());
+      const refused = conflict(/ holds (2 objects|1 object, 1 other file)\.$/);
       for (const plan of [true, false]) {
-        await expect(dismantle(driver, settings, { plan })).rejects.toMatchObject(conflict(/ holds 2 objects\.$/));
+        await expect(dismantle(driver, settings, { plan })).rejects.toMatchObject(refused);
       }
       expect(String(await buffer(await storage.open(key, { signal: never })))).toBe("bytes");
     });
 
     test("is refused with an upload in it that nobody finished", async () => {
       const { settings, put } = await open();
-      await put("aa/1/a.txt");
-      if (endpoint() === undefined) await writeFile(join(settings.directory, "incoming", "half"), "ha");
+      await put(newKey());
+      if (endpoint() === undefined) await writeFile(temporaryIn(join(settings.directory, "incoming")), "ha");
       else {
         const client = new S3Client({ endpoint: endpoint() ?? "", forcePathStyle: true });
         onTestFinished(() => client.destroy());
@@ -220,8 +225,9 @@ describe("an embedded library, dismantled", () => {
     const metadata = await local.metadata.open(settings);
     onTestFinished(() => metadata.close());
     const options = { size: 1, contentType: "text/plain", catalog: await metadata.catalog(never), signal: never };
-    await storage.put("aa/1/a.txt", bodyOf(Buffer.from("a")), options);
-    await storage.remove("aa/1/a.txt", never);
+    const key = newKey();
+    await storage.put(key, bodyOf(Buffer.from("a")), options);
+    await storage.remove(key, never);
     const commit = async (made: DocumentRecord) => await metadata.commit(made, identityOf(made), never);
     const remove = async () => [
       ...(await dismantle(local.storage, settings)),
@@ -233,15 +239,15 @@ describe("an embedded library, dismantled", () => {
 
   test("loses no record that comes in at the last moment", async () => {
     const { settings, commit, remove } = await open();
-    const { rm: real } = promises;
+    const { unlink: real } = promises;
     const late: unknown[] = [];
-    promises.rm = async (path, options) => {
+    promises.unlink = async (path) => {
       if (path === join(settings.directory, "catalog.db")) late.push(await commit(record()).catch((error) => error));
-      await real(path, options);
+      await real(path);
     };
     syncBuiltinESMExports();
     onTestFinished(() => {
-      promises.rm = real;
+      promises.unlink = real;
       syncBuiltinESMExports();
     });
     await remove();

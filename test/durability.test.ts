@@ -59,8 +59,8 @@ test("an upload flushes its bytes, then names them, then flushes the names, and 
   const order = trace.filter((entry) => !/catalog-id|local-file|source-read|journal/.test(entry));
   // The first flush of a temporary file is that of the library's own mark.
   expect(order.filter((entry) => entry.startsWith("flush incoming"))).toHaveLength(2);
-  expect(order.slice(order.lastIndexOf("flush incoming/ID"))).toEqual([
-    "flush incoming/ID",
+  expect(order.slice(order.lastIndexOf("flush incoming/.docproc-ID.part"))).toEqual([
+    "flush incoming/.docproc-ID.part",
     `name objects/${shard}/ID/a.txt`,
     ...[`objects/${shard}/ID`, `objects/${shard}`, "objects", ""].map((directory) => `flush ${directory}`),
     "step bytes-proved",

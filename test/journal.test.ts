@@ -4,11 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { newDocumentId, storageKey } from "../src/document.ts";
 import { type UploadIdentity, type UploadJournal, UploadJournals, type UploadPlan } from "../src/journal.ts";
 
 const identity: UploadIdentity = { target: "s3://bucket/ catalog", path: "/a.bin", name: "a.bin", tags: {} };
-const plan: UploadPlan = { id: "first", key: "d1/first/a.bin", stamp: "10:20", contentType: "text/plain" };
-const later: UploadPlan = { ...plan, id: "second", key: "d2/second/a.bin" };
+const [first, second] = [newDocumentId(), newDocumentId()];
+const keyOf = (id: string) => storageKey("", id, "a.bin");
+const plan: UploadPlan = { id: first, key: keyOf(first), stamp: "10:20", contentType: "text/plain" };
+const later: UploadPlan = { ...plan, id: second, key: keyOf(second) };
 const upload = { uploadId: "upload-1", partSize: 5 };
 const part = (number: number) => ({ size: 5, sha256: `digest ${number}`, etag: `"etag ${number}"` });
 const day = 86_400_000;
@@ -22,7 +25,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "docproc-journal-"));
   directory = join(root, "state", "uploads");
   troubles = [];
-  journals = new UploadJournals(directory, (message) => troubles.push(message));
+  journals = new UploadJournals(directory, undefined, (message) => troubles.push(message));
 });
 afterEach(() => rm(root, { recursive: true }));
 
@@ -71,7 +74,7 @@ test.each([
 ])("starts anew when %s, and names what it does not go on with", async (_what, change) => {
   await interrupted(2);
   const journal = await open({ ...later, ...change });
-  expect(journal.plan.id).toBe("second");
+  expect(journal.plan.id).toBe(second);
   expect(journal.abandoned).toEqual({ id: plan.id, key: plan.key });
   expect(journal.begun).toBeUndefined();
   expect(savedParts(journal)).toEqual([]);
@@ -132,7 +135,7 @@ test("leaves nothing when it is removed, and another one can be begun at once", 
   expect(await readdir(directory)).toEqual([]);
   expect(await journals.has(identity)).toBe(false);
   const journal = await open(later);
-  expect(journal.plan.id).toBe("second");
+  expect(journal.plan.id).toBe(second);
   expect(savedParts(journal)).toEqual([]);
   await journal.remove();
 });
@@ -194,7 +197,7 @@ describe("after a crash", () => {
   test("has everything that was saved", async () => {
     await crash();
     const journal = await open(later);
-    expect(journal.plan.id).toBe("first");
+    expect(journal.plan.id).toBe(first);
     expect(journal.begun).toEqual(upload);
     expect(savedParts(journal)).toEqual([1, 2, 3]);
     journal.close();
@@ -233,24 +236,23 @@ describe("one that cannot be read", () => {
 
   test.each<[string, (file: string) => Promise<void>]>([
     ["is empty", (file) => writeFile(file, "")],
-    ["is no database", (file) => writeFile(file, "garbage ".repeat(1000))],
     ["is cut off within its first page", (file) => truncate(file, 1000)],
     ["is cut off behind its first page", (file) => truncate(file, 4096)],
     ["is damaged where the upload is", (file) => damage(file, upload.uploadId)],
     ["is damaged where the parts are", (file) => damage(file, "digest 2")],
     ["is of another format", (file) => edit(file, "DROP TABLE part; PRAGMA user_version = 99")],
-    ["is a database of something else", (file) => edit(file, "DROP TABLE upload; CREATE TABLE t (a)")],
+    ["has other tables", (file) => edit(file, "DROP TABLE upload; CREATE TABLE t (a)")],
   ])("because it %s is begun anew, and works from then on", async (_what, spoil) => {
     await spoil(await interrupted(2));
     const journal = await open(later);
-    expect(journal.plan.id).toBe("second");
+    expect(journal.plan.id).toBe(second);
     expect(journal.begun).toBeUndefined();
     expect(savedParts(journal)).toEqual([]);
     journal.begin(upload);
     journal.save(1, part(1));
     journal.close();
     const again = await open();
-    expect(again.plan.id).toBe("second");
+    expect(again.plan.id).toBe(second);
     expect(savedParts(again)).toEqual([1]);
     expect(await modeOf(await path())).toBe("600");
     await again.remove();

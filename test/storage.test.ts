@@ -1,5 +1,5 @@
 /** What every kind of storage promises. The promises are the comments of src/storage/service.ts. */
-import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,9 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { newDocumentId, storageKey } from "../src/document.ts";
 import { DocprocError } from "../src/errors.ts";
+import { temporaryIn } from "../src/files/removal.ts";
 import type { Leftover } from "../src/leftover.ts";
 import type { Settings } from "../src/settings.ts";
 import { type StorageName, storageDrivers } from "../src/storage/registry.ts";
@@ -42,7 +44,7 @@ async function localTarget(): Promise<Target> {
     leftovers: async () => (await readdir(join(directory, "incoming")).catch(() => [])).length,
     async leave() {
       await mkdir(join(directory, "incoming"), { recursive: true });
-      await writeFile(join(directory, "incoming", randomUUID()), "half of it");
+      await writeFile(temporaryIn(join(directory, "incoming")), "half of it");
     },
     checksums: false,
     close: () => rm(directory, { recursive: true }),
@@ -122,6 +124,14 @@ function conformance(driver: StorageName, start: () => Promise<Target>): void {
     const found: string[] = [];
     for await (const { key } of storage.list(prefix, never)) found.push(key);
     return found.sort();
+  };
+
+  const leftovers = async () => {
+    const found: Leftover[] = [];
+    for await (const leftover of storage.leftovers("", never)) {
+      if (leftover.kind !== "foreign") found.push(leftover);
+    }
+    return found;
   };
 
   // Around one part, and around a whole number of parts.
@@ -241,7 +251,7 @@ function conformance(driver: StorageName, start: () => Promise<Target>): void {
   });
 
   test("removes an object, and succeeds in removing it again", async () => {
-    const key = newKey();
+    const key = storageKey("", newDocumentId(), "a.txt");
     await put(key, Buffer.from("x"));
     await storage.remove(key, never);
     expect(await storage.stat(key, never)).toBeUndefined();
@@ -270,8 +280,7 @@ function conformance(driver: StorageName, start: () => Promise<Target>): void {
     const key = newKey();
     await put(newKey(), Buffer.from("whole"));
     await target.leave(key);
-    const found: Leftover[] = [];
-    for await (const leftover of storage.leftovers("", never)) found.push(leftover);
+    const found = await leftovers();
     expect(found).toHaveLength(1);
     const [leftover] = found;
     expect(leftover?.kind).toMatch(/^(multipart-upload|temporary-file)$/);
@@ -285,7 +294,7 @@ function conformance(driver: StorageName, start: () => Promise<Target>): void {
   test("lists nothing that was left under keys of another prefix", async () => {
     await target.leave(`left${serial++}/a`);
     for await (const { name } of storage.leftovers(`right${serial++}/`, never)) expect(name).toBe("nothing");
-    for await (const leftover of storage.leftovers("", never)) await leftover.discard(never);
+    for (const leftover of await leftovers()) await leftover.discard(never);
     expect(await target.leftovers()).toBe(0);
   });
 

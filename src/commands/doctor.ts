@@ -1,5 +1,6 @@
 import type { Context } from "../context.ts";
 import { examine, type Finding, remaining } from "../doctor.ts";
+import { listed } from "../not-empty.ts";
 import type { Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
 
@@ -10,7 +11,7 @@ interface DoctorInput {
 
 interface Check {
   readonly check: string;
-  /** `weaker`: it works, but an endpoint lacks something. */
+  /** `weaker`: it works, but an endpoint lacks something, or others may write to a directory. */
   readonly status: "ok" | "weaker" | "found";
   readonly detail: string;
 }
@@ -53,12 +54,16 @@ export const doctor = defineCommand<{ repair?: boolean; yes?: boolean }, DoctorI
     const services = { documents: await context.documents(), ...(await context.services()) };
     const { prefix } = settings;
     const examination = { ...services, prefix, repair, trustCatalog: yes, signal, now: host.now };
-    const { checksums, ...examined } = await examine(examination, found);
+    const { checksums, foreignNames, ...examined } = await examine(examination, found);
     if (!checksums) {
       const detail = "this endpoint keeps none: uploads and verify can compare sizes only";
       await passed({ check: "checksums", status: "weaker", detail });
     }
-    const { records, objects } = examined;
+    const { records, objects, foreign } = examined;
+    if (foreign > 0) {
+      const detail = `${foreign} that docproc did not make, left alone: ${listed(foreignNames, foreign)}`;
+      await passed({ check: "other files", status: "ok", detail });
+    }
     const status = counts.found === 0 ? "ok" : "found";
     await passed({ check: "documents", status, detail: `${records} records, ${objects} objects` });
     return {
@@ -95,8 +100,9 @@ async function checkServices(
     }
   }
   for (const [, driver] of drivers) {
-    for await (const { kind, name, action } of driver.provision(settings, { plan: true, signal })) {
-      if (action === "exists") await passed({ check: kind, status: "ok", detail: name });
+    for await (const { kind, name, action, weakness } of driver.provision(settings, { plan: true, signal })) {
+      if (weakness) await passed({ check: kind, status: "weaker", detail: `${name}: ${weakness}` });
+      else if (action === "exists") await passed({ check: kind, status: "ok", detail: name });
       else if (action === "unsupported") {
         await passed({ check: kind, status: "weaker", detail: `${name}: this endpoint does not support it` });
       } else if (isMadeOnFirstUse(kind))

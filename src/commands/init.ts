@@ -3,6 +3,8 @@ import type { Painter } from "../output/reporter.ts";
 import type { ProvisionedResource } from "../settings.ts";
 import { defineCommand } from "./command.ts";
 
+type InitialisedResource = Pick<ProvisionedResource, "kind" | "name" | "action" | "settings">;
+
 export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
   examples: [
     ["The embedded library, in a directory of its own", "init --directory ./library"],
@@ -18,13 +20,14 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     const config = await context.config();
     const { storage, metadata } = await context.drivers();
     // Before anything is made: a file that cannot be changed is a reason to stop.
-    const planned = planProjectFile(context.host.cwd, config);
-    const resources: Omit<ProvisionedResource, "remember">[] = [];
-    const add = async ({ kind, name, action, settings }: ProvisionedResource) => {
+    const planned = await planProjectFile(context.host.cwd, config);
+    const resources: InitialisedResource[] = [];
+    const add = async ({ kind, name, action, settings, weakness }: ProvisionedResource) => {
       const resource = { kind, name, action, settings };
       resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
       reporter.debug(`  ${JSON.stringify(resource.settings)}`);
+      if (weakness !== undefined) reporter.note(`The ${kind} ${name} is used as it is: ${weakness}.`);
     };
     const provision = async function* (planOnly: boolean) {
       for (const driver of [storage, metadata]) yield* driver.provision(config.settings, { plan: planOnly, signal });
@@ -39,7 +42,7 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
     const file = plan
       ? planned
-      : planProjectFile(context.host.cwd, config, { bucketOwner, unsupported: weaker.join() });
+      : await planProjectFile(context.host.cwd, config, { bucketOwner, unsupported: weaker.join() });
     const action = plan ? file.planned : await writeProjectFile(file);
     const refused = plan ? undefined : await agreeToProjectFile(config, file.path, context.host.paths.config);
     if (refused !== undefined) reporter.note(`The consent to ${file.path} could not be kept: ${refused.message}`);
@@ -53,7 +56,7 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
   },
 });
 
-function line({ kind, name, action }: Omit<ProvisionedResource, "remember">, painter: Painter): string {
+function line({ kind, name, action }: InitialisedResource, painter: Painter): string {
   const paint = action === "created" || action === "updated" ? painter.good : painter.faint;
   return `${paint.call(painter, action.padEnd(12))} ${kind.padEnd(24)} ${painter.text(name)}`;
 }

@@ -1,10 +1,11 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { platform, tmpdir } from "node:os";
-import { join, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { assertDesktop, showOnDesktop } from "../desktop.ts";
 import { downloadTo } from "../download.ts";
 import { fromSystemError } from "../errors.ts";
 import { fileNameOf } from "../file-name.ts";
+import { removeDirectory } from "../files/removal.ts";
 import { trustedOwners } from "../ownership.ts";
 import { defineCommand } from "./command.ts";
 
@@ -37,7 +38,9 @@ export const open = defineCommand<object, { reference: string }>({
       const readOnly = { force: false, umask: 0o377 };
       await downloadTo(path, service.read(record, signal), { ...readOnly, signal, onProgress: progress.advance });
     } catch (error) {
-      await rm(folder, { recursive: true, force: true });
+      // Nothing is in it after a download that failed.
+      const own = { root: dirname(folder), path: basename(folder), form: /^docproc-[^/]{6}$/ };
+      await removeDirectory(own).catch(() => {});
       throw error;
     } finally {
       progress.done();

@@ -1,7 +1,6 @@
 import { guardedSettings } from "../config/consent.ts";
 import { TrustStore } from "../config/trust.ts";
 import { DocprocError } from "../errors.ts";
-import { removeFiles } from "../library-directory.ts";
 import type { Painter } from "../output/reporter.ts";
 import { blocksOf } from "../profiles.ts";
 import { defineCommand } from "./command.ts";
@@ -35,9 +34,7 @@ export const trust = defineCommand<{ remove?: boolean }, { remove: boolean }>({
     const store = new TrustStore(host.paths.config, owners);
     const change = async () => {
       if (!remove) return (await store.agreeTo(projectFile)) ? "trusted" : "unchanged";
-      const consents = await store.consentsTo(projectFile.path);
-      await removeFiles(...consents);
-      return consents.length > 0 ? "removed" : "gone";
+      return (await store.forget(projectFile.path)) ? "removed" : "gone";
     };
     const action = await change();
     const { main, profiles } = blocksOf(projectFile);

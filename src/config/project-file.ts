@@ -1,12 +1,13 @@
 /** The project file as init writes it: which services were chosen, and that the user agrees to what it says. */
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { lstat, readFile, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { v4 as randomId } from "uuid";
 import { publish } from "../atomic-file.ts";
 import type { Config, SettingName } from "../config.ts";
 import { readConfigFile } from "../config-files.ts";
 import { DocprocError, fromSystemError, toDocprocError } from "../errors.ts";
+import { removeFile, replaceFile, temporaryFile, temporaryIn } from "../files/removal.ts";
+import { statIfThere } from "../presence.ts";
 import { blocksOf } from "../profiles.ts";
 import type { ProvisionAction, Settings } from "../settings.ts";
 import { guardedSettings } from "./consent.ts";
@@ -19,11 +20,11 @@ export interface PlannedFile {
 }
 
 /** What the project file should hold: the services that were chosen, and every other key as it is. */
-export function planProjectFile(
+export async function planProjectFile(
   cwd: string,
   { settings, origins, projectFile, profile }: Config,
   found: Partial<Settings> = {},
-): PlannedFile {
+): Promise<PlannedFile> {
   // It is named there already, and is not what the project uses.
   if (profile) return { path: profile.path, values: profile.values, planned: "exists" };
   const path = projectFile?.path ?? join(cwd, ".docprocrc.json");
@@ -50,8 +51,12 @@ export function planProjectFile(
   );
   if (projectFile === undefined) return { path, values, planned: "would-create" };
   if (isDeepStrictEqual(projectFile.values, values)) return { path, values, planned: "exists" };
-  if (extname(path) !== ".json") {
-    throw new DocprocError("CONFLICT", `${path} names other services, and only JSON files are changed by docproc.`, {
+  const isLink = (await statIfThere(path, lstat))?.isSymbolicLink();
+  if (isLink || extname(path) !== ".json") {
+    const why = isLink
+      ? "is a symbolic link, which docproc does not replace"
+      : "only JSON files are changed by docproc";
+    throw new DocprocError("CONFLICT", `${path} names other services, and ${why}.`, {
       hint: `Edit it by hand so that it holds: ${JSON.stringify(chosen)}`,
     });
   }
@@ -68,13 +73,12 @@ function portable(file: string, directory: string): string {
 export async function writeProjectFile({ path, values, planned }: PlannedFile): Promise<ProvisionAction> {
   if (planned === "exists") return "exists";
   const content = `${JSON.stringify(values, null, 2)}\n`;
-  const temporary = `${path}.${randomId()}`;
+  const temporary = temporaryIn(dirname(path));
   try {
-    await writeFile(temporary, content, { flag: "wx" });
-    if (planned === "would-update") {
-      await rename(temporary, path);
-      return "updated";
-    }
+    // One that others may not read stays so.
+    const mode = (await statIfThere(path))?.mode ?? 0o666;
+    await writeFile(temporary, content, { flag: "wx", mode: mode & 0o777 });
+    if (planned === "would-update" && (await replaceFile(temporaryFile(temporary), path))) return "updated";
     if (await publish(temporary, path)) return "created";
     // Another init in the same directory was faster; if it chose the same, all is well.
     if ((await readFile(path, "utf8")) === content) return "exists";
@@ -84,7 +88,7 @@ export async function writeProjectFile({ path, values, planned }: PlannedFile): 
   } catch (error) {
     throw fromSystemError(error, path);
   } finally {
-    await rm(temporary, { force: true });
+    await removeFile(temporaryFile(temporary));
   }
 }
 

@@ -4,14 +4,17 @@
  */
 import { mkdir, readdir, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { createNew, privateDirectory } from "../atomic-file.ts";
+import { createNew, privateDirectory, writeWhole } from "../atomic-file.ts";
 import { type ConfigFile, sha256Of } from "../config-files.ts";
 import { DocprocError, fromSystemError, isSystemError } from "../errors.ts";
+import { removeFile } from "../files/removal.ts";
 import { isOurs, type Owners } from "../ownership.ts";
 import { isAbsence, statIfThere } from "../presence.ts";
 
 /** `changed`: the user agreed to another content of the file. */
 export type Consent = "agreed" | "changed" | "none";
+
+const ownForm = /^trusted\/[0-9a-f]{32}-[0-9a-f]{64}\.json$/;
 
 export class TrustStore {
   readonly #directory: string;
@@ -46,7 +49,7 @@ export class TrustStore {
       }
       const handle = await createNew(path);
       try {
-        await handle.writeFile(`${JSON.stringify({ path: file.path, sha256: file.sha256 })}\n`);
+        await writeWhole(handle, Buffer.from(`${JSON.stringify({ path: file.path, sha256: file.sha256 })}\n`));
       } finally {
         await handle.close();
       }
@@ -57,9 +60,19 @@ export class TrustStore {
     }
   }
 
-  /** Paths of every consent to a file, whatever its content was. */
-  async consentsTo(path: string): Promise<string[]> {
-    return (await this.#consents(path)).map((name) => join(this.#directory, name));
+  /**
+   * Forgets every consent to a file, whatever its content was.
+   * @returns false where there was none
+   */
+  async forget(path: string): Promise<boolean> {
+    const names = await this.#consents(path);
+    for (const name of names) {
+      const own = { root: dirname(this.#directory), path: `${basename(this.#directory)}/${name}`, form: ownForm };
+      await removeFile(own).catch((error: unknown) => {
+        throw fromSystemError(error, join(this.#directory, name));
+      });
+    }
+    return names.length > 0;
   }
 
   async #consents(path: string): Promise<string[]> {

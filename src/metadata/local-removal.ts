@@ -1,6 +1,7 @@
 /** Removes the catalog of the embedded library, once it has no documents. */
+import { join } from "node:path";
 import { throwIfCancelled } from "../errors.ts";
-import { assertRemovable, ownPaths, removeDirectory, removeFiles } from "../library-directory.ts";
+import { assertOwnParts, assertRemovable, doomedParts, removeDirectory, removePart } from "../library-directory.ts";
 import { assertEmpty } from "../not-empty.ts";
 import { statIfThere } from "../presence.ts";
 import type { DismantledResource, ProvisionOptions, Settings } from "../settings.ts";
@@ -8,45 +9,61 @@ import { asRow, type Database, fromSqliteError, openDatabase, rollBack } from ".
 
 /**
  * @param busyTimeout milliseconds to wait for another process
- * @param assertOurs throws for a database that docproc did not make
+ * @param assertOurs throws for a database of another program, and says whether it is one that docproc made: an empty
+ *   one may be anyone's
  */
 export async function* removeCatalog(
   settings: Settings,
   options: ProvisionOptions,
   busyTimeout: number,
-  assertOurs: (database: Database, path: string) => void,
+  assertOurs: (database: Database, path: string) => boolean,
 ): AsyncIterable<DismantledResource> {
+  const { directory } = settings;
   throwIfCancelled(options.signal);
   await assertRemovable(settings);
-  const [path = "", journal = ""] = ownPaths(settings.directory, "metadata");
+  await assertOwnParts(directory, "metadata");
+  const path = join(directory, "catalog.db");
+  const doomed = await doomedParts(settings);
   const resource = { kind: "catalog", name: path };
   const there = (await statIfThere(path)) !== undefined;
-  if (there) await openAnd(path, busyTimeout, options.plan ? assertNoDocuments : empty);
-  if (!options.plan) await removeFiles(path, journal);
+  if (there && !(await openAnd(path, busyTimeout, options.plan ? assertNoDocuments : empty))) {
+    yield { ...resource, action: "kept", because: "it is empty, and nothing says that docproc made it" };
+    yield await removeDirectory(
+      settings,
+      options,
+      doomed.filter((name) => !path.endsWith(name)),
+    );
+    return;
+  }
+  if (!options.plan)
+    for (const name of ["catalog.db", "catalog.db-journal"] as const) await removePart(directory, name);
   yield { ...resource, action: !there ? "gone" : options.plan ? "would-remove" : "removed" };
-  yield await removeDirectory(settings, options);
+  yield await removeDirectory(settings, options, doomed);
 
-  function assertNoDocuments(database: Database) {
-    assertOurs(database, path);
+  /** @returns whether docproc made it */
+  function assertNoDocuments(database: Database): boolean {
+    const ours = assertOurs(database, path);
     const tables = tablesOf(database);
     const count = tables.includes("documents")
       ? Number(asRow(database.prepare("SELECT count(*) AS n FROM documents").get())["n"])
       : 0;
     assertEmpty(`catalog ${path}`, { document: count });
+    return ours;
   }
 
   /**
    * Takes its tables away: what another process commits before the file is removed is refused, and not lost with it.
    * After that SQLite itself refuses, as the file that it has open is not the one of that name any more.
    */
-  function empty(database: Database) {
+  function empty(database: Database): boolean {
     // Before anything that changes the file of another program.
-    assertOurs(database, path);
+    if (!assertOurs(database, path)) return false;
     database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; BEGIN EXCLUSIVE");
     try {
       assertNoDocuments(database);
       for (const table of tablesOf(database)) database.exec(`DROP TABLE "${table.replaceAll('"', '""')}"`);
       database.exec("COMMIT");
+      return true;
     } catch (error) {
       rollBack(database);
       throw error;
@@ -61,11 +78,11 @@ function tablesOf(database: Database): string[] {
   return tables.all().map((row) => String(asRow(row)["name"]));
 }
 
-async function openAnd(path: string, busyTimeout: number, work: (database: Database) => void): Promise<void> {
+async function openAnd<T>(path: string, busyTimeout: number, work: (database: Database) => T): Promise<T> {
   try {
     const database = await openDatabase(path, busyTimeout, (made) => made.exec("PRAGMA trusted_schema = OFF"));
     try {
-      work(database);
+      return work(database);
     } finally {
       database.close();
     }

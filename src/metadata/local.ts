@@ -4,6 +4,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { modeText, privateFile } from "../atomic-file.ts";
 import { canonicalJson, type DocumentRecord, type TextMap } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
+import { assertOwnParts } from "../library-directory.ts";
 import { assertOwnLibrary, type Owners } from "../ownership.ts";
 import { statIfThere } from "../presence.ts";
 import { type ListQuery, matcher } from "../query.ts";
@@ -49,6 +50,7 @@ export const localMetadata: MetadataDriver = {
 
 async function* provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
   const path = join(settings.directory, "catalog.db");
+  await assertOwnParts(settings.directory, "metadata");
   const existed = await exists(path);
   if (!existed && !options.plan) {
     const catalog = new LocalMetadata(settings, busyTimeout);
@@ -274,17 +276,23 @@ class LocalMetadata implements MetadataService {
   }
 
   async #open(): Promise<Database> {
-    this.#database ??= openDatabase(this.#path, this.#busyTimeout, (database) => {
-      // TRUNCATE, not WAL: WAL needs shared memory, which network and bind-mounted disks do not have.
-      database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; PRAGMA trusted_schema = OFF");
-      migrate(database, this.#path);
-    });
+    this.#database ??= this.#load();
     try {
       return await this.#database;
     } catch (error) {
       this.#database = undefined;
       throw fromSqliteError(error, this.#path);
     }
+  }
+
+  async #load(): Promise<Database> {
+    // Opening it is writing to it: SQLite ends there what a crash has left, and so does a migration.
+    await assertOwnParts(this.#directory, "metadata");
+    return await openDatabase(this.#path, this.#busyTimeout, (database) => {
+      // TRUNCATE, not WAL: WAL needs shared memory, which network and bind-mounted disks do not have.
+      database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; PRAGMA trusted_schema = OFF");
+      migrate(database, this.#path);
+    });
   }
 
   #prepare(database: Database, sql: string): Statement {
@@ -302,8 +310,11 @@ class LocalMetadata implements MetadataService {
   }
 }
 
-/** @throws INVALID_CONFIG, CONFLICT for a database that this version of docproc must not touch */
-function assertOurs(database: Database, path: string): void {
+/**
+ * @returns whether docproc made it: an empty one may be anyone's
+ * @throws INVALID_CONFIG, CONFLICT for a database that this version of docproc must not touch
+ */
+function assertOurs(database: Database, path: string): boolean {
   if (versionOf(database) > migrations.length) {
     throw new DocprocError("INVALID_CONFIG", `${path} was written by a newer version of docproc.`, {
       hint: "Upgrade docproc. Nothing was changed.",
@@ -316,6 +327,7 @@ function assertOurs(database: Database, path: string): void {
       hint: "Choose another place with --directory. Nothing was changed.",
     });
   }
+  return owner === applicationId;
 }
 
 function versionOf(database: Database): number {

@@ -2,10 +2,11 @@
  * A GIT_DIR of our own, for as long as git is asked something: its configuration is written here, so that nothing which
  * a repository says of itself can make git run a program, fetch, or write.
  */
-import { mkdir, mkdtemp, rmdir, stat, symlink, unlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { type Output, runProgram } from "../files/programs.ts";
+import { removeDirectory, removeFile } from "../files/removal.ts";
 
 export interface GitDirectory {
   readonly path: string;
@@ -73,12 +74,16 @@ export async function withGitDirectory<T>(
   const made = [...Object.keys(files), ...Object.keys(links)];
   try {
     for (const folder of folders) await mkdir(join(path, folder));
-    for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text, { mode: 0o600 });
+    for (const [name, text] of Object.entries(files))
+      await writeFile(join(path, name), text, { flag: "wx", mode: 0o600 });
     for (const [name, target] of Object.entries(links)) await symlink(target, join(path, name), "junction");
     const always = { ...isolation(path), PATH: dirname(git), ...env };
     return await work({
       path,
-      configure: async (config) => await writeFile(join(path, "config"), config),
+      async configure(config) {
+        await removeFile({ root: path, path: "config", form: "config" });
+        await writeFile(join(path, "config"), config, { flag: "wx", mode: 0o600 });
+      },
       // On Windows libraries of programs are looked for in the working directory.
       run: async (argv, options) =>
         await runProgram(git, argv, {
@@ -95,7 +100,10 @@ export async function withGitDirectory<T>(
 
 /** Removes what {@link withGitDirectory} made, and nothing that is there besides. */
 async function removeGitDirectory(path: string, files: readonly string[], folders: readonly string[]): Promise<void> {
-  const absent = () => {};
-  for (const name of files) await unlink(join(path, name)).catch(absent);
-  for (const folder of [...folders.toReversed(), ""]) await rmdir(join(path, folder)).catch(absent);
+  // What cannot be removed is left in the directory for temporary files.
+  const kept = () => {};
+  const own = (name: string) => ({ root: path, path: name, form: name });
+  for (const name of files) await removeFile(own(name)).catch(kept);
+  for (const folder of folders.toReversed()) await removeDirectory(own(folder)).catch(kept);
+  await removeDirectory({ root: dirname(path), path: basename(path), form: /^docproc-git-\w+$/ }).catch(kept);
 }

@@ -5,17 +5,27 @@
  * then linked to its name, and link(2) refuses a name that is taken.
  */
 import { constants, createReadStream } from "node:fs";
-import { chmod, type FileHandle, mkdir, open, opendir, readFile, rm, rmdir, unlink } from "node:fs/promises";
+import { type FileHandle, lstat, open, opendir, readFile } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
-import { v4 as randomId } from "uuid";
 import { createNew, flushDirectories, modeText, privateDirectory, publish, writeWhole } from "../atomic-file.ts";
-import { isDocumentId } from "../document.ts";
-import { DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "../errors.ts";
-import type { Leftover } from "../leftover.ts";
+import { documentDirectoryForm, storageKeyForm } from "../document.ts";
+import { DocprocError, fromSystemError, throwIfCancelled } from "../errors.ts";
+import { makeDirectory, makeDirectoryBelow } from "../files/no-links.ts";
+import {
+  type FileIdentity,
+  identityOf,
+  isTemporaryName,
+  type Removal,
+  removeDirectory,
+  removeFile,
+  temporaryFile,
+  temporaryIn,
+} from "../files/removal.ts";
+import type { ForeignEntry, Leftover } from "../leftover.ts";
+import { assertOwnParts, isLibrary } from "../library-directory.ts";
 import { assertOwnLibrary, type Owners } from "../ownership.ts";
 import { isAbsence, statIfThere } from "../presence.ts";
-import { cleanUpSignal } from "../retry.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 import { reached } from "../steps.ts";
 import type {
@@ -48,12 +58,12 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
   const resource = { kind: "directory", name: settings.directory, settings: mode };
   const seen = await statIfThere(settings.directory);
   if (seen?.isDirectory()) {
-    yield { ...resource, action: "exists" };
-    // Windows has no such bits.
-    if (sep === "/" && (seen.mode & 0o077) !== 0) {
-      if (!options.plan) await chmod(settings.directory, privateDirectory);
-      yield { ...resource, kind: "private-directory", action: options.plan ? "would-update" : "updated" };
-    }
+    await assertOwnParts(settings.directory, "storage");
+    const found = modeText(seen.mode & 0o7777);
+    // Of Windows the bits say nothing.
+    const isOpen = sep === "/" && (seen.mode & 0o022) !== 0;
+    const weakness = isOpen ? `others may write to it, since its mode is ${found}` : undefined;
+    yield { ...resource, action: "exists", settings: { mode: found }, ...(weakness && { weakness }) };
   } else if (seen) {
     throw new DocprocError("CONFLICT", `${settings.directory} exists and is not a directory.`, {
       hint: "Choose another place with --directory.",
@@ -90,18 +100,19 @@ class LocalStorage implements StorageService {
     const target = this.#path(key);
     throwIfCancelled(options.signal);
     await assertOwnLibrary(this.#directory, this.#owners);
-    await makeDirectory(this.#incoming);
-    const temporary = join(this.#incoming, randomId());
+    await assertOwnParts(this.#directory, "storage");
+    await makeDirectoryBelow(this.#directory, "incoming");
+    const temporary = temporaryIn(this.#incoming);
     try {
       await this.#mark(options.catalog);
-      const size = await writeDurably(temporary, body, options);
+      const { size, made } = await writeDurably(temporary, body, options);
       reached("local-file-flushed");
-      await makeDirectory(dirname(target));
+      await makeDirectoryBelow(this.#directory, dirname(`objects/${key}`));
       if (!(await publish(temporary, target))) throw alreadyStored(key);
       reached("local-file-published");
       await flushDirectories(dirname(target), this.#directory).catch(async (error) => {
-        // Whole, but nobody will know of it.
-        await this.remove(key, cleanUpSignal()).catch(() => {});
+        // Whole, but no record will ever name it.
+        await this.#removeObject(key, made).catch(() => {});
         throw error;
       });
       return { size, crc32: null, bytesSent: size };
@@ -109,7 +120,7 @@ class LocalStorage implements StorageService {
       throw fromSystemError(error, this.#objects);
     } finally {
       // What cannot be removed now is a leftover.
-      await rm(temporary, { force: true }).catch(() => {});
+      await removeFile(temporaryFile(temporary, this.#directory)).catch(() => {});
     }
   }
 
@@ -144,29 +155,34 @@ class LocalStorage implements StorageService {
     }
   }
 
-  async *leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover> {
+  async *leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover | ForeignEntry> {
+    // Where nothing says that docproc made the directory, nothing in it is docproc's.
+    const ours = await isLibrary(this.#directory);
     // Temporary names say nothing of the key, so they belong to every prefix that holds all keys.
-    if (prefix === "") yield* this.#temporaryFiles(signal);
-    for await (const path of emptyDirectoriesBelow(this.#deepest(prefix))) {
+    if (prefix === "") yield* this.#temporaryFiles(ours, signal);
+    for await (const { path, kind } of barrenBelow(this.#deepest(prefix))) {
       throwIfCancelled(signal);
-      if (!`${this.#keyOf(path)}/`.startsWith(prefix)) continue;
-      const seen = await statIfThere(path);
-      const discard = async () => await rmdir(path).catch(() => {});
-      if (seen) yield { kind: "empty-directory", name: path, age: ageOf(seen), discard };
+      const key = this.#keyOf(path);
+      if (!`${key}/`.startsWith(prefix)) continue;
+      if (kind === "foreign") yield { kind, name: path };
+      if (kind === "foreign" || !ours || !isDocumentDirectory(key, prefix)) continue;
+      const seen = await statIfThere(path, lstat);
+      const own = { root: this.#directory, path: `objects/${key}`, form: documentDirectoryForm };
+      const discard = async () => void (await removeDirectory(own).catch(() => {}));
+      if (seen) yield { kind, name: path, age: ageOf(seen), discard };
     }
   }
 
   async remove(key: string, signal: AbortSignal): Promise<void> {
     throwIfCancelled(signal);
     const path = this.#path(key);
-    try {
-      await unlink(path);
-      await flushDirectories(dirname(path), dirname(path));
-    } catch (error) {
-      if (!isAbsence(error)) throw fromSystemError(error, path);
-    }
-    // The directory holds one document; it goes with it unless somebody put something there.
-    await rmdir(dirname(path)).catch(() => {});
+    const removal = await this.#removeObject(key).catch((error: unknown) => {
+      throw fromSystemError(error, path);
+    });
+    if (removal !== "foreign") return;
+    throw new DocprocError("CONFLICT", `${path} is not a file that docproc made, or behind a symbolic link.`, {
+      hint: "It was left as it is.",
+    });
   }
 
   async sign(): Promise<never> {
@@ -199,34 +215,55 @@ class LocalStorage implements StorageService {
     return join(this.#objects, prefix.slice(0, prefix.lastIndexOf("/") + 1));
   }
 
-  async *#temporaryFiles(signal: AbortSignal): AsyncIterable<Leftover> {
-    for await (const path of filesBelow(this.#incoming)) {
+  /** @param made the file that it has to be; without it, any of that key */
+  async #removeObject(key: string, made?: FileIdentity): Promise<Removal> {
+    const object = `objects/${key}`;
+    const root = this.#directory;
+    const removal = await removeFile({ root, path: object, form: storageKeyForm, made });
+    if (removal === "foreign") return removal;
+    const path = dirname(object);
+    if (removal === "removed") await flushDirectories(join(root, path), join(root, path));
+    // The directory holds one document, and goes with it unless something else was put there.
+    await removeDirectory({ root, path, form: documentDirectoryForm }).catch(() => {});
+    return removal;
+  }
+
+  async *#temporaryFiles(ours: boolean, signal: AbortSignal): AsyncIterable<Leftover | ForeignEntry> {
+    if (!(await statIfThere(this.#incoming, lstat))?.isDirectory()) return;
+    for await (const { name } of entriesOf(this.#incoming)) {
       throwIfCancelled(signal);
-      const seen = await statIfThere(path);
-      const discard = async () => await rm(path, { force: true });
-      if (seen) yield { kind: "temporary-file", name: path, age: ageOf(seen), discard };
+      const path = join(this.#incoming, name);
+      const seen = await statIfThere(path, lstat);
+      if (seen === undefined) continue;
+      const discard = async () => void (await removeFile(temporaryFile(path, this.#directory)));
+      if (ours && isTemporaryName(name) && seen.isFile()) {
+        yield { kind: "temporary-file", name: path, age: ageOf(seen), discard };
+      } else yield { kind: "foreign", name: path };
     }
   }
 
   /** Says once whose documents are kept here, so that a doctor of another catalog leaves them alone. */
   async #mark(catalog: string): Promise<void> {
     if ((await this.#markedCatalog()) !== null) return;
-    const temporary = join(this.#incoming, randomId());
+    const temporary = temporaryIn(this.#incoming);
     const handle = await createNew(temporary);
     try {
-      await writeWhole(handle, Buffer.from(`${catalog}\n`));
-      await handle.sync();
+      try {
+        await writeWhole(handle, Buffer.from(`${catalog}\n`));
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      // Another process may have been faster; the first one counts.
+      await publish(temporary, this.#catalogMark);
     } finally {
-      await handle.close();
+      await removeFile(temporaryFile(temporary, this.#directory));
     }
-    // Another process may have been faster; the first one counts.
-    await publish(temporary, this.#catalogMark);
-    await rm(temporary, { force: true });
   }
 
   async #markedCatalog(): Promise<string | null> {
     try {
-      return (await readFile(this.#catalogMark, "utf8")).trim();
+      return (await readFile(this.#catalogMark, "utf8")).trim() || null;
     } catch (error) {
       if (isAbsence(error)) return null;
       throw fromSystemError(error, this.#catalogMark);
@@ -234,8 +271,8 @@ class LocalStorage implements StorageService {
   }
 }
 
-/** Writes and flushes a new file; returns its size in bytes. */
-async function writeDurably(path: string, body: Body, options: PutOptions): Promise<number> {
+/** Writes and flushes a new file; returns its size in bytes, and what tells it from all others. */
+async function writeDurably(path: string, body: Body, options: PutOptions) {
   const handle = await createNew(path);
   try {
     // Late: what lists documents needs no threads.
@@ -250,7 +287,7 @@ async function writeDurably(path: string, body: Body, options: PutOptions): Prom
     }
     throwIfCancelled(options.signal);
     await handle.sync();
-    return size;
+    return { size, made: await identityOf(handle) };
   } finally {
     await handle.close();
   }
@@ -272,20 +309,6 @@ function alreadyStored(key: string): DocprocError {
   });
 }
 
-async function makeDirectory(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true, mode: privateDirectory });
-  } catch (error) {
-    if (isSystemError(error) && (error.code === "ENOTDIR" || error.code === "EEXIST")) {
-      throw new DocprocError("CONFLICT", `${path} cannot be made: a file is in the way.`, {
-        hint: "Choose another place with --directory.",
-        cause: error,
-      });
-    }
-    throw fromSystemError(error, path);
-  }
-}
-
 function ageOf({ mtimeMs }: { mtimeMs: number }): number {
   return Date.now() - mtimeMs;
 }
@@ -298,19 +321,26 @@ async function* filesBelow(directory: string): AsyncIterable<string> {
   }
 }
 
-async function* emptyDirectoriesBelow(directory: string): AsyncIterable<string> {
+/** What holds no file: empty directories, and what is neither a directory nor a file. */
+async function* barrenBelow(directory: string): AsyncIterable<{ path: string; kind: "empty-directory" | "foreign" }> {
   for await (const entry of entriesOf(directory)) {
-    if (!entry.isDirectory()) continue;
+    if (entry.isFile()) continue;
     const path = join(directory, entry.name);
-    let empty = true;
-    for await (const _ of entriesOf(path)) {
-      empty = false;
-      break;
-    }
-    if (!empty) yield* emptyDirectoriesBelow(path);
-    // That of a document; those above it, which share two digits, are used again.
-    else if (isDocumentId(entry.name)) yield path;
+    if (!entry.isDirectory()) yield { path, kind: "foreign" };
+    else if (await isEmpty(path)) yield { path, kind: "empty-directory" };
+    else yield* barrenBelow(path);
   }
+}
+
+async function isEmpty(directory: string): Promise<boolean> {
+  for await (const _ of entriesOf(directory)) return false;
+  return true;
+}
+
+/** Whether a directory is one that holds a document of this prefix; those above it are used again. */
+function isDocumentDirectory(key: string, prefix: string): boolean {
+  const names = key.slice(prefix.length).split("/");
+  return names.length === 2 && documentDirectoryForm.test(key);
 }
 
 async function* entriesOf(directory: string) {

@@ -4,7 +4,7 @@
  * Everything thrown is a DocprocError; a vendor's error is only ever its cause.
  * The promises below are what test/storage.test.ts asks of every driver.
  */
-import type { Leftover } from "../leftover.ts";
+import type { ForeignEntry, Leftover } from "../leftover.ts";
 import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 
 export interface StorageService {
@@ -36,10 +36,16 @@ export interface StorageService {
    */
   list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject>;
 
-  /** What puts that were cut short left under keys that start with `prefix`, lazily, puts under way included. */
-  leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover>;
+  /**
+   * What puts that were cut short left under keys that start with `prefix`, lazily, puts under way included. What others
+   * put among it is named, and cannot be discarded.
+   */
+  leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover | ForeignEntry>;
 
-  /** Removes an object. Removing what is not there succeeds. */
+  /**
+   * Removes an object of a key that `storageKey` made. Removing what is not there succeeds; where something else has
+   * the name, it may be left: `CONFLICT`.
+   */
   remove(key: string, signal: AbortSignal): Promise<void>;
 
   /**

@@ -428,7 +428,7 @@ describe("the directory of an embedded library", () => {
     await symlink("/dev/null", join(directory, "objects", "link"));
     const outcome = await destroy();
     expect(outcome).toMatchObject({ status: 5 });
-    expect(outcome.json().message).toBe(`The directory ${directory} holds 1 object.`);
+    expect(outcome.json().message).toBe(`The directory ${directory} holds 1 other file.`);
     expect((await readdir(directory)).sort()).toContain("catalog.db");
   });
 

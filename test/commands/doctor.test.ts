@@ -1,10 +1,10 @@
 /** `docproc doctor`: what it finds between catalog and storage, what --repair removes, and what it never touches. */
-import { randomUUID } from "node:crypto";
 import { mkdir, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Finding } from "../../src/doctor.ts";
 import { newDocumentId, storageKey } from "../../src/document.ts";
+import { temporaryIn } from "../../src/files/removal.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { openLibrary, places, usePlace } from "../support/library.ts";
 import { localState } from "../support/oracle.ts";
@@ -135,7 +135,7 @@ describe("a doctor of the embedded library", () => {
   test("removes temporary files and empty directories of uploads that died", async () => {
     const { settings, doctor, doctorTomorrow, upload } = await openExamined();
     await upload("a.txt", "a");
-    const incoming = join(settings.directory, "incoming", randomUUID());
+    const incoming = temporaryIn(join(settings.directory, "incoming"));
     await writeFile(incoming, "half of it");
     const id = newDocumentId();
     const empty = join(settings.directory, "objects", id.slice(-2), id);

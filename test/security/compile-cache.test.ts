@@ -1,5 +1,6 @@
 /** Where Node keeps the code that it has compiled: nowhere that somebody else may write to. */
-import { chmod, lstat, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, lchown, lstat, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { docproc, preload } from "../support/process.ts";
@@ -38,6 +39,31 @@ test("is nowhere when it is somebody else's", async () => {
   const sandbox = await makeSandbox();
   await mkdir(join(sandbox.root, "cache", "docproc"), { recursive: true, mode: 0o700 });
   expect(await givenTo(sandbox, "const uid = process.getuid(); process.getuid = () => uid + 1;")).toBe("");
+});
+
+test("is nowhere when it is a link", async () => {
+  const sandbox = await makeSandbox();
+  await mkdir(join(sandbox.root, "cache"));
+  await mkdir(join(sandbox.root, "elsewhere"), { mode: 0o700 });
+  await symlink(join(sandbox.root, "elsewhere"), join(sandbox.root, "cache", "docproc"));
+  expect(await givenTo(sandbox)).toBe("");
+});
+
+const others: [what: string, make: (path: string) => Promise<unknown>][] = [
+  ["a link", (path) => symlink("elsewhere", path)],
+];
+// Only root can make what is another user's.
+if (userInfo().uid === 0) {
+  others.push(["a directory of another user", (path) => mkdir(path).then(() => lchown(path, 54_321, 54_321))]);
+}
+test.each(others)("is nowhere when it holds %s, from a time when it was open to others", async (_what, make) => {
+  const sandbox = await makeSandbox();
+  const directory = join(sandbox.root, "cache", "docproc");
+  await mkdir(join(directory, "v24.0.0-x64"), { recursive: true, mode: 0o700 });
+  await chmod(directory, 0o700);
+  expect(await givenTo(sandbox)).toBe(directory);
+  await make(join(directory, "v26.0.0-x64"));
+  expect(await givenTo(sandbox)).toBe("");
 });
 
 test("is nowhere when there is no place for it", async () => {

@@ -227,12 +227,13 @@ describe("a link", () => {
     await source?.close();
   });
 
-  test("to where the objects are is a library like any other, and takes nothing else along", async () => {
+  test("to a library as a whole is followed, and everything else in its place stays", async () => {
     const { sandbox } = await withDocument();
     const elsewhere = join(sandbox.root, "elsewhere");
-    await rename(join(sandbox.data, "objects"), elsewhere);
-    await symlink(elsewhere, join(sandbox.data, "objects"));
-    for (const name of ["mine", "aa/mine", "aa/bb/mine"]) {
+    await rename(sandbox.data, elsewhere);
+    await symlink(elsewhere, sandbox.data);
+    const others = ["mine", "objects/mine", "objects/aa/mine", "objects/aa/bb/mine", "incoming/mine"];
+    for (const name of others) {
       await mkdir(join(elsewhere, name, ".."), { recursive: true });
       await writeFile(join(elsewhere, name), "mine");
     }
@@ -240,14 +241,14 @@ describe("a link", () => {
       ["verify", "--all", "--deep"],
       ["upload", "a.txt", "--tag", "k=v"],
       ["download", "a.txt", "-o", "x"],
+      ["doctor", "--repair", "--yes"],
+      ["delete", "a.txt", "--yes"],
     ]) {
-      expect(await runDocproc(sandbox, argv)).toMatchObject({ status: 0 });
+      const nextYear = () => Date.now() + 365 * 86_400_000;
+      expect(await runDocproc(sandbox, argv, { now: nextYear })).toMatchObject({ status: 0 });
     }
-    const nextYear = () => Date.now() + 365 * 86_400_000;
-    await runDocproc(sandbox, ["doctor", "--repair", "--yes"], { now: nextYear });
-    expect(await runDocproc(sandbox, ["delete", "a.txt", "--yes"])).toMatchObject({ status: 0 });
     const left = await contents(elsewhere);
-    for (const name of ["mine", "aa/mine", "aa/bb/mine"]) expect(left[name]).toBe(sha256("mine"));
+    for (const name of others) expect(left[name]).toBe(sha256("mine"));
   });
 });
 
@@ -336,15 +337,18 @@ describe("with a umask of 000", () => {
     },
   );
 
-  test("a library that is made by init is its owner's alone, also where it was not before", async () => {
+  test("a library that is made by init is its owner's alone, and a directory that was there keeps its mode", async () => {
     const { sandbox, run } = await open();
-    await mkdir(join(sandbox.cwd, "open"), { mode: 0o777 });
+    await mkdir(join(sandbox.cwd, "open"));
     await chmod(join(sandbox.cwd, "open"), 0o777);
-    for (const name of ["new", "open"]) {
+    for (const [name, mode] of [
+      ["new", 0o700],
+      ["open", 0o777],
+    ] as const) {
       expect(await run(["init", "--directory", name, "--config", `${name}.json`])).toMatchObject({ status: 2 });
       await writeFile(join(sandbox.cwd, `${name}.json`), "{}");
       expect(await run(["init", "--directory", name, "--config", `${name}.json`])).toMatchObject({ status: 0 });
-      expect((await lstat(join(sandbox.cwd, name))).mode & 0o777).toBe(0o700);
+      expect((await lstat(join(sandbox.cwd, name))).mode & 0o777).toBe(mode);
       expect(await run(["upload", "small.txt", "--directory", name])).toMatchObject({ status: 0 });
       expect(await exposed(join(sandbox.cwd, name))).toEqual([]);
     }

@@ -75,6 +75,7 @@ export async function runDocproc(
     env: options.env ?? {},
     cwd: options.cwd ?? sandbox.cwd,
     home: sandbox.home,
+    uid: process.getuid?.(),
     umask: options.umask ?? 0o022,
     paths: { data: sandbox.data, config: sandbox.config, state: sandbox.state },
     memory: 8 * 1024 ** 3,

@@ -1,0 +1,69 @@
+/**
+ * Directories and files that docproc writes to below a directory that it was given. None of them may be a link: what
+ * was written there could be anywhere.
+ */
+import { lstat, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { privateDirectory } from "../atomic-file.ts";
+import { DocprocError, fromSystemError, isSystemError } from "../errors.ts";
+import { statIfThere } from "../presence.ts";
+
+/**
+ * Makes a directory that only this user may look into, and those above it. What is there keeps its mode.
+ * @param root may be a link
+ * @param path from there, with `/` between the names
+ * @throws CONFLICT where a link or a file is in the way
+ */
+export async function makeDirectoryBelow(root: string, path: string): Promise<void> {
+  const names = path.split("/");
+  const levels = names.map((_, index) => join(root, ...names.slice(0, index + 1)));
+  const isThere = await Promise.all(levels.map((level) => assertDirectory(level)));
+  if (isThere.at(-1) !== true) await makeDirectory(join(root, path));
+}
+
+/**
+ * @returns whether it is there
+ * @throws CONFLICT for a link, or anything else that is no directory
+ */
+export async function assertDirectory(path: string): Promise<boolean> {
+  const seen = await statIfThere(path, lstat);
+  if (seen === undefined || seen.isDirectory()) return seen !== undefined;
+  throw seen.isSymbolicLink() ? isLink(path) : inTheWay(path);
+}
+
+/**
+ * @returns whether it is there
+ * @throws CONFLICT for a link, a device, a pipe, or anything else that is no file
+ */
+export async function assertFile(path: string): Promise<boolean> {
+  const seen = await statIfThere(path, lstat);
+  if (seen === undefined || seen.isFile()) return seen !== undefined;
+  throw seen.isSymbolicLink()
+    ? isLink(path)
+    : new DocprocError("CONFLICT", `${path} is not a file.`, { hint: another });
+}
+
+/**
+ * Makes a directory that only this user may look into, and those above it. What is there keeps its mode.
+ * @throws CONFLICT where a file is in the way
+ */
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: privateDirectory });
+  } catch (error) {
+    if (isSystemError(error) && (error.code === "ENOTDIR" || error.code === "EEXIST")) throw inTheWay(path, error);
+    throw fromSystemError(error, path);
+  }
+}
+
+const another = "Choose another place with --directory.";
+
+function inTheWay(path: string, cause?: unknown): DocprocError {
+  return new DocprocError("CONFLICT", `${path} cannot be made: a file is in the way.`, { hint: another, cause });
+}
+
+function isLink(path: string): DocprocError {
+  return new DocprocError("CONFLICT", `${path} is a symbolic link, and docproc writes through none.`, {
+    hint: "Put what it leads to in its place. The directory of a library as a whole may be a link.",
+  });
+}
