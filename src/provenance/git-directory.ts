@@ -73,8 +73,10 @@ export async function withGitDirectory<T>(
   const made = [...Object.keys(files), ...Object.keys(links)];
   try {
     for (const folder of folders) await mkdir(join(path, folder));
-    for (const [name, text] of Object.entries(files)) await writeFile(join(path, name), text, { mode: 0o600 });
-    for (const [name, target] of Object.entries(links)) await symlink(target, join(path, name), "junction");
+    await Promise.all([
+      ...Object.entries(files).map(([name, text]) => writeFile(join(path, name), text, { mode: 0o600 })),
+      ...Object.entries(links).map(([name, target]) => symlink(target, join(path, name), "junction")),
+    ]);
     const always = { ...isolation(path), PATH: dirname(git), ...env };
     return await work({
       path,
@@ -96,6 +98,6 @@ export async function withGitDirectory<T>(
 /** Removes what {@link withGitDirectory} made, and nothing that is there besides. */
 async function removeGitDirectory(path: string, files: readonly string[], folders: readonly string[]): Promise<void> {
   const absent = () => {};
-  for (const name of files) await unlink(join(path, name)).catch(absent);
+  await Promise.all(files.map((name) => unlink(join(path, name)).catch(absent)));
   for (const folder of [...folders.toReversed(), ""]) await rmdir(join(path, folder)).catch(absent);
 }
