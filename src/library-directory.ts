@@ -24,14 +24,14 @@ export function ownPaths<Service extends keyof typeof ours>(directory: string, s
  * @throws CONFLICT for what is no directory
  * @throws ACCESS_DENIED for one that another user made
  */
-export async function assertRemovable(directory: string): Promise<void> {
+export async function assertRemovable({ directory, owners }: Settings): Promise<void> {
   const seen = await statIfThere(directory);
   if (seen && !seen.isDirectory()) {
     throw new DocprocError("CONFLICT", `${directory} is not a directory.`, {
       hint: "Name that of the library with --directory. Nothing was removed.",
     });
   }
-  await assertOwnLibrary(directory);
+  await assertOwnLibrary(directory, owners);
 }
 
 /** Removes the directory once the drivers have removed what they made; with anything else in it, it stays. */

@@ -34,3 +34,8 @@ export function withoutSecrets(text: string): string {
   for (const [pattern, instead] of patterns) clean = clean.replace(pattern, instead);
   return withPublicAddresses(clean, hidden);
 }
+
+/** Whether a text holds a credential of this process, or an address with a password or a token in it. */
+export function holdsSecret(text: string): boolean {
+  return withoutSecrets(text) !== text;
+}

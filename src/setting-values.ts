@@ -65,7 +65,8 @@ export function retries(value: unknown): number {
 }
 
 function wholeNumber(value: unknown, least: number, most: number): number {
-  const number = typeof value === "string" || typeof value === "number" ? Number(value || Number.NaN) : Number.NaN;
+  const isGiven = typeof value === "number" || (typeof value === "string" && value !== "");
+  const number = isGiven ? Number(value) : Number.NaN;
   if (Number.isInteger(number) && number >= least && number <= most) return number;
   throw new Error(`it must be a whole number from ${least} to ${most}`);
 }
@@ -122,4 +123,11 @@ function fromPairs(text: string): Record<string, string> {
   if (pairs.some(([key, value]) => !key || value === undefined))
     throw new Error("it must look like key=value,key=value");
   return Object.fromEntries(pairs);
+}
+
+/** Names of variables; a list in a file is as good as commas. */
+export function variableNames(value: unknown): string {
+  const text = Array.isArray(value) ? value.join() : value;
+  if (typeof text === "string" && /^([A-Za-z_]\w*(,(?!$)|$))*$/.test(text)) return text;
+  throw new Error("it must be names of variables, separated by commas");
 }

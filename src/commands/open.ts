@@ -5,6 +5,7 @@ import { assertDesktop, showOnDesktop } from "../desktop.ts";
 import { downloadTo } from "../download.ts";
 import { fromSystemError } from "../errors.ts";
 import { fileNameOf } from "../file-name.ts";
+import { trustedOwners } from "../ownership.ts";
 import { defineCommand } from "./command.ts";
 
 export const open = defineCommand<object, { reference: string }>({
@@ -20,7 +21,7 @@ export const open = defineCommand<object, { reference: string }>({
   },
   async run({ documents, reporter, signal, host }, { reference }) {
     const { env, cwd, uid } = host;
-    const owners = uid === undefined ? undefined : new Set([0, uid]);
+    const owners = trustedOwners(uid, env);
     const desktop = { platform: platform(), env, cwd, owners, signal };
     assertDesktop(desktop);
     const service = await documents();

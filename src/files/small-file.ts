@@ -21,14 +21,15 @@ export async function readSmallFile(path: string, most: number): Promise<Buffer>
     const tooLarge = (size: number | string) =>
       new UnsuitableFile(`it has ${size} bytes, and at most ${most} are read`);
     if (seen.size > most) throw tooLarge(seen.size);
-    // Files of /proc say that they are empty.
-    const bytes = Buffer.alloc(most + 1);
+    // One byte more than there should be: the file may grow, and those of /proc say that they are empty.
+    let bytes = Buffer.alloc(seen.size + 1);
     let length = 0;
-    for (let read = -1; read !== 0 && length < bytes.length; length += read) {
+    for (let read = -1; read !== 0; length += read) {
+      if (length > most) throw tooLarge("more");
+      if (length === bytes.length) bytes = Buffer.concat([bytes], Math.min(2 * length + 4096, most + 1));
       ({ bytesRead: read } = await handle.read(bytes, length, bytes.length - length, length));
     }
-    if (length > most) throw tooLarge("more");
-    return Buffer.from(bytes.subarray(0, length));
+    return bytes.subarray(0, length);
   } finally {
     await handle.close();
   }

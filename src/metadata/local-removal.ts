@@ -17,7 +17,7 @@ export async function* removeCatalog(
   assertOurs: (database: Database, path: string) => void,
 ): AsyncIterable<DismantledResource> {
   throwIfCancelled(options.signal);
-  await assertRemovable(settings.directory);
+  await assertRemovable(settings);
   const [path = "", journal = ""] = ownPaths(settings.directory, "metadata");
   const resource = { kind: "catalog", name: path };
   const there = (await statIfThere(path)) !== undefined;

@@ -7,7 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import { publicAddress } from "../core/address.ts";
 import type { GitProvenance } from "../document.ts";
 import type { ProgramPlace } from "../files/programs.ts";
-import { isOurs } from "../ownership.ts";
+import { isOurs, trustedOwners } from "../ownership.ts";
 import { statIfVisible } from "../presence.ts";
 import { isChanged } from "./git-comparison.ts";
 import { type GitConfig, parseGitConfig } from "./git-config.ts";
@@ -67,7 +67,8 @@ export async function readGit(
       return null;
     };
     const { cwd, env, uid } = options;
-    const place = { cwd, env, owners: uid === undefined ? undefined : new Set([0, uid]) };
+    const owners = trustedOwners(uid, env);
+    const place = { cwd, env, owners };
     const config = await readConfig(repository).catch(unknown("its configuration"));
     const { ref, id } = await readHead(repository, config, { ...place, signal });
     const branch = ref?.startsWith("refs/heads/") && isRefName(ref) ? ref.slice("refs/heads/".length) : null;
@@ -75,7 +76,7 @@ export async function readGit(
     const changed = async () => {
       if (commit === null || config === null) return null;
       const compared = { ...repository, config, commit };
-      const ours = async (path: string) => await isOurs(path, uid);
+      const ours = async (path: string) => await isOurs(path, owners);
       return await within(comparisonTimeout, signal, async (limit) => {
         return await isChanged(compared, { ...place, isOurs: ours, signal: limit });
       });
@@ -90,15 +91,16 @@ export async function readGit(
 }
 
 /** The one whose `.git` is nearest, whatever it is: a repository further up is not meant. */
-async function findRepository({ cwd, uid }: GitOptions): Promise<Repository | "of another user" | undefined> {
+async function findRepository({ cwd, uid, env }: GitOptions): Promise<Repository | "of another user" | undefined> {
   let worktree = await realpath(cwd);
   while ((await statIfVisible(join(worktree, ".git"), lstat)) === undefined) {
     if (worktree === dirname(worktree)) return undefined;
     worktree = dirname(worktree);
   }
   const git = join(worktree, ".git");
+  const owners = trustedOwners(uid, env);
   const others = async (...paths: string[]) =>
-    (await Promise.all(paths.map((path) => isOurs(path, uid)))).some((ours) => !ours);
+    (await Promise.all(paths.map((path) => isOurs(path, owners)))).some((ours) => !ours);
   if (await others(worktree, git)) return "of another user";
   const own = await followed(worktree, git);
   if (await others(own)) return "of another user";

@@ -10,7 +10,7 @@ import type { DismantledResource, ProvisionOptions, Settings } from "../settings
 export async function* removeObjects(settings: Settings, options: ProvisionOptions): AsyncIterable<DismantledResource> {
   const { directory } = settings;
   throwIfCancelled(options.signal);
-  await assertRemovable(directory);
+  await assertRemovable(settings);
   const [objects = "", incoming = "", mark = ""] = ownPaths(directory, "storage");
   const counts = {
     object: await countFiles(objects, options.signal),

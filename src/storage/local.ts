@@ -13,7 +13,7 @@ import { createNew, flushDirectories, modeText, privateDirectory, publish, write
 import { isDocumentId } from "../document.ts";
 import { DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "../errors.ts";
 import type { Leftover } from "../leftover.ts";
-import { assertOwnLibrary } from "../ownership.ts";
+import { assertOwnLibrary, type Owners } from "../ownership.ts";
 import { isAbsence, statIfThere } from "../presence.ts";
 import { cleanUpSignal } from "../retry.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
@@ -33,7 +33,7 @@ export const localStorage: StorageDriver = {
   summary: "a directory on this machine",
   check() {},
   async open(settings) {
-    return new LocalStorage(settings.directory);
+    return new LocalStorage(settings);
   },
   provision,
   async *dismantle(settings, options) {
@@ -72,13 +72,15 @@ const writeSize = 1024 * 1024;
 class LocalStorage implements StorageService {
   readonly traits = { resumes: false, rangesInFlight: 1, shared: false, checksums: false };
   readonly #directory: string;
+  readonly #owners: Owners;
   readonly #objects: string;
   readonly #incoming: string;
   /** Holds the id of the catalog that the first object was stored for. */
   readonly #catalogMark: string;
 
-  constructor(directory: string) {
+  constructor({ directory, owners }: Settings) {
     this.#directory = directory;
+    this.#owners = owners;
     this.#objects = join(directory, "objects");
     this.#incoming = join(directory, "incoming");
     this.#catalogMark = join(directory, "catalog-id");
@@ -87,7 +89,7 @@ class LocalStorage implements StorageService {
   async put(key: string, body: Body, options: PutOptions): Promise<PutResult> {
     const target = this.#path(key);
     throwIfCancelled(options.signal);
-    await assertOwnLibrary(this.#directory);
+    await assertOwnLibrary(this.#directory, this.#owners);
     await makeDirectory(this.#incoming);
     const temporary = join(this.#incoming, randomId());
     try {
