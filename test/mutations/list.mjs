@@ -558,6 +558,13 @@ export const mutations = [
     ["test/security/git.test.ts"],
   ],
   [
+    "objects of another user are believed",
+    "src/provenance/git-comparison.ts",
+    "if (!(await isOurs(objects)))",
+    'if (await isOurs(join(objects, "none")))',
+    ["test/security/git.test.ts"],
+  ],
+  [
     "what a repository shares with another user's is believed",
     "src/provenance/git.ts",
     'return (await others(shared)) ? "of another user" : { worktree, own, shared };',
