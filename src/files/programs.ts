@@ -149,7 +149,7 @@ async function isTrustedFolder(
     const real = await realpath(folder);
     if ([folder, real].some(isOfNpm) || trees.some((tree) => isWithin(real, tree))) return false;
     const [link, target] = await Promise.all([lstat(folder), stat(real)]);
-    return (owners === undefined || owners.has(link.uid)) && isSafe(target, owners);
+    return isOwned(link, owners) && isSafe(target, owners);
   } catch {
     // What cannot be looked at is as good as not there.
     return false;
@@ -163,8 +163,7 @@ async function isTrustedProgram(
 ): Promise<boolean> {
   try {
     const [link, real] = await Promise.all([lstat(path), realpath(path)]);
-    if (owners !== undefined && !owners.has(link.uid)) return false;
-    if (!(await isTrustedFolder(dirname(real), trees, { owners }))) return false;
+    if (!isOwned(link, owners) || !(await isTrustedFolder(dirname(real), trees, { owners }))) return false;
     const target = await stat(real);
     await access(real, constants.X_OK);
     return target.isFile() && isSafe(target, owners);
@@ -173,10 +172,14 @@ async function isTrustedProgram(
   }
 }
 
-/** Whether only this user, root and their groups can have put there what is there. */
-function isSafe({ uid, mode }: Stats, owners: ProgramPlace["owners"]): boolean {
-  // Windows has neither such ids nor such modes.
-  return owners === undefined ? isWindows || (mode & 0o002) === 0 : owners.has(uid) && (mode & 0o002) === 0;
+/** Whether only owners and their groups can have put there what is there. */
+function isSafe(facts: Stats, owners: ProgramPlace["owners"]): boolean {
+  // Windows says of everything that all may write to it.
+  return isOwned(facts, owners) && (isWindows || (facts.mode & 0o002) === 0);
+}
+
+function isOwned({ uid }: Stats, owners: ProgramPlace["owners"]): boolean {
+  return owners === undefined || owners.has(uid);
 }
 
 function isOfNpm(path: string): boolean {

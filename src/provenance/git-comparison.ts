@@ -58,11 +58,13 @@ export async function isChanged(repository: ComparedRepository, options: Compari
   const index = join(own, "index");
   if ((await statIfVisible(index))?.isFile() === false) throw new Error("its index is no file");
   const objects = join(shared, "objects");
-  await assertOwnObjects(objects, options.isOurs);
-  const git = await findProgram("git", options);
+  const [git, attributes] = await Promise.all([
+    findProgram("git", options),
+    // They name filters, of which none is configured, and say which files are text.
+    readOptional(shared, "info/attributes", mostText),
+    assertOwnObjects(objects, options.isOurs),
+  ]);
   if (git === undefined) throw new Error("there is no git in a place that is trusted");
-  // They name filters, of which none is configured, and say which files are text.
-  const attributes = await readOptional(shared, "info/attributes", mostText);
   const settings = settingsOf(config);
   const files = {
     HEAD: `${commit ?? "ref: refs/heads/none"}\n`,

@@ -74,9 +74,10 @@ export async function withGitDirectory<T>(
   const made = [...Object.keys(files), ...Object.keys(links)];
   try {
     for (const folder of folders) await mkdir(join(path, folder));
-    for (const [name, text] of Object.entries(files))
-      await writeFile(join(path, name), text, { flag: "wx", mode: 0o600 });
-    for (const [name, target] of Object.entries(links)) await symlink(target, join(path, name), "junction");
+    await Promise.all([
+      ...Object.entries(files).map(([name, text]) => writeFile(join(path, name), text, { flag: "wx", mode: 0o600 })),
+      ...Object.entries(links).map(([name, target]) => symlink(target, join(path, name), "junction")),
+    ]);
     const always = { ...isolation(path), PATH: dirname(git), ...env };
     return await work({
       path,
@@ -103,7 +104,7 @@ async function removeGitDirectory(path: string, files: readonly string[], folder
   // What cannot be removed is left in the directory for temporary files.
   const kept = () => {};
   const own = (name: string) => ({ root: path, path: name, form: name });
-  for (const name of files) await removeFile(own(name)).catch(kept);
+  await Promise.all(files.map((name) => removeFile(own(name)).catch(kept)));
   for (const folder of folders.toReversed()) await removeDirectory(own(folder)).catch(kept);
   await removeDirectory({ root: dirname(path), path: basename(path), form: /^docproc-git-\w+$/ }).catch(kept);
 }

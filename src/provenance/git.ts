@@ -148,9 +148,9 @@ async function idOf({ own, shared }: Repository, ref: string): Promise<string | 
     const found = await readOptional(place, ref, limits.line);
     if (found !== undefined) return idIn(found.trim());
   }
-  const packed = await readOptional(shared, "packed-refs", limits.packed);
-  const line = packed?.split("\n").find((one) => one.endsWith(` ${ref}`));
-  return line === undefined ? undefined : idIn(line.split(" ")[0] ?? "");
+  const packed = `\n${(await readOptional(shared, "packed-refs", limits.packed)) ?? ""}\n`;
+  const end = packed.indexOf(` ${ref}\n`);
+  return end < 0 ? undefined : idIn(packed.slice(packed.lastIndexOf("\n", end) + 1, end));
 }
 
 function idIn(text: string): string {

@@ -558,6 +558,13 @@ export const mutations = [
     ["test/security/git.test.ts"],
   ],
   [
+    "objects of another user are believed",
+    "src/provenance/git-comparison.ts",
+    "if (!(await isOurs(objects)))",
+    'if (await isOurs(join(objects, "none")))',
+    ["test/security/git.test.ts"],
+  ],
+  [
     "what a repository shares with another user's is believed",
     "src/provenance/git.ts",
     'return (await others(shared)) ? "of another user" : { worktree, own, shared };',
@@ -630,7 +637,7 @@ export const mutations = [
   [
     "the directory for git is left behind",
     "src/provenance/git-directory.ts",
-    "for (const name of files) await removeFile(own(name)).catch(kept);",
+    "await Promise.all(files.map((name) => removeFile(own(name)).catch(kept)));",
     "",
     ["test/security/git.test.ts"],
   ],
@@ -672,15 +679,15 @@ export const mutations = [
   [
     "a program is taken that every user may replace",
     "src/files/programs.ts",
-    "owners.has(uid) && (mode & 0o002) === 0;",
-    "owners.has(uid);",
+    "(isWindows || (facts.mode & 0o002) === 0)",
+    "(isWindows || facts.mode > 0)",
     ["test/security/git.test.ts"],
   ],
   [
     "a program of another user is taken",
     "src/files/programs.ts",
-    "owners.has(uid) && (mode & 0o002) === 0;",
-    "(mode & 0o002) === 0;",
+    "return owners === undefined || owners.has(uid);",
+    "return owners === undefined || uid >= 0;",
     ["test/security/git.test.ts"],
   ],
   [

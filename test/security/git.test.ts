@@ -478,24 +478,26 @@ describe("a repository is not believed", () => {
     expect(await readGit({ cwd, env, uid })).toEqual({ commit: null, branch: null, dirty: null, remote: null });
   });
 
-  test.skipIf(uid !== 0)("that is another user's: its files, where it is, and what it shares", async () => {
+  test.skipIf(uid !== 0)("that is another user's: its files, where it is, what it shares, its objects", async () => {
     const { root, cwd } = await makeSandbox();
     const [own, shared] = [join(root, "own"), join(root, "shared")];
-    for (const folder of [own, shared]) await mkdir(folder, { mode: 0o1777 });
-    for (const name of ["own/git", "shared/git"]) await mkdir(join(root, name));
-    await chmod(own, 0o1777);
-    await chmod(shared, 0o1777);
-    await writeFile(join(cwd, ".git"), `gitdir: ${own}/git\n`);
-    await writeFile(join(own, "git/HEAD"), `${key}\n`);
-    await writeFile(join(own, "git/commondir"), `${shared}/git\n`);
-    expect(await readGit({ cwd, env, uid })).toMatchObject({ commit: key });
-    for (const place of [join(own, "git"), join(shared, "git")]) {
+    for (const folder of [own, shared, join(shared, "objects")]) await mkdir(folder);
+    await writeFile(join(cwd, ".git"), `gitdir: ${own}\n`);
+    await writeFile(join(own, "HEAD"), `${key}\n`);
+    await writeFile(join(own, "commondir"), `${shared}\n`);
+    const told: string[] = [];
+    const read = async () => await readGit({ cwd, env, uid }, (message) => told.push(message));
+    for (const place of [cwd, join(cwd, ".git"), own, shared]) {
       execFileSync("chown", ["12345", place]);
-      const told: string[] = [];
-      expect(await readGit({ cwd, env, uid }, (message) => told.push(message))).toBeNull();
-      expect(told).toEqual(["The git repository is of another user, so it is not read."]);
+      expect(await read()).toBeNull();
+      expect(told.splice(0)).toEqual(["The git repository is of another user, so it is not read."]);
+      // The user who became root has it all the same, as git has it.
+      expect(await readGit({ cwd, env: { ...env, SUDO_UID: "12345" }, uid })).toMatchObject({ commit: key });
       execFileSync("chown", ["0", place]);
     }
+    execFileSync("chown", ["12345", join(shared, "objects")]);
+    expect(await read()).toMatchObject({ commit: key, dirty: null });
+    expect(told).toEqual([expect.stringContaining("another user's")]);
   });
 
   test.skipIf(!hasGit)("further up where the nearest one is no repository", async () => {
