@@ -42,6 +42,7 @@ const ranks: Record<string, number> = {
   "src/config-files.ts": 3,
   "src/stored-record.ts": 2,
   "src/document/glob.ts": 1,
+  "src/files/regular-file.ts": 1,
   "src/identity.ts": 2,
   "src/policy.ts": 1,
   "src/not-empty.ts": 1,

@@ -173,7 +173,7 @@ describe("a commit that is on the wire", () => {
   });
 });
 
-test.each(signals)("a second signal ends it at once: %s", async (signal, status) => {
+test.each(signals)("a second signal ends it at once: %s", async (signal) => {
   const { proxy, write, start: begin, run, wrong } = await open("aws");
   await write("a.txt", 1000);
   proxy.inject({ operation: "TransactWriteItems", action: { kind: "delay", ms: 10 * 60_000 } });
@@ -188,7 +188,8 @@ test.each(signals)("a second signal ends it at once: %s", async (signal, status)
   await noticed;
   const since = performance.now();
   child.kill(signal);
-  expect(await ended).toMatchObject({ status });
+  // To a shell that is 130 or 143, as after the first one.
+  expect(await ended).toMatchObject({ status: signal });
   expect(performance.now() - since).toBeLessThan(soon);
   expect(await wrong(false)).toEqual({ documents: [], complaints: [] });
   expect(await run(["upload", "a.txt"])).toMatchObject({ status: 0 });

@@ -166,6 +166,27 @@ export const mutations = [
     ["test/document/glob.test.ts"],
   ],
   [
+    "opening an object waits for a writer where it is a FIFO",
+    "src/files/regular-file.ts",
+    "constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)",
+    "constants.O_RDONLY",
+    ["test/security/waits.test.ts"],
+  ],
+  [
+    "what is no file is read as an object",
+    "src/files/regular-file.ts",
+    "if ((await handle.stat()).isFile()) return handle;",
+    "return handle;",
+    ["test/security/waits.test.ts"],
+  ],
+  [
+    "a second signal waits for system calls to end",
+    "bin/docproc.ts",
+    `if (process.platform !== "win32") process.kill(process.pid, name);`,
+    "",
+    ["test/security/waits.test.ts"],
+  ],
+  [
     "a star of a glob goes over slashes",
     "src/document/glob.ts",
     "return this.#repeat([slash, slash], next);",
