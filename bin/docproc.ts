@@ -23,12 +23,23 @@ const signalStatuses = { SIGINT: 130, SIGTERM: 143 } as const;
 let interruptedBy: keyof typeof signalStatuses | undefined;
 for (const name of Object.keys(signalStatuses) as (keyof typeof signalStatuses)[]) {
   process.on(name, () => {
-    if (interruptedBy) process.exit(signalStatuses[name]);
+    if (interruptedBy) endBy(name);
     interruptedBy = name;
     interruption.abort(
       new DocprocError("CANCELLED", `Interrupted by ${name}.`, { hint: "Run the same command again." }),
     );
   });
+}
+
+/**
+ * Ends the process as the signal does to one that does not handle it, which shells see as the same status. process.exit()
+ * waits for Node's threads, and one of them may be in a system call that never ends: open() of a FIFO, a dead disk.
+ */
+function endBy(name: keyof typeof signalStatuses): never {
+  process.removeAllListeners(name);
+  if (process.platform !== "win32") process.kill(process.pid, name);
+  // Windows has no signals, and they do nothing to the first process of a container.
+  process.exit(signalStatuses[name]);
 }
 
 // A reader that went away (| head) is no reason to drop what is being uploaded, nor to print a stack trace.
@@ -73,6 +84,19 @@ void main();
 async function main(): Promise<void> {
   const status = isTooOld(process.versions.node) ? refuseNode() : await runProgram(host);
   process.exitCode = interruptedBy && status === exitStatuses.CANCELLED ? signalStatuses[interruptedBy] : status;
+  endSoon();
+}
+
+/** Milliseconds for what is still open when all is said and done: a connection that nothing waits for any more. */
+const patience = 3_000;
+
+/** What nothing waits for does not keep the process; what is still to be printed does. */
+function endSoon(): void {
+  setTimeout(() => {
+    if (process.stdout.writableLength + process.stderr.writableLength > 0) endSoon();
+    else if (interruptedBy && process.exitCode === signalStatuses[interruptedBy]) endBy(interruptedBy);
+    else process.exit();
+  }, patience).unref();
 }
 
 /**

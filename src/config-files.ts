@@ -4,7 +4,7 @@
  */
 import { dirname, extname, join } from "node:path";
 import { DocprocError, isSystemError } from "./errors.ts";
-import { readSmallFile } from "./files/small-file.ts";
+import { readSmallFile } from "./files/regular-file.ts";
 import { isOurs, isWritableByAll, type Owners } from "./ownership.ts";
 import { statIfVisible } from "./presence.ts";
 

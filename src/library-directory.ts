@@ -1,8 +1,9 @@
 /** The directory of an embedded library as a whole: what is docproc's in it, and how it is removed. */
-import { lstat, readdir, readFile } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { DocprocError, fromSystemError } from "./errors.ts";
 import { assertDirectory, assertFile } from "./files/no-links.ts";
+import { readSmallFile, UnsuitableFile } from "./files/regular-file.ts";
 import * as removal from "./files/removal.ts";
 import { listed } from "./not-empty.ts";
 import { assertOwnLibrary } from "./ownership.ts";
@@ -27,12 +28,13 @@ export async function assertOwnParts(directory: string, service: Service): Promi
 /** Whether the directory has docproc's mark: the id of the catalog that the first document was stored for. */
 export async function isLibrary(directory: string): Promise<boolean> {
   const path = join(directory, "catalog-id");
-  const seen = await statIfThere(path, lstat);
-  if (!seen?.isFile() || seen.size > longestMark) return false;
-  const mark = await readFile(path, "latin1").catch((error: unknown) => {
+  if (!(await statIfThere(path, lstat))?.isFile()) return false;
+  try {
+    return /^[\w-]+\n$/.test((await readSmallFile(path, longestMark)).toString("latin1"));
+  } catch (error) {
+    if (isAbsence(error) || error instanceof UnsuitableFile) return false;
     throw fromSystemError(error, path);
-  });
-  return /^[\w-]+\n$/.test(mark);
+  }
 }
 
 /** Bytes. */

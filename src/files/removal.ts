@@ -25,6 +25,8 @@ export interface Own {
   readonly form: RegExp | string;
   /** Set where the form proves nothing: it has to be this file. */
   readonly made?: FileIdentity | undefined;
+  /** True where docproc made a link of this name. The link is removed, and not what it leads to. */
+  readonly isLink?: boolean;
 }
 
 /** Tells a file from every other one on this machine, whatever its name becomes. */
@@ -91,7 +93,7 @@ export async function makeEmptyFile(path: string, mode: number): Promise<FileIde
 export async function removeFile(own: Own): Promise<Removal> {
   const seen = await look(own);
   if (seen === undefined) return "gone";
-  if (seen === "foreign" || !seen.isFile()) return "foreign";
+  if (seen === "foreign" || !(own.isLink ? seen.isSymbolicLink() : seen.isFile())) return "foreign";
   return await unlessGone(unlink(join(own.root, own.path)));
 }
 

@@ -71,7 +71,6 @@ export async function withGitDirectory<T>(
   // Beside each HEAD, git looks for branches.
   const refs = Object.keys(files).flatMap((name) => (basename(name) === "HEAD" ? [join(dirname(name), "refs")] : []));
   const folders = [...new Set([...Object.keys(files).map(dirname), ...refs])].filter((folder) => folder !== ".");
-  const made = [...Object.keys(files), ...Object.keys(links)];
   try {
     for (const folder of folders) await mkdir(join(path, folder));
     await Promise.all([
@@ -95,16 +94,24 @@ export async function withGitDirectory<T>(
         }),
     });
   } finally {
-    await removeGitDirectory(path, made, folders);
+    await removeGitDirectory(path, Object.keys(files), Object.keys(links), folders);
   }
 }
 
 /** Removes what {@link withGitDirectory} made, and nothing that is there besides. */
-async function removeGitDirectory(path: string, files: readonly string[], folders: readonly string[]): Promise<void> {
+async function removeGitDirectory(
+  path: string,
+  files: readonly string[],
+  links: readonly string[],
+  folders: readonly string[],
+): Promise<void> {
   // What cannot be removed is left in the directory for temporary files.
   const kept = () => {};
   const own = (name: string) => ({ root: path, path: name, form: name });
-  await Promise.all(files.map((name) => removeFile(own(name)).catch(kept)));
+  await Promise.all([
+    ...files.map((name) => removeFile(own(name)).catch(kept)),
+    ...links.map((name) => removeFile({ ...own(name), isLink: true }).catch(kept)),
+  ]);
   for (const folder of folders.toReversed()) await removeDirectory(own(folder)).catch(kept);
   await removeDirectory({ root: dirname(path), path: basename(path), form: /^docproc-git-\w+$/ }).catch(kept);
 }

@@ -1,7 +1,7 @@
 /** The small files of a repository. They are data that another may have prepared: a link does not lead out of it. */
 import { realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
-import { readSmallFile } from "../files/small-file.ts";
+import { readSmallFile } from "../files/regular-file.ts";
 import { isAbsence } from "../presence.ts";
 
 /**

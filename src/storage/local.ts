@@ -4,14 +4,15 @@
  * An object appears under its name whole or not at all: it is written to `<directory>/incoming`, flushed,
  * then linked to its name, and link(2) refuses a name that is taken.
  */
-import { constants, createReadStream } from "node:fs";
-import { type FileHandle, lstat, open, opendir, readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { type FileHandle, lstat, opendir } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { createNew, flushDirectories, modeText, privateDirectory, publish, writeWhole } from "../atomic-file.ts";
 import { documentDirectoryForm, storageKeyForm } from "../document.ts";
 import { DocprocError, fromSystemError, throwIfCancelled } from "../errors.ts";
 import { makeDirectory, makeDirectoryBelow } from "../files/no-links.ts";
+import { openRegularFile, readSmallFile, UnsuitableFile } from "../files/regular-file.ts";
 import {
   type FileIdentity,
   identityOf,
@@ -76,6 +77,8 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
   }
 }
 
+/** Bytes. The id of a catalog has 32. */
+const longestMark = 1024;
 /** Bytes read from a body, and written, at a time. */
 const writeSize = 1024 * 1024;
 
@@ -127,14 +130,19 @@ class LocalStorage implements StorageService {
   async open(key: string, options: OpenOptions): Promise<AsyncIterable<Uint8Array>> {
     throwIfCancelled(options.signal);
     const path = this.#path(key);
-    let handle: FileHandle;
+    let handle: FileHandle | undefined;
     try {
-      handle = await open(path, constants.O_RDONLY);
+      handle = await openRegularFile(path);
     } catch (error) {
       if (isAbsence(error)) {
         throw new DocprocError("NOT_FOUND", `No object is stored under ${key}.`, { cause: error });
       }
       throw fromSystemError(error, path);
+    }
+    if (handle === undefined) {
+      throw new DocprocError("NOT_FOUND", `No object is stored under ${key}: what is there is not a regular file.`, {
+        hint: "docproc verify --all names every document whose bytes are gone.",
+      });
     }
     return readFrom(handle, path, options);
   }
@@ -263,10 +271,13 @@ class LocalStorage implements StorageService {
 
   async #markedCatalog(): Promise<string | null> {
     try {
-      return (await readFile(this.#catalogMark, "utf8")).trim() || null;
+      return (await readSmallFile(this.#catalogMark, longestMark)).toString().trim() || null;
     } catch (error) {
       if (isAbsence(error)) return null;
-      throw fromSystemError(error, this.#catalogMark);
+      if (!(error instanceof UnsuitableFile)) throw fromSystemError(error, this.#catalogMark);
+      throw new DocprocError("INTEGRITY", `${this.#catalogMark} cannot be read: ${error.message}.`, {
+        hint: "It is to hold the id of the catalog. Remove it: the next upload writes it again.",
+      });
     }
   }
 }

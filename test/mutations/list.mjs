@@ -166,6 +166,27 @@ export const mutations = [
     ["test/document/glob.test.ts"],
   ],
   [
+    "opening an object waits for a writer where it is a FIFO",
+    "src/files/regular-file.ts",
+    "constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)",
+    "constants.O_RDONLY",
+    ["test/security/waits.test.ts"],
+  ],
+  [
+    "what is no file is read as an object",
+    "src/files/regular-file.ts",
+    "if ((await handle.stat()).isFile()) return handle;",
+    "return handle;",
+    ["test/security/waits.test.ts"],
+  ],
+  [
+    "a second signal waits for system calls to end",
+    "bin/docproc.ts",
+    `if (process.platform !== "win32") process.kill(process.pid, name);`,
+    "",
+    ["test/security/waits.test.ts"],
+  ],
+  [
     "a star of a glob goes over slashes",
     "src/document/glob.ts",
     "return this.#repeat([slash, slash], next);",
@@ -637,7 +658,7 @@ export const mutations = [
   [
     "the directory for git is left behind",
     "src/provenance/git-directory.ts",
-    "await Promise.all(files.map((name) => removeFile(own(name)).catch(kept)));",
+    "...files.map((name) => removeFile(own(name)).catch(kept)),",
     "",
     ["test/security/git.test.ts"],
   ],
@@ -1042,8 +1063,8 @@ export const mutations = [
   [
     "a link is removed for the file that it stands for",
     "src/files/removal.ts",
-    'if (seen === "foreign" || !seen.isFile()) return "foreign";\n  return await unlessGone(unlink',
-    'if (seen === "foreign") return "foreign";\n  return await unlessGone(unlink',
+    'if (seen === "foreign" || !(own.isLink ? seen.isSymbolicLink() : seen.isFile())) return "foreign";',
+    'if (seen === "foreign") return "foreign";',
     ["test/files/removal.test.ts"],
   ],
   [
