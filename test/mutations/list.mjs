@@ -687,4 +687,11 @@ export const mutations = [
       '      await (await import("node:fs/promises")).chmod(this.#directory, 0o700);',
     ["test/security/only-ours.test.ts"],
   ],
+  [
+    "a doctor takes items of another program for claims",
+    "src/reconcile.ts",
+    "if (!isDocumentId(id)) return this.addForeign(name);",
+    'if (id === "" && !isDocumentId(id)) return this.addForeign(name);',
+    ["test/security/removal.test.ts"],
+  ],
 ];
