@@ -1,6 +1,7 @@
 /** How a client of the AWS SDK is configured: credentials, retries, deadlines, and what it may not be talked into. */
 import { finished, PassThrough, type Readable } from "node:stream";
 import { StandardRetryStrategy } from "@smithy/core/retry";
+import { isLoopback } from "./core/loopback.ts";
 import { DocprocError } from "./errors.ts";
 import { keepSecret } from "./secrets.ts";
 import type { Settings } from "./settings.ts";
@@ -172,10 +173,6 @@ function guard(client: AnyClient, { allowHttp }: Settings) {
 function noteClock(client: AnyClient, response: Reply["response"] | undefined): void {
   const time = Date.parse(response?.headers?.["date"] ?? "");
   if (!Number.isNaN(time)) skews.set(client, time - Date.now());
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^(localhost|.+\.localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/i.test(hostname);
 }
 
 function plainHttp(hostname: string): DocprocError {

@@ -1,12 +1,19 @@
 /** The CI job that docproc runs in, as its variables tell. Which provider it is, is known to ci-info. */
 import vendors from "ci-info/vendors.json" with { type: "json" };
+import { publicAddress } from "./core/address.ts";
 import type { CiProvenance } from "./document.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 type Fact = "run" | "attempt" | "job" | "actor" | "url" | "branch" | "commit";
-type Facts = Readonly<Record<Fact, (env: Env) => string | undefined>>;
+type Facts = Readonly<Record<Fact, (env: Env) => string | null | undefined>>;
+
+/** Characters. */
+const longestFact = 1_000;
 
 const of = (name: string) => (env: Env) => env[name];
+/** Of a page, without what a variable may hold to log in. */
+const page = (address: string | undefined) => (/^https?:/i.test(address ?? "") ? publicAddress(address ?? "") : null);
+const pageOf = (name: string) => (env: Env) => page(env[name]);
 const unknown = () => undefined;
 /** The first of these variables that says something. */
 const firstOf =
@@ -23,7 +30,7 @@ const providers: Readonly<Record<string, Facts>> = {
     job: of("GITHUB_JOB"),
     actor: of("GITHUB_ACTOR"),
     url: ({ GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: repository, GITHUB_RUN_ID: run }) =>
-      server && repository && run ? `${server}/${repository}/actions/runs/${run}` : undefined,
+      server && repository && run ? page(`${server}/${repository}/actions/runs/${run}`) : undefined,
     branch: ({ GITHUB_HEAD_REF: source, GITHUB_REF_TYPE: type, GITHUB_REF_NAME: name }) =>
       source || (type === "branch" ? name : undefined),
     commit: of("GITHUB_SHA"),
@@ -34,7 +41,7 @@ const providers: Readonly<Record<string, Facts>> = {
     attempt: unknown,
     job: of("CI_JOB_NAME"),
     actor: of("GITLAB_USER_LOGIN"),
-    url: of("CI_JOB_URL"),
+    url: pageOf("CI_JOB_URL"),
     branch: firstOf("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_BRANCH"),
     commit: of("CI_COMMIT_SHA"),
   },
@@ -44,7 +51,7 @@ const providers: Readonly<Record<string, Facts>> = {
     attempt: of("BUILDKITE_RETRY_COUNT"),
     job: of("BUILDKITE_LABEL"),
     actor: of("BUILDKITE_BUILD_CREATOR"),
-    url: of("BUILDKITE_BUILD_URL"),
+    url: pageOf("BUILDKITE_BUILD_URL"),
     branch: of("BUILDKITE_BRANCH"),
     commit: of("BUILDKITE_COMMIT"),
   },
@@ -54,7 +61,7 @@ const providers: Readonly<Record<string, Facts>> = {
     attempt: unknown,
     job: of("JOB_NAME"),
     actor: of("BUILD_USER_ID"),
-    url: of("BUILD_URL"),
+    url: pageOf("BUILD_URL"),
     // Of a pull request BRANCH_NAME is PR-7. GIT_BRANCH, of the git plugin, begins with the remote.
     branch: (env) => firstOf("CHANGE_BRANCH", "BRANCH_NAME")(env) ?? env["GIT_BRANCH"]?.replace(/^[^/]+\//, ""),
     commit: of("GIT_COMMIT"),
@@ -65,7 +72,7 @@ const providers: Readonly<Record<string, Facts>> = {
     attempt: unknown,
     job: of("CIRCLE_JOB"),
     actor: of("CIRCLE_USERNAME"),
-    url: of("CIRCLE_BUILD_URL"),
+    url: pageOf("CIRCLE_BUILD_URL"),
     branch: of("CIRCLE_BRANCH"),
     commit: of("CIRCLE_SHA1"),
   },
@@ -75,10 +82,11 @@ const providers: Readonly<Record<string, Facts>> = {
     attempt: of("SYSTEM_JOBATTEMPT"),
     job: of("SYSTEM_JOBNAME"),
     actor: of("BUILD_REQUESTEDFOR"),
-    url: ({ SYSTEM_COLLECTIONURI: server, SYSTEM_TEAMPROJECT: project, BUILD_BUILDID: run }) =>
-      server && project && run
-        ? `${server}${encodeURIComponent(project)}/_build/results?buildId=${encodeURIComponent(run)}`
-        : undefined,
+    url({ SYSTEM_COLLECTIONURI: collection, SYSTEM_TEAMPROJECT: project, BUILD_BUILDID: run }) {
+      const server = page(collection);
+      if (!server || !project || !run) return undefined;
+      return `${server}${encodeURIComponent(project)}/_build/results?buildId=${encodeURIComponent(run)}`;
+    },
     branch: (env) =>
       firstOf("SYSTEM_PULLREQUEST_SOURCEBRANCH", "BUILD_SOURCEBRANCH")(env)?.match(/^refs\/heads\/(.+)$/)?.[1],
     commit: of("BUILD_SOURCEVERSION"),
@@ -110,8 +118,11 @@ function jobIn(env: Env) {
   if (env["CI"] === "false") return undefined;
   const vendor = vendors.findLast(({ env: marks }) => [marks].flat().every((mark) => isThere(mark, env)));
   if (vendor === undefined) return undefined;
-  // An empty variable is an unset one.
-  const tell = (fact: Fact) => providers[vendor.constant]?.[fact](env) || null;
+  const tell = (fact: Fact) => {
+    const value = providers[vendor.constant]?.[fact](env);
+    // An empty variable is an unset one. What is no name and no number in one line does not belong into a record.
+    return value && value.length <= longestFact && !/\p{Cc}/u.test(value) ? value : null;
+  };
   return { provider: vendor.name, tell };
 }
 

@@ -3,6 +3,7 @@
  * nobody is asked for anything, and a catalog that does not answer at once is done without.
  */
 import type { Command, Option } from "commander";
+import { assertAgreed } from "./config/consent.ts";
 import { type ConfigInput, loadConfig, type SettingName, settingChoices, settingNames } from "./config.ts";
 import { configInput, type Host } from "./context.ts";
 import type { DocumentRecord } from "./document.ts";
@@ -179,7 +180,8 @@ async function fromCatalog(
   const giveUp = new AbortController();
   const services = openServices({
     async settings() {
-      const { settings } = await loadConfig(configInput(host, configFlags(given, host.home)));
+      const { settings, projectUse } = await loadConfig(configInput(host, configFlags(given, host.home)));
+      assertAgreed(projectUse);
       return { ...settings, timeout: patience, retries: 0 };
     },
     now: host.now,

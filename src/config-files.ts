@@ -2,30 +2,27 @@
  * Finds and reads config files. They are JSON or YAML and are never run: a config file comes with the
  * directory somebody checked out.
  */
-import { stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import type { PublicExplorer } from "cosmiconfig";
+import { dirname, extname, join } from "node:path";
 import { DocprocError, isSystemError } from "./errors.ts";
-import { isOurs } from "./ownership.ts";
+import { readSmallFile } from "./files/small-file.ts";
+import { isOurs, isWritableByAll, type Owners } from "./ownership.ts";
 import { statIfVisible } from "./presence.ts";
 
 export interface ConfigFile {
   readonly path: string;
   readonly values: Readonly<Record<string, unknown>>;
+  /** SHA-256 of its bytes, hex. */
+  readonly sha256: string;
 }
 
 /**
  * The nearest project file, searched upwards from the working directory.
- * @param uid of this user; undefined where the system has none
+ * @throws INVALID_CONFIG for one that belongs to another user or cannot be read
  */
-export async function findProjectFile(
-  cwd: string,
-  home: string,
-  uid: number | undefined,
-): Promise<ConfigFile | undefined> {
+export async function findProjectFile(cwd: string, home: string, owners: Owners): Promise<ConfigFile | undefined> {
   const places = [".docprocrc.json", ".docprocrc.yaml", ".docprocrc.yml", ".docprocrc"];
-  for (const directory of await searchPath(cwd, home, uid)) {
-    const found = await searchDirectory(directory, places, (path) => isOurs(path, uid));
+  for (const directory of await searchPath(cwd, home, owners)) {
+    const found = await searchDirectory(directory, places, owners);
     if (found) return found;
   }
   return undefined;
@@ -33,70 +30,100 @@ export async function findProjectFile(
 
 /**
  * From the working directory up to the repository's root, or to the home directory where that is above it.
- * Outside both only the working directory counts: anybody may put a file into `/tmp`.
+ * Outside both only the working directory counts: every user may put a file into `/tmp`.
  */
-async function searchPath(cwd: string, home: string, uid: number | undefined): Promise<string[]> {
+async function searchPath(cwd: string, home: string, owners: Owners): Promise<string[]> {
   const path: string[] = [];
   for (let directory = cwd; ; directory = dirname(directory)) {
     path.push(directory);
-    if (directory === home || (await isOurs(join(directory, ".git"), uid))) return path;
+    if (directory === home || (await mayBeRoot(join(directory, ".git"), owners))) return path;
     if (directory === dirname(directory)) return [cwd];
   }
 }
 
-/** Whether it can be read is found out by reading it. */
-async function exists(path: string): Promise<boolean> {
-  return (await statIfVisible(path)) !== undefined;
+/** Another user's repository ends the search as well, so that its config file is refused and not passed by. */
+async function mayBeRoot(git: string, owners: Owners): Promise<boolean> {
+  if (await isOurs(git, owners)) return true;
+  return (await statIfVisible(git)) !== undefined && !(await isWritableByAll(git));
 }
 
 /** The user's own file, in the directory where the platform keeps a program's config. */
-export async function findUserFile(directory: string): Promise<ConfigFile | undefined> {
-  return await searchDirectory(directory, ["config.json", "config.yaml", "config.yml"], exists);
+export async function findUserFile(directory: string, owners: Owners): Promise<ConfigFile | undefined> {
+  return await searchDirectory(directory, ["config.json", "config.yaml", "config.yml"], owners);
 }
 
-/** Reads the first of the places that may be read; a stranger's file is not even parsed. */
+/** Reads the first of the places that holds anything. */
 async function searchDirectory(
   directory: string,
   places: readonly string[],
-  mayRead: (path: string) => Promise<boolean>,
+  owners: Owners,
 ): Promise<ConfigFile | undefined> {
-  const readable = await Promise.all(places.map((place) => mayRead(join(directory, place))));
-  const present = places.filter((_, index) => readable[index]);
-  // cosmiconfig is worth its loading time only where there is something to read.
-  if (present.length === 0) return undefined;
-  for (const place of present) await assertReadable(join(directory, place));
-  const found = await explorer(present).then((files) => attempt(directory, () => files.search(directory)));
-  return found && !found.isEmpty ? configFile(found.filepath, found.config) : undefined;
-}
-
-/** A file that was named by the user. */
-export async function readConfigFile(path: string): Promise<ConfigFile> {
-  await assertReadable(path);
-  const found = await explorer([]).then((files) => attempt(path, () => files.load(path)));
-  return configFile(path, found?.config ?? {});
+  const seen = await Promise.all(places.map((place) => statIfVisible(join(directory, place))));
+  for (const path of places.filter((_, index) => seen[index] !== undefined).map((place) => join(directory, place))) {
+    if (!(await isOurs(path, owners))) {
+      // In /tmp a file of another user is no more than clutter: there it is not even parsed.
+      if (await isWritableByAll(path)) continue;
+      throw new DocprocError("INVALID_CONFIG", `The config file ${path} belongs to another user.`, {
+        hint: `If you trust that user: --config ${path}, or DOCPROC_CONFIG.`,
+      });
+    }
+    const file = await readConfigFile(path);
+    if (file !== undefined) return file;
+  }
+  return undefined;
 }
 
 /**
  * Bytes. Settings are a few lines; what is larger, or has no end, is something else.
- * @throws INVALID_CONFIG
  */
 const maxSize = 64 * 1024;
 
-async function assertReadable(path: string): Promise<void> {
-  const seen = await stat(path).catch(() => undefined);
-  // What is not there is for the reading to report.
-  if (seen && !seen.isFile()) throw unreadable(path, "it is not a regular file");
-  if (seen && seen.size > maxSize) throw unreadable(path, `it has ${seen.size} bytes, and at most ${maxSize} are read`);
-}
-
-async function attempt<T>(path: string, read: () => Promise<T>): Promise<T> {
+/**
+ * A file that was found, or that the user named.
+ * @returns undefined for an empty one
+ * @throws INVALID_CONFIG
+ */
+export async function readConfigFile(path: string): Promise<ConfigFile | undefined> {
   try {
-    return await read();
+    const bytes = await readSmallFile(path, maxSize);
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    if (text.trim() === "") return undefined;
+    const values = await parse(path, text);
+    if (typeof values === "object" && values !== null && !Array.isArray(values)) {
+      return { path, values: values as ConfigFile["values"], sha256: await sha256Of(bytes) };
+    }
   } catch (error) {
     if (error instanceof DocprocError) throw error;
-    const where = (error as { filepath?: string }).filepath ?? path;
-    if (isSystemError(error)) throw unreadable(where, error.code, error);
-    throw unreadable(where, reasonOf(error));
+    if (isSystemError(error)) throw unreadable(path, error.code, error);
+    throw unreadable(path, reasonOf(error));
+  }
+  throw new DocprocError("INVALID_CONFIG", `The config file ${path} does not hold settings.`, {
+    hint: 'It should look like {"bucket": "my-documents"}.',
+  });
+}
+
+/** SHA-256, hex. Loaded here: most starts of the program read no config file, and hash nothing. */
+export async function sha256Of(content: string | Uint8Array): Promise<string> {
+  const { createHash } = await import("node:crypto");
+  return createHash("sha256").update(content).digest("hex");
+}
+
+/**
+ * cosmiconfig's loaders for data, and nothing else of it: it would look for `.config/config.js` and the like in the
+ * working directory, for options of its own, and run what it finds there. They are marked internal; the lock file pins
+ * the version and test/config-files.test.ts covers them. Loaded where there is something to read.
+ */
+async function parse(path: string, text: string): Promise<unknown> {
+  const { loadJson, loadYaml } = (await import("cosmiconfig/dist/loaders.js")).default;
+  switch (extname(path)) {
+    case ".json":
+      return loadJson(path, text);
+    case ".yaml":
+    case ".yml":
+    case "":
+      return loadYaml(path, text);
+    default:
+      throw new Error("it ends neither in .json nor in .yaml");
   }
 }
 
@@ -114,47 +141,5 @@ function unreadable(path: string, why: string, cause?: unknown): DocprocError {
   return new DocprocError("INVALID_CONFIG", `The config file ${path} cannot be read: ${why}.`, {
     hint: 'It is JSON or YAML, and looks like {"bucket": "my-documents"}. Another one is named with --config.',
     cause,
-  });
-}
-
-function configFile(path: string, values: unknown): ConfigFile {
-  if (typeof values === "object" && values !== null && !Array.isArray(values)) {
-    return { path, values: values as ConfigFile["values"] };
-  }
-  throw new DocprocError("INVALID_CONFIG", `The config file ${path} does not hold settings.`, {
-    hint: 'It should look like {"bucket": "my-documents"}.',
-  });
-}
-
-/**
- * cosmiconfig's `Explorer` and not its main function: that one first looks for `.config/config.js` and the like
- * in the working directory, for options of its own, and runs what it finds there. Only data is loaded here.
- */
-async function explorer(searchPlaces: string[]): Promise<PublicExplorer> {
-  const [explorers, loaders] = await Promise.all([
-    import("cosmiconfig/dist/Explorer.js"),
-    import("cosmiconfig/dist/loaders.js"),
-  ]);
-  const { loadJson, loadYaml } = loaders.default;
-  // Marked internal, so without declarations; the lock file pins the version and test/config-files.test.ts covers it.
-  const { Explorer } = explorers.default as unknown as { Explorer: new (options: object) => PublicExplorer };
-  const dataOnly = (load: typeof loadJson) => (path: string, content: string) => {
-    const values = load(path, content);
-    // cosmiconfig would go and read other files for it.
-    if (values && Object.hasOwn(values, "$import")) throw unreadable(path, "$import is not supported");
-    return values;
-  };
-  const [json, yaml] = [dataOnly(loadJson), dataOnly(loadYaml)];
-  return new Explorer({
-    moduleName: "docproc",
-    searchPlaces,
-    searchStrategy: "none",
-    loaders: { ".json": json, ".yaml": yaml, ".yml": yaml, noExt: yaml },
-    ignoreEmptySearchPlaces: true,
-    cache: false,
-    transform: (result: unknown) => result,
-    metaConfigFilePath: null,
-    mergeImportArrays: true,
-    mergeSearchPlaces: true,
   });
 }

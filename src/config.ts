@@ -4,10 +4,13 @@
  * The first that has a value wins, and the value keeps its origin for `docproc config`.
  */
 import { dirname, join, resolve } from "node:path";
+import { type ProjectFileUse, useOfProjectFile } from "./config/consent.ts";
+import { type Consent, TrustStore } from "./config/trust.ts";
 import { type ConfigFile, findProjectFile, findUserFile, readConfigFile } from "./config-files.ts";
 import { DocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
-import { blocksOf, pickProfile, placeSettings, type SettingsBlock } from "./profiles.ts";
+import { trustedOwners } from "./ownership.ts";
+import { blocksOf, type ConfigFileBlocks, pickProfile, placeSettings, type SettingsBlock } from "./profiles.ts";
 import {
   account,
   endpointUrl,
@@ -24,6 +27,7 @@ import {
   text,
   timeout,
   type Value,
+  variableNames,
   yesOrNo,
 } from "./setting-values.ts";
 import type { Settings } from "./settings.ts";
@@ -37,6 +41,8 @@ export interface Config {
   readonly origins: readonly SettingOrigin[];
   /** The project file in force. */
   readonly projectFile: ConfigFile | undefined;
+  /** What it decides, and whether the user has agreed to that; undefined where there is none, or it decides nothing. */
+  readonly projectUse: ProjectFileUse | undefined;
   /** The profile in use. */
   readonly profile: SettingsBlock | undefined;
 }
@@ -101,6 +107,7 @@ const parsers = {
   resume: yesOrNo,
   provenance: yesOrNo,
   tags: tags,
+  tagVariables: variableNames,
   stateDirectory: text,
   allowHttp: yesOrNo,
   unsupported: kinds,
@@ -120,6 +127,7 @@ const defaults = {
   resume: true,
   provenance: true,
   tags: "{}",
+  tagVariables: "",
   allowHttp: false,
   unsupported: "",
 } as const satisfies Partial<Record<SettingName, Value>>;
@@ -134,6 +142,8 @@ const awsVariables: Partial<Record<SettingName, readonly string[]>> = {
 interface Layer {
   readonly values: Partial<Record<SettingName, Value>>;
   readonly originOf: (name: SettingName) => string;
+  /** Whether they stand in a config file. */
+  readonly isFile?: boolean;
 }
 
 /**
@@ -141,31 +151,72 @@ interface Layer {
  * @throws INVALID_CONFIG for an unknown key, a value that is not allowed, or a file that cannot be read
  */
 export async function loadConfig(input: ConfigInput): Promise<Config> {
-  const { projectFile, userFile } = input.files === false ? {} : await findFiles(input);
-  const files = [projectFile, userFile].filter((file) => file !== undefined).map(blocksOf);
+  const { projectFile, consent, userFile } = input.files === false ? noFiles : await findFiles(input);
+  const [project, user] = [projectFile, userFile].map((file) => file && blocksOf(file));
+  // The user's own profile of a name is the one that is meant, whatever a repository calls its own.
+  const profiles = [user, project].filter((file) => file !== undefined);
   // What is not in use is checked all the same: a mistake is found on the day that it is made.
-  for (const { profiles } of files) for (const block of profiles.values()) fileLayer(block);
+  for (const file of profiles) for (const block of file.profiles.values()) fileLayer(block);
   const use = input.use ?? (input.env["DOCPROC_USE"] || undefined);
-  const profile = use === undefined ? undefined : pickProfile(use, files);
+  const profile = use === undefined ? undefined : pickProfile(use, profiles);
   const given = [flagLayer(input), environmentLayer(input)];
-  const main = files.map((file) => fileLayer(file.main));
+  const main = [project, user].filter((file) => file !== undefined).map((file) => fileLayer(file.main));
   const layers = [
     ...(input.apart ? given.map(withoutPlace) : given),
     ...(profile ? [fileLayer(profile), ...main.map(withoutPlace)] : main),
     awsLayer(input.env),
   ];
-  return { ...resolveSettings(layers, input), projectFile, profile };
+  const resolved = resolveSettings(layers, input);
+  const own = user ? [user.main, ...user.profiles.values()].map(fileLayer) : [];
+  const elsewhere = [...given, ...own, awsLayer(input.env)].map(({ values }) => values);
+  const projectUse =
+    project && projectFile
+      ? await useOfProjectFile(
+          { path: projectFile.path, consent, used: usedOf(project, resolved.origins) },
+          resolved.settings,
+          (name, value) =>
+            elsewhere.some((values) => values[name as SettingName] === value) ||
+            (name === "endpointUrl" && awsEndpoint(input.env) === value),
+        )
+      : undefined;
+  return { ...resolved, projectFile, projectUse, profile };
+}
+
+/** The settings that have their values from a file, or from a profile in it. */
+function usedOf({ main, profiles }: ConfigFileBlocks, origins: readonly SettingOrigin[]) {
+  const blocks = new Set([main, ...profiles.values()].map(({ origin }) => origin));
+  return origins.flatMap(({ name, value, origin }) => (value !== null && blocks.has(origin) ? [{ name, value }] : []));
 }
 
 /** Where one library is says nothing of where another one is. */
-function withoutPlace({ values, originOf }: Layer): Layer {
-  return { values: { ...values, ...Object.fromEntries(placeSettings.map((name) => [name, undefined])) }, originOf };
+function withoutPlace({ values, ...layer }: Layer): Layer {
+  return { ...layer, values: { ...values, ...Object.fromEntries(placeSettings.map((name) => [name, undefined])) } };
 }
 
-async function findFiles({ file, env, cwd, home, uid, paths }: ConfigInput) {
+interface FoundFiles {
+  readonly projectFile: ConfigFile | undefined;
+  readonly consent: Consent;
+  readonly userFile: ConfigFile | undefined;
+}
+
+const noFiles: FoundFiles = { projectFile: undefined, consent: "none", userFile: undefined };
+
+async function findFiles({ file, env, cwd, home, uid, paths }: ConfigInput): Promise<FoundFiles> {
+  const owners = trustedOwners(uid, env);
+  const userFile = await findUserFile(paths.config, owners);
   const named = file ?? env["DOCPROC_CONFIG"];
-  const project = named ? readConfigFile(resolve(cwd, named)) : findProjectFile(cwd, home, uid);
-  return { projectFile: await project, userFile: await findUserFile(paths.config) };
+  if (named) {
+    const path = resolve(cwd, named);
+    // Who names a file agrees to it.
+    return {
+      projectFile: (await readConfigFile(path)) ?? { path, values: {}, sha256: "" },
+      consent: "agreed",
+      userFile,
+    };
+  }
+  const projectFile = await findProjectFile(cwd, home, owners);
+  const consent = projectFile ? await new TrustStore(paths.config, owners).consentTo(projectFile) : "none";
+  return { projectFile, consent, userFile };
 }
 
 /** `endpointUrl` -> `--endpoint-url` */
@@ -195,7 +246,7 @@ function fileLayer({ path, values, origin }: SettingsBlock): Layer {
   for (const key of Object.keys(values)) {
     if (!Object.hasOwn(parsers, key)) throw unknownKey(`The config file ${origin}`, key);
   }
-  return parseLayer(values, () => origin, dirname(path));
+  return { ...parseLayer(values, () => origin, dirname(path)), isFile: true };
 }
 
 function awsLayer(env: ConfigInput["env"]): Layer {
@@ -231,7 +282,7 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
   return { values, originOf };
 }
 
-function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Config, "projectFile" | "profile"> {
+function resolveSettings(layers: readonly Layer[], input: ConfigInput): Pick<Config, "settings" | "origins"> {
   const origins = new Map<SettingName, SettingOrigin>();
   const put = (name: SettingName, value: Value | null, origin: string) => origins.set(name, { name, value, origin });
 
@@ -277,10 +328,13 @@ function resolveSettings(layers: readonly Layer[], input: ConfigInput): Omit<Con
     resume: value("resume") as boolean,
     provenance: value("provenance") as boolean,
     tags: JSON.parse(textOf("tags") ?? "{}"),
+    expandTags: layers.find(({ values }) => values["tags"] !== undefined)?.isFile ?? false,
+    tagVariables: textOf("tagVariables")?.split(",").filter(Boolean) ?? [],
     stateDirectory: textOf("stateDirectory") ?? input.paths.state,
     allowHttp: value("allowHttp") as boolean,
     unsupported: textOf("unsupported") ?? "",
     customEndpoint: textOf("endpointUrl") ?? awsEndpoint(input.env),
+    owners: trustedOwners(input.uid, input.env),
   };
   const onAws = settings.storage === "s3" || settings.metadata === "dynamodb";
   if (onAws && input.env["NODE_TLS_REJECT_UNAUTHORIZED"] === "0") throw withoutCertificates();

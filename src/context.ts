@@ -1,5 +1,6 @@
 /** What a command is given: the outside world, the configuration, the services. Nothing opens until asked. */
 import type { Readable } from "node:stream";
+import { assertAgreed, useWithoutConsent } from "./config/consent.ts";
 import { type Config, type ConfigInput, loadConfig } from "./config.ts";
 import type { OutputStream, Reporter } from "./output/reporter.ts";
 import { once, openServices, type Services } from "./services.ts";
@@ -35,7 +36,13 @@ export interface Context extends Services {
   readonly host: Host;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
+  /**
+   * The configuration that a command works with.
+   * @throws INVALID_CONFIG where a project file decides what needs the user's consent
+   */
   config(): Promise<Config>;
+  /** The same, to look at: whatever a project file says. */
+  configAsFound(): Promise<Config>;
   /** The same for the library of a profile, wherever flags and variables say that this one is. */
   inProfile(name: string): Context;
 }
@@ -43,7 +50,14 @@ export interface Context extends Services {
 export type ConfigFlags = Pick<ConfigInput, "flags" | "file" | "use" | "apart">;
 
 export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags): Context {
-  const config = once(() => loadConfig(configInput(host, flags)));
+  const configAsFound = once(() => loadConfig(configInput(host, flags)));
+  const config = once(async () => {
+    const found = await configAsFound();
+    assertAgreed(found.projectUse);
+    const said = found.projectUse && useWithoutConsent(found.projectUse);
+    if (said !== undefined) reporter.note(said);
+    return found;
+  });
   const services = openServices({
     settings: async () => (await config()).settings,
     now: host.now,
@@ -55,6 +69,7 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
     reporter,
     signal: host.signal,
     config,
+    configAsFound,
     ...services,
     inProfile(name) {
       const other = createContext(host, reporter, { ...flags, use: name, apart: true });

@@ -1,33 +1,55 @@
-/** Tags that a configuration gives to every upload: what is `${…}` in them is a variable of the environment. */
+/** Tags that the configuration gives to every upload. In those of a file, `${…}` is a variable of the environment. */
 import { documentTags, type TextMap } from "./document.ts";
 import { DocprocError } from "./errors.ts";
-import { secretVariables } from "./secrets.ts";
+import { holdsSecret } from "./secrets.ts";
+
+type Env = Readonly<Record<string, string | undefined>>;
 
 /** `$$`, `${NAME}` or `${NAME:-what else}`. */
 const reference = /\$\$|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}/g;
 
+/** What CI systems say of a job begins with one of these: see the lists that ci.ts links. */
+const describesJob = /^(GITHUB|CI|BUILDKITE|BUILD|JENKINS|CIRCLE|GIT)_/;
+/** Names that hold one of these words are refused, whatever else allows them. */
+const namesSecret = /TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|COOKIE/i;
+
+export interface ConfiguredTags {
+  readonly tags: TextMap;
+  /** True for tags of a file. What came from the environment is text: a branch may be called `${NPM_TOKEN}`. */
+  readonly expand: boolean;
+  /** Variables that may be expanded beside those that describe a CI job. */
+  readonly variables: readonly string[];
+}
+
 /**
- * The tags that were given on the command line, and those for which no other value was given.
+ * The tags that were given on the command line, and the configured ones whose keys were not given.
  * @throws USAGE when they are no tags, see {@link documentTags}
- * @throws INVALID_CONFIG for a variable that is a secret, or that is unset or empty and has nothing to stand in for it
+ * @throws INVALID_CONFIG for a variable that may not be expanded, or that is unset or empty and has no default
  */
-export function defaultTags(tags: TextMap, given: TextMap, env: Readonly<Record<string, string | undefined>>): TextMap {
+export function defaultTags({ tags, expand, variables }: ConfiguredTags, given: TextMap, env: Env): TextMap {
   const all: Record<string, string> = Object.assign(Object.create(null), given);
   for (const [key, value] of Object.entries(tags)) {
-    if (Object.hasOwn(given, key)) continue;
-    all[key] = value.replace(reference, (whole, name?: string, instead?: string) => {
-      if (name === undefined) return "$";
-      if ((secretVariables as readonly string[]).includes(name)) throw unusable(key, whole, "is a secret");
-      const found = env[name] || instead;
-      if (found === undefined) throw unusable(key, whole, "is not set");
-      return found;
-    });
+    if (!Object.hasOwn(given, key)) all[key] = expand ? expanded(key, value, variables, env) : value;
   }
   return documentTags(Object.entries(all).map(([key, value]) => `${key}=${value}`));
 }
 
-function unusable(key: string, variable: string, why: string): DocprocError {
-  return new DocprocError("INVALID_CONFIG", `The tag ${JSON.stringify(key)} is to be ${variable}, which ${why}.`, {
-    hint: `Give --tag ${key}=VALUE, or write \${NAME:-VALUE} into the configuration.`,
+/** Replaces every reference once: a value that holds `${…}` itself stays as it is. */
+function expanded(key: string, text: string, variables: readonly string[], env: Env): string {
+  return text.replace(reference, (whole, name?: string, instead?: string) => {
+    if (name === undefined) return "$";
+    const refuse = (why: string, hint: string) =>
+      new DocprocError("INVALID_CONFIG", `The tag ${JSON.stringify(key)} holds ${whole}, ${why}.`, { hint });
+    if (namesSecret.test(name)) throw refuse("which is a secret by its name", `Give --tag ${key}=VALUE.`);
+    if (!describesJob.test(name) && !variables.includes(name)) {
+      const hint = `Add ${name} to tagVariables in your own config file, or set DOCPROC_TAG_VARIABLES=${name}.`;
+      throw refuse("which does not describe a CI job", hint);
+    }
+    const found = env[name] || instead;
+    if (found === undefined) {
+      throw refuse("which is not set", `Give --tag ${key}=VALUE, or write \${${name}:-VALUE} into the configuration.`);
+    }
+    if (holdsSecret(found)) throw refuse("whose value holds a password or a key", `Give --tag ${key}=VALUE.`);
+    return found;
   });
 }

@@ -3,9 +3,10 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import type { Readable } from "node:stream";
 import { text as readText } from "node:stream/consumers";
+import { globMatcher } from "./document/glob.ts";
 import { compareBytes } from "./document.ts";
 import { DocprocError, fromSystemError, throwIfCancelled } from "./errors.ts";
-import { globMatcher } from "./glob.ts";
+import { type Bounds, openBounds, outsideOf } from "./files/bounds.ts";
 import { openFile, openStdin, type Source } from "./source.ts";
 
 /** One thing to upload, or the reason why a path is none. */
@@ -39,6 +40,8 @@ export interface InputOptions {
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly recursive: boolean;
   readonly exclude: readonly string[];
+  /** A directory that every file has to be in, links resolved; undefined for anywhere. */
+  readonly within?: string | undefined;
   /** Absolute paths of directories that are written to meanwhile; a walk goes into none of them. */
   readonly own: readonly string[];
   readonly signal: AbortSignal;
@@ -63,9 +66,10 @@ export interface FoundInputs {
  * @throws NOT_FOUND when there is none: a build that made nothing should not look like one that worked
  */
 export async function findInputs(options: InputOptions): Promise<FoundInputs> {
-  const { filesFrom, nul, cwd, stdin } = options;
+  const { filesFrom, nul, cwd, stdin, within } = options;
+  const bounds = within === undefined ? undefined : await openBounds(resolve(cwd, within), within);
   const listed = filesFrom === undefined ? [] : await readPathList(filesFrom, nul, cwd, stdin);
-  const all = { ...options, paths: [...options.paths, ...listed] };
+  const all = { ...options, bounds, paths: [...options.paths, ...listed.map(asName)] };
   const skipped = nothingSkipped();
   const found = search(all, skipped, false);
   const first = await found.next();
@@ -94,7 +98,12 @@ export async function findInputs(options: InputOptions): Promise<FoundInputs> {
   };
 }
 
-async function countAll(options: InputOptions, withSizes: boolean) {
+/** In a list - is a file of that name: who can read standard input twice? */
+function asName(path: string): string {
+  return path === "-" ? "./-" : path;
+}
+
+async function countAll(options: Searched, withSizes: boolean) {
   let files = 0;
   let bytes: number | null = withSizes ? 0 : null;
   for await (const { size } of search(options, nothingSkipped(), withSizes)) {
@@ -108,14 +117,19 @@ function nothingSkipped(): Skipped {
   return { hidden: 0, symlinks: 0, excluded: 0, special: 0 };
 }
 
+/** Where to search. */
+interface Searched extends InputOptions {
+  readonly bounds: Bounds | undefined;
+}
+
 /** What a walk needs to know at every step. */
-interface Search extends InputOptions {
+interface Search extends Searched {
   readonly skipped: Skipped;
   readonly isExcluded: IsExcluded;
   readonly withSizes: boolean;
 }
 
-async function* search(given: InputOptions, skipped: Skipped, withSizes: boolean): AsyncGenerator<Input, void> {
+async function* search(given: Searched, skipped: Skipped, withSizes: boolean): AsyncGenerator<Input, void> {
   const options: Search = { ...given, skipped, isExcluded: excludeMatcher(given.exclude), withSizes };
   for (const path of options.paths) {
     throwIfCancelled(options.signal);
@@ -181,7 +195,8 @@ async function* fromPath(path: string, options: Search): AsyncIterable<Input> {
   const seen = await stat(absolute).catch((error: unknown) => fromSystemError(error, path));
   if (seen instanceof DocprocError) yield impossible(path, seen);
   else if (!seen.isDirectory() || !options.recursive) {
-    yield { label: path, size: seen.isFile() ? seen.size : null, open: () => openFile(absolute, path) };
+    const open = () => openFile(absolute, path, { bounds: options.bounds });
+    yield { label: path, size: seen.isFile() ? seen.size : null, open };
   } else {
     yield* walk({ absolute, label: path.replace(/\/+$/, "") || path, below: "" }, options);
   }
@@ -195,16 +210,14 @@ interface Place {
 }
 
 async function* walk(directory: Place, options: Search): AsyncIterable<Input> {
-  const { skipped, isExcluded, own } = options;
+  const { skipped, isExcluded, own, bounds } = options;
   throwIfCancelled(options.signal);
   // What is uploaded from here would be found again below the library, and uploaded, without an end.
   if (own.some((path) => directory.absolute === path || directory.absolute.startsWith(`${path}${sep}`))) {
     skipped.excluded += 1;
     return;
   }
-  const entries = await readdir(directory.absolute, { withFileTypes: true }).catch((error: unknown) =>
-    fromSystemError(error, directory.label),
-  );
+  const entries = await entriesOf(directory, bounds).catch((error: unknown) => fromSystemError(error, directory.label));
   if (entries instanceof DocprocError) {
     yield impossible(directory.label, entries);
     return;
@@ -219,12 +232,18 @@ async function* walk(directory: Place, options: Search): AsyncIterable<Input> {
     else if (isExcluded(entry.name, place.below)) skipped.excluded += 1;
     else if (entry.isSymbolicLink()) skipped.symlinks += 1;
     else if (entry.isDirectory()) yield* walk(place, options);
-    else if (entry.isFile()) yield await fileOfWalk(place, options.withSizes);
+    else if (entry.isFile()) yield await fileOfWalk(place, options);
     else skipped.special += 1;
   }
 }
 
-async function fileOfWalk({ absolute, label }: Place, withSizes: boolean): Promise<Input> {
+/** What is found outside of the bounds, by a link that the user named or one that was put there since, is not listed. */
+async function entriesOf({ absolute, label }: Place, bounds: Bounds | undefined) {
+  if (bounds && !(await bounds.holds(absolute))) throw outsideOf(bounds, label);
+  return await readdir(absolute, { withFileTypes: true });
+}
+
+async function fileOfWalk({ absolute, label }: Place, { withSizes, bounds }: Search): Promise<Input> {
   const size = withSizes
     ? await stat(absolute).then(
         (seen) => seen.size,
@@ -232,7 +251,7 @@ async function fileOfWalk({ absolute, label }: Place, withSizes: boolean): Promi
       )
     : null;
   // Found as a file, and opened much later: by then somebody may have put a link to their favourite secret there.
-  return { label, size, open: () => openFile(absolute, label, false) };
+  return { label, size, open: () => openFile(absolute, label, { follow: false, bounds }) };
 }
 
 function impossible(label: string, error: DocprocError): Input {

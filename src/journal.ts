@@ -11,13 +11,12 @@
  */
 import { createHash } from "node:crypto";
 import { lstat, readdir } from "node:fs/promises";
-import { userInfo } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { canonicalJson, isKeyOf, storageKeyForm, type TextMap } from "./document.ts";
 import { DocprocError, fromSystemError } from "./errors.ts";
 import { assertFile, makeDirectoryBelow } from "./files/no-links.ts";
 import { type Removal, removeFile } from "./files/removal.ts";
-import { isOurs } from "./ownership.ts";
+import { isOurs, type Owners } from "./ownership.ts";
 import { statIfVisible } from "./presence.ts";
 import {
   applicationIdOf,
@@ -79,11 +78,16 @@ const schema = `
 
 export class UploadJournals {
   readonly #directory: string;
+  readonly #owners: Owners;
   readonly #onTrouble: (message: string) => void;
 
-  /** @param onTrouble told why an upload cannot be journaled: it can still be done, only not gone on with */
-  constructor(directory: string, onTrouble: (message: string) => void) {
+  /**
+   * @param owners whose the directory may be
+   * @param onTrouble told why an upload cannot be journaled: it can still be done, only not gone on with
+   */
+  constructor(directory: string, owners: Owners, onTrouble: (message: string) => void) {
     this.#directory = directory;
+    this.#owners = owners;
     this.#onTrouble = onTrouble;
   }
 
@@ -119,8 +123,7 @@ export class UploadJournals {
   async #makeDirectory(): Promise<void> {
     const directory = this.#directory;
     await makeDirectoryBelow(dirname(directory), basename(directory));
-    const { uid } = userInfo();
-    if (await isOurs(directory, uid < 0 ? undefined : uid)) return;
+    if (await isOurs(directory, this.#owners)) return;
     throw new DocprocError("ACCESS_DENIED", `The directory ${directory} was made by another user.`, {
       hint: "Choose another place with --state-directory.",
     });

@@ -42,14 +42,14 @@ const longestMark = 100;
  * @throws CONFLICT for what is no directory
  * @throws ACCESS_DENIED for one that another user made
  */
-export async function assertRemovable(directory: string): Promise<void> {
+export async function assertRemovable({ directory, owners }: Settings): Promise<void> {
   const seen = await statIfThere(directory);
   if (seen && !seen.isDirectory()) {
     throw new DocprocError("CONFLICT", `${directory} is not a directory.`, {
       hint: "Name that of the library with --directory. Nothing was removed.",
     });
   }
-  await assertOwnLibrary(directory);
+  await assertOwnLibrary(directory, owners);
 }
 
 /**

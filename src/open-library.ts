@@ -1,5 +1,6 @@
 /** A library that a program opened: what library.ts promises, on the services that its options choose. */
 import { Readable } from "node:stream";
+import { assertAgreed } from "./config/consent.ts";
 import { type ConfigInput, loadConfig, type SettingName, settingNames, unknownKey } from "./config.ts";
 import { detectedType } from "./detected-type.ts";
 import { contentType, type DocumentRecord, documentMetadata, documentName, documentTags } from "./document.ts";
@@ -49,7 +50,8 @@ async function settingsFrom(options: LibraryOptions, surroundings: Surroundings)
   const asked = config === true || typeof config === "string";
   const file = typeof config === "string" ? config : undefined;
   const input = { ...surroundings, flags, file, files: asked, nameOf: (name: string) => `the option ${name}` };
-  const { settings, origins } = await loadConfig(input);
+  const { settings, origins, projectUse } = await loadConfig(input);
+  assertAgreed(projectUse);
   if (asked) return settings;
   const isDefault = (name: SettingName) => origins.some((one) => one.name === name && one.origin === "default");
   const local = settings.storage === "local" || settings.metadata === "local";

@@ -1,35 +1,48 @@
-/** Whose a file is, where everybody may put files: in `/tmp`, and in other people's shared directories. */
+/** Whose files docproc believes: config files, repositories and libraries that other users may have put there. */
 import { lstat } from "node:fs/promises";
-import { userInfo } from "node:os";
 import { dirname } from "node:path";
 import { DocprocError } from "./errors.ts";
 import { statIfVisible } from "./presence.ts";
 
+/** Ids of the users whose files are believed; undefined where the system has no such ids. */
+export type Owners = ReadonlySet<number> | undefined;
+
 /**
- * Whether a file is there and was not put there by a stranger: where everybody may write, only what belongs to
- * this user or to root counts, a link to it included. A `.git` in `/tmp` is how git itself was tricked
- * (CVE-2022-24765).
+ * This user and root, and for root the user that called sudo: the rule by which git believes a repository, see
+ * `safe.directory` in https://git-scm.com/docs/git-config
  * @param uid of this user; undefined where the system has none
- * @throws UNAVAILABLE when the disk does not say
  */
-export async function isOurs(path: string, uid: number | undefined): Promise<boolean> {
-  const link = await statIfVisible(path, lstat);
-  // Most places have none: every start of the program looks at a dozen of them.
-  if (link === undefined) return false;
-  const [file, directory] = await Promise.all([statIfVisible(path), statIfVisible(dirname(path))]);
-  if (file === undefined || directory === undefined) return false;
-  const writableByAll = (directory.mode & 0o002) !== 0;
-  return uid === undefined || !writableByAll || [link, file].every((one) => one.uid === 0 || one.uid === uid);
+export function trustedOwners(uid: number | undefined, env: Readonly<Record<string, string | undefined>>): Owners {
+  if (uid === undefined) return undefined;
+  const caller = uid === 0 && /^\d{1,10}$/.test(env["SUDO_UID"] ?? "") ? [Number(env["SUDO_UID"])] : [];
+  return new Set([uid, 0, ...caller]);
 }
 
 /**
- * What a stranger prepared for us as a library must not get our documents.
- * @throws ACCESS_DENIED when the directory is there and {@link isOurs} says no
+ * Whether a file or directory is there and belongs to one of the owners. A link has to, and so has what it leads to.
+ * @throws UNAVAILABLE when the disk does not say
  */
-export async function assertOwnLibrary(directory: string): Promise<void> {
-  const { uid } = userInfo();
+export async function isOurs(path: string, owners: Owners): Promise<boolean> {
+  const link = await statIfVisible(path, lstat);
+  // Most places have none: every start of the program looks at a dozen of them.
+  if (link === undefined) return false;
+  const target = link.isSymbolicLink() ? await statIfVisible(path) : link;
+  return target !== undefined && (owners === undefined || [link, target].every(({ uid }) => owners.has(uid)));
+}
+
+/** Whether every user may put files into the directory that holds a path, as into `/tmp`. */
+export async function isWritableByAll(path: string): Promise<boolean> {
+  return (((await statIfVisible(dirname(path)))?.mode ?? 0) & 0o002) !== 0;
+}
+
+/**
+ * Refuses a library that another user prepared where every user may write. Elsewhere the user who named the directory
+ * answers for it: disks of containers and of the network often show other owners.
+ * @throws ACCESS_DENIED
+ */
+export async function assertOwnLibrary(directory: string, owners: Owners): Promise<void> {
   const there = await statIfVisible(directory);
-  if (there === undefined || (await isOurs(directory, uid < 0 ? undefined : uid))) return;
+  if (there === undefined || (await isOurs(directory, owners)) || !(await isWritableByAll(directory))) return;
   throw new DocprocError("ACCESS_DENIED", `The directory ${directory} was made by another user.`, {
     hint: "Choose another place with --directory.",
   });

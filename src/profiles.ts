@@ -7,7 +7,7 @@ import { DocprocError } from "./errors.ts";
 import { nearestTo } from "./suggestion.ts";
 
 /** Settings of one place in a config file, its top level or a profile. */
-export interface SettingsBlock extends ConfigFile {
+export interface SettingsBlock extends Pick<ConfigFile, "path" | "values"> {
   /** Where it stands, for messages and `docproc config`. */
   readonly origin: string;
 }
@@ -44,7 +44,7 @@ export function blocksOf({ path, values }: ConfigFile): ConfigFileBlocks {
 }
 
 /**
- * The profile of a name: of the project file, or else of the user's own.
+ * The profile of a name: of the first file that has one.
  * @throws INVALID_CONFIG where there is none
  */
 export function pickProfile(name: string, files: readonly ConfigFileBlocks[]): SettingsBlock {

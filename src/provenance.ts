@@ -1,7 +1,7 @@
 /** Where documents are made: the repository and the CI job that docproc runs in. */
 import { branchOfJob, readCi } from "./ci.ts";
 import type { GitProvenance, Provenance } from "./document.ts";
-import { type GitOptions, readGit } from "./git.ts";
+import { type GitOptions, readGit } from "./provenance/git.ts";
 
 /**
  * What is known; null for nothing. What cannot be found out must not keep a document from being stored.
@@ -12,7 +12,7 @@ export async function findProvenance(
   debug: (message: string) => void,
 ): Promise<Provenance | null> {
   const ci = readCi(options.env);
-  const git = await readGit(options).catch((error: unknown) => {
+  const git = await readGit(options, debug).catch((error: unknown) => {
     debug(`The git repository cannot be read: ${error instanceof Error ? error.message : String(error)}`);
     return null;
   });

@@ -57,7 +57,7 @@ export function idRange(query: ListQuery): IdRange {
   return { from: lower.sort().at(-1), to: upper.sort().at(0) };
 }
 
-/** A test for one record. Globs know `*`, `?`, `[…]` and `{a,b}`; there are no regular expressions to write. */
+/** A test for one record. */
 export async function matcher(filter: DocumentFilter = {}): Promise<(record: DocumentRecord) => boolean> {
   const tags = Object.entries(filter.tags ?? {});
   const name = filter.name === undefined ? undefined : await globOf(filter.name);
@@ -71,38 +71,20 @@ export async function matcher(filter: DocumentFilter = {}): Promise<(record: Doc
     (type?.(record.contentType) ?? true);
 }
 
-/** Globs take time to load, and most listings have none. */
+/** Most listings have no glob, and need not wait until what matches them is loaded. */
 async function globOf(glob: string): Promise<(text: string) => boolean> {
-  const { globMatcher } = await import("./glob.ts");
+  const { globMatcher } = await import("./document/glob.ts");
   return globMatcher(glob);
 }
 
-/** Characters that mean themselves in a glob, wherever they stand. There are more, but not many in names. */
-const plainGlob = /^[\p{L}\p{M}\p{N} ()._~@#%&=,'-]+$/u;
-
 /** The one name that a filter asks for; undefined when it may ask for several. Names are kept in NFC. */
 export function literalName({ name }: DocumentFilter = {}): string | undefined {
-  if (name === undefined || !plainGlob.test(name) || !isDocumentName(name)) return undefined;
-  return name === name.normalize("NFC") ? name : undefined;
+  return name !== undefined && !/[*?[{\\]/.test(name) && isDocumentName(name) ? name.normalize("NFC") : undefined;
 }
 
 /** The same of content types, which are not made of letters of all languages. */
 export function literalType({ type }: DocumentFilter = {}): string | undefined {
   return type !== undefined && /^[\w.+-]+\/[\w.+-]+$/.test(type) ? type : undefined;
-}
-
-/** Of others, such as `***a.` or `{a`, picomatch has its own mind. */
-const orderlyGlob = /^(?!.*\*\*)(\w+\/)?([\p{L}\p{M}\p{N} ()._~@#%&=,'*?-]|\[[\w-]+\]|\{[\w.,*-]*\})+$/u;
-
-/**
- * How every name, or type, that matches a glob begins and ends; the two are not the same characters, and often one is
- * empty.
- */
-export function globEnds(glob: string): readonly [prefix: string, suffix: string] {
-  if (!orderlyGlob.test(glob)) return ["", ""];
-  const prefix = /^[^*?[{]*/.exec(glob)?.[0] ?? "";
-  const suffix = /[^*?\]}]*$/.exec(glob.slice(prefix.length))?.[0] ?? "";
-  return [prefix, suffix];
 }
 
 /** The glob that {@link DocumentFilter.type} stands for. */

@@ -2,6 +2,7 @@
  * What must never be printed: keys, tokens and signatures, in whatever message a server or a library puts them.
  * Every DocprocError and everything written to stderr goes through here; documents and records do not, they are data.
  */
+import { withPublicAddresses } from "./core/address.ts";
 
 /** Shorter values are words that occur for other reasons. */
 const leastLength = 16;
@@ -24,8 +25,6 @@ const patterns: readonly (readonly [RegExp, string])[] = [
   [/\b(X-Amz-(?:Signature|Credential|Security-Token)\s*[=:]\s*)[^&\s"'<>]+/gi, `$1${hidden}`],
   [/\b(aws_?(?:secret_?access_?key|session_?token)["']?\s*[=:]\s*["']?)[^\s"',}]+/gi, `$1${hidden}`],
   [/\b(AWS4-HMAC-SHA256)\b[^\n"<]*/g, `$1 ${hidden}`],
-  // A user and password in an address.
-  [/(:\/\/)[^\s"'<>]{1,500}@/g, `$1${hidden}@`],
 ];
 
 /** The text without anything that would let its reader in. */
@@ -33,5 +32,10 @@ export function withoutSecrets(text: string): string {
   let clean = text;
   for (const secret of known) clean = clean.replaceAll(secret, hidden);
   for (const [pattern, instead] of patterns) clean = clean.replace(pattern, instead);
-  return clean;
+  return withPublicAddresses(clean, hidden);
+}
+
+/** Whether a text holds a credential of this process, or an address with a password or a token in it. */
+export function holdsSecret(text: string): boolean {
+  return withoutSecrets(text) !== text;
 }

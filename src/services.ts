@@ -52,10 +52,10 @@ export function openServices(options: ServicesOptions): Services {
   return {
     drivers,
     documents: once(async () => {
-      const { prefix, retries, resume, stateDirectory, memory } = await settings();
+      const { prefix, retries, resume, stateDirectory, owners, memory } = await settings();
       const journals = async () => {
         const { UploadJournals } = await import("./journal.ts");
-        return new UploadJournals(join(stateDirectory, "uploads"), options.debug);
+        return new UploadJournals(join(stateDirectory, "uploads"), owners, options.debug);
       };
       return new DocumentService({
         storage,

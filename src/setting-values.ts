@@ -1,6 +1,8 @@
 /** How the value of a setting is checked, wherever it comes from. What is wrong with it is thrown as half a sentence. */
+
 import bytes from "bytes-iec";
 import ms from "ms";
+import { publicAddress } from "./core/address.ts";
 
 export type Value = string | number | boolean;
 export type Parser = (value: unknown) => Value;
@@ -37,6 +39,8 @@ export function endpointUrl(value: unknown): string {
   const url = URL.canParse(text(value)) ? new URL(text(value)) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") throw new Error("it must be an http:// or https:// URL");
   if (url.username !== "" || url.password !== "") throw new Error("it may not hold a user name or password");
+  // The SDK would refuse it with all of it in the message, and `docproc config` shows what is set.
+  if (publicAddress(text(value)) !== value) throw new Error("it may hold no more than a host, a port and a path");
   return text(value);
 }
 
@@ -61,7 +65,8 @@ export function retries(value: unknown): number {
 }
 
 function wholeNumber(value: unknown, least: number, most: number): number {
-  const number = typeof value === "string" || typeof value === "number" ? Number(value || Number.NaN) : Number.NaN;
+  const isGiven = typeof value === "number" || (typeof value === "string" && value !== "");
+  const number = isGiven ? Number(value) : Number.NaN;
   if (Number.isInteger(number) && number >= least && number <= most) return number;
   throw new Error(`it must be a whole number from ${least} to ${most}`);
 }
@@ -118,4 +123,11 @@ function fromPairs(text: string): Record<string, string> {
   if (pairs.some(([key, value]) => !key || value === undefined))
     throw new Error("it must look like key=value,key=value");
   return Object.fromEntries(pairs);
+}
+
+/** Names of variables; a list in a file is as good as commas. */
+export function variableNames(value: unknown): string {
+  const text = Array.isArray(value) ? value.join() : value;
+  if (typeof text === "string" && /^([A-Za-z_]\w*(,(?!$)|$))*$/.test(text)) return text;
+  throw new Error("it must be names of variables, separated by commas");
 }

@@ -44,10 +44,16 @@ export interface Settings {
   readonly resume: boolean;
   /** Record which commit and which CI job a document comes from. */
   readonly provenance: boolean;
-  /** Of every upload, unless it names the key itself; values may hold `${VARIABLE}`. */
+  /** Of every upload, unless it names the key itself. */
   readonly tags: Readonly<Record<string, string>>;
+  /** True where `${VARIABLE}` in {@link tags} is expanded: they come from a file. */
+  readonly expandTags: boolean;
+  /** Variables that may be expanded beside those that describe a CI job. */
+  readonly tagVariables: readonly string[];
   /** Absolute path of what docproc remembers between two runs. */
   readonly stateDirectory: string;
+  /** Ids of the users whose files are believed; undefined where the system has no such ids. */
+  readonly owners: ReadonlySet<number> | undefined;
 }
 
 /** What became of one resource when a driver provisioned it. */

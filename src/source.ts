@@ -5,6 +5,7 @@ import { basename, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import type { DocumentSource } from "./document.ts";
 import { cancelled, DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "./errors.ts";
+import { type Bounds, outsideOf } from "./files/bounds.ts";
 import { isAbsence } from "./presence.ts";
 
 export interface Source extends DocumentSource {
@@ -31,13 +32,23 @@ export interface SourceReader {
   close(): Promise<void>;
 }
 
+export interface OpenOptions {
+  /** A symbolic link; where it is not, one that took the place of a file is no file. Without it links are followed. */
+  readonly follow?: boolean;
+  /** Where the file has to be. Without it anywhere. */
+  readonly bounds?: Bounds | undefined;
+}
+
 /**
  * Opens a regular file once and keeps the descriptor, so that what is hashed, sent and checked is one file
  * even when the path is replaced meanwhile.
- * @param follow a symbolic link; where it is not, one that took the place of a file is no file
- * @throws NOT_FOUND, ACCESS_DENIED, or USAGE for anything that is not a regular file
+ * @throws NOT_FOUND, ACCESS_DENIED, or USAGE for anything that is not a regular file, or not within the bounds
  */
-export async function openFile(path: string, label = path, follow = true): Promise<Source> {
+export async function openFile(
+  path: string,
+  label = path,
+  { follow = true, bounds }: OpenOptions = {},
+): Promise<Source> {
   let handle: FileHandle | undefined;
   try {
     // Before open(), which may do something to a device. What is not followed was seen to be a file already.
@@ -46,6 +57,7 @@ export async function openFile(path: string, label = path, follow = true): Promi
     // Not blocking, in case a FIFO has taken its place by now: it would wait for a writer.
     const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (follow ? 0 : (constants.O_NOFOLLOW ?? 0));
     handle = await open(path, flags);
+    if (bounds && !(await bounds.holdsFile(handle, path))) throw outsideOf(bounds, label);
     return await fileSource(handle, path, label);
   } catch (error) {
     await handle?.close();

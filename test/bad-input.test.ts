@@ -149,7 +149,7 @@ const table: Record<string, BadInput> = {
   "a glob that is empty": { argv: ["list", "--name", ""], status: 2, says: "glob" },
   "a type that is empty": { argv: ["list", "--type", ""], status: 2, says: "glob" },
   "a glob of 10,000 alternatives": { argv: ["list", "--name", "{a,b}".repeat(10_000)], status: 2, says: "1024" },
-  "a glob that could run for ever": { argv: ["list", "--name", "*a*a*a*a*a*a"], status: 2, says: "stars" },
+  "a glob that only shells know": { argv: ["list", "--name", "page-{1..3}.pdf"], status: 2, says: "{1,2,3}" },
   "a document that is not there": { argv: ["show", "nothing"], status: 3, says: "docproc list" },
   "a reference that is empty": { argv: ["show", ""], status: 3, says: "No document" },
   "a reference with NUL": { argv: ["show", "a\0b"], status: 3, says: "No document" },

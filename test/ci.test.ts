@@ -172,13 +172,27 @@ describe("tags of the configuration", () => {
 
   test.each<[string, unknown, string[], Record<string, string>, object]>([
     ["as they stand", { team: "a", build: 7, ok: true }, [], {}, { team: "a", build: "7", ok: "true" }],
-    ["with variables", { b: "x-${N}-${M}" }, [], { N: "1", M: "2" }, { b: "x-1-2" }],
-    ["with what stands in", { b: "${N:-none}", c: "${N:-}" }, [], { N: "" }, { b: "none", c: "" }],
+    ["with variables", { b: "x-${CI_N}-${GITHUB_M}" }, [], { CI_N: "1", GITHUB_M: "2" }, { b: "x-1-2" }],
+    ["with what stands in", { b: "${CI_N:-none}", c: "${CI_N:-}" }, [], { CI_N: "" }, { b: "none", c: "" }],
     ["with a dollar", { b: "$$ $N ${} $${N}" }, [], { N: "1" }, { b: "$ $N ${} ${N}" }],
     ["but those of the command line", { a: "1", b: "${UNSET}" }, ["--tag", "b=2"], {}, { a: "1", b: "2" }],
-    ["of a variable", undefined, [], { DOCPROC_TAGS: "a=${N},b=c=d", N: "1" }, { a: "1", b: "c=d" }],
+    [
+      "of a variable, as they stand",
+      undefined,
+      [],
+      { DOCPROC_TAGS: "a=x${N},b=c=d$$", N: "1" },
+      { a: "x${N}", b: "c=d$$" },
+    ],
     ["of a variable, before those of a file", { a: "1", b: "2" }, [], { DOCPROC_TAGS: "c=3" }, { c: "3" }],
-    ["with a value that is no template any more", { a: "${N}" }, [], { N: "${M}$$" }, { a: "${M}$$" }],
+    ["with a value that is expanded once", { a: "${CI_N}" }, [], { CI_N: "${CI_M}$$", CI_M: "1" }, { a: "${CI_M}$$" }],
+    ["with commas and equals signs", { a: "${CI_N}" }, [], { CI_N: "x,b=c,=" }, { a: "x,b=c,=" }],
+    [
+      "with a variable that the environment allows",
+      { a: "${TEAM}" },
+      [],
+      { TEAM: "t", DOCPROC_TAG_VARIABLES: "X,TEAM" },
+      { a: "t" },
+    ],
   ])("are given to every upload, %s", async (_what, tags, argv, env, expected) => {
     const outcome = await upload(tags, argv, env);
     expect(outcome).toMatchObject({ status: 0 });
@@ -188,17 +202,39 @@ describe("tags of the configuration", () => {
   test.each<[string, unknown, Record<string, string>, string, RegExp]>([
     [
       "of a variable that is not set",
-      { a: "${N}" },
+      { a: "${CI_N}" },
       {},
       "INVALID_CONFIG",
-      /^The tag "a" is to be \$\{N\}, which is not set/,
+      /^The tag "a" holds \$\{CI_N\}, which is not set/,
     ],
-    ["of a secret", { a: "${AWS_SECRET_ACCESS_KEY}" }, { AWS_SECRET_ACCESS_KEY: "x" }, "INVALID_CONFIG", /is a secret/],
+    ...["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "NPM_TOKEN", "CI_JOB_TOKEN", "CI_DEPLOY_PASSWORD", "GIT_SSH_KEY"].map(
+      (name): [string, unknown, Record<string, string>, string, RegExp] => [
+        `of ${name}, whatever is allowed`,
+        { a: `\${${name}:-none}` },
+        { [name]: "x", DOCPROC_TAG_VARIABLES: name },
+        "INVALID_CONFIG",
+        /is a secret by its name/,
+      ],
+    ),
+    [
+      "of a variable that is not about a job",
+      { a: "${DATABASE_URL}" },
+      { DATABASE_URL: "postgres://host/db" },
+      "INVALID_CONFIG",
+      /does not describe a CI job/,
+    ],
+    [
+      "of an address with a password",
+      { a: "${CI_REPOSITORY_URL}" },
+      { CI_REPOSITORY_URL: "https://user:word@host/a.git" },
+      "INVALID_CONFIG",
+      /holds a password/,
+    ],
     ["of a map", { a: { b: 1 } }, {}, "INVALID_CONFIG", /"a" must be text/],
     ["that are a list", ["a=b"], {}, "INVALID_CONFIG", /must map keys to values/],
     ["with an equals sign in the key", { "a=b": "c" }, {}, "INVALID_CONFIG", /no key of a tag/],
     ["without a value", undefined, { DOCPROC_TAGS: "a" }, "INVALID_CONFIG", /key=value,key=value/],
-    ["that is too long", { a: "${N}" }, { N: "x".repeat(300) }, "USAGE", /too long/],
+    ["that is too long", { a: "${CI_N}" }, { CI_N: "x".repeat(300) }, "USAGE", /too long/],
   ])("are refused, before anything is stored: %s", async (_what, tags, env, code, message) => {
     const outcome = await upload(tags, [], env);
     expect(outcome.json()).toMatchObject({ code, message: expect.stringMatching(message) });

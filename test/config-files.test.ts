@@ -4,6 +4,7 @@ import { userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { ConfigInput } from "../src/config.ts";
+import { trustedOwners } from "../src/ownership.ts";
 import { loadIn, writeConfig } from "./support/config.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "./support/run.ts";
 
@@ -153,10 +154,33 @@ describe("a directory where everybody may write", () => {
     await expect(load(sandbox, { uid: stranger })).rejects.toEqual(invalid);
   });
 
-  test("is told from the checkout of another user, where only they may write", async () => {
+  test("is told from the checkout of another user: its file is refused, until it is named", async () => {
     const { sandbox, below } = await planted(0o755);
-    expect((await load(sandbox, { cwd: below, uid: victim })).settings.bucket).toBe("planted");
+    const file = join(sandbox.cwd, ".docprocrc.json");
+    const uid = victim;
+    for (const cwd of [sandbox.cwd, below]) {
+      await expect(load(sandbox, { cwd, uid })).rejects.toMatchObject({
+        code: "INVALID_CONFIG",
+        message: `The config file ${file} belongs to another user.`,
+        hint: expect.stringContaining(`--config ${file}`),
+      });
+    }
+    expect((await load(sandbox, { file, uid })).settings.bucket).toBe("planted");
   });
+
+  test("the user's own file has to be the user's as well", async () => {
+    const sandbox = await makeSandbox();
+    const file = await writeConfig(join(sandbox.config, "config.json"), { bucket: "planted" });
+    if (root) await chown(file, stranger, stranger);
+    await expect(load(sandbox, { uid: victim })).rejects.toEqual(invalid);
+  });
+});
+
+test("root believes what the user has who called sudo, and other users what is theirs or root's", () => {
+  expect(trustedOwners(0, { SUDO_UID: "1000" })).toEqual(new Set([0, 1000]));
+  expect(trustedOwners(0, { SUDO_UID: "x" })).toEqual(new Set([0]));
+  expect(trustedOwners(1000, { SUDO_UID: "1001" })).toEqual(new Set([1000, 0]));
+  expect(trustedOwners(undefined, {})).toBeUndefined();
 });
 
 describe("--config", () => {

@@ -36,6 +36,7 @@ const samples: Record<SettingName, readonly [flag: string, variable: string, pro
   stateDirectory: ["/flag", "/variable", "/project", "/user"],
   provenance: ["false", "true", "false", "true"],
   tags: ["a=flag", "a=variable,b=c=d", "a=project", "a=user"],
+  tagVariables: ["A", "B,C", "D", "E"],
   allowHttp: ["true", "false", "true", "false"],
   unsupported: ["flag", "variable", "project", "user"],
 };
@@ -68,6 +69,7 @@ const defaults: Partial<Record<SettingName, string | number | boolean>> = {
   resume: true,
   provenance: true,
   tags: "{}",
+  tagVariables: "",
   allowHttp: false,
   unsupported: "",
 };
@@ -103,6 +105,12 @@ describe("precedence", () => {
     const both = { AWS_REGION: "eu-west-1", AWS_DEFAULT_REGION: "eu-west-2" };
     expect(await region(both)).toEqual({ value: "eu-west-1", origin: "AWS_REGION" });
     expect(await region({ ...both, AWS_REGION: "" })).toEqual({ value: "eu-west-2", origin: "AWS_DEFAULT_REGION" });
+  });
+
+  test("a number of a file may be 0", async () => {
+    const sandbox = await makeSandbox();
+    await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { retries: 0 });
+    expect((await load(sandbox)).settings.retries).toBe(0);
   });
 
   test("flags and variables are named after their setting", () => {
@@ -254,6 +262,8 @@ describe("values", () => {
     ["endpointUrl", "localhost:9000"],
     ["endpointUrl", "ftp://x"],
     ["endpointUrl", "https://user:secret@x"],
+    ["endpointUrl", "https://x/?token=secret"],
+    ["endpointUrl", "https://x/#secret"],
     ["partSize", "4MiB"],
     ["partSize", "6GiB"],
     ["partSize", "large"],

@@ -271,6 +271,15 @@ describe("--files-from", () => {
     expect(skipped).toEqual({ ...none, excluded: 1 });
   });
 
+  test("- in a list is a file of that name", async () => {
+    const cwd = await makeTree(["-", "list"]);
+    await writeFile(join(cwd, "list"), "-\n");
+    const { inputs } = await find(cwd, [], { filesFrom: "list" });
+    const source = await inputs[0]?.open();
+    await source?.close();
+    expect(source).toMatchObject({ kind: "file", name: "-", path: "./-" });
+  });
+
   test("a list that is not there is NOT_FOUND under the name that was given", async () => {
     const failure = await find(await makeTree([]), [], { filesFrom: "list" }).catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: "NOT_FOUND", message: expect.stringMatching(/^list /) });

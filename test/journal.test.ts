@@ -25,7 +25,7 @@ beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), "docproc-journal-"));
   directory = join(root, "state", "uploads");
   troubles = [];
-  journals = new UploadJournals(directory, (message) => troubles.push(message));
+  journals = new UploadJournals(directory, undefined, (message) => troubles.push(message));
 });
 afterEach(() => rm(root, { recursive: true }));
 

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { canonicalJson, compareBytes, firstIdAt, type TextMap } from "../src/document.ts";
-import { globMatcher } from "../src/glob.ts";
-import { addGlobs, pagesOf } from "../src/metadata/local-listing.ts";
+import { GlobFunction } from "../src/metadata/local/glob-function.ts";
+import { pagesOf } from "../src/metadata/local-listing.ts";
 import { pagesInOrder } from "../src/metadata/local-sorting.ts";
 import { metadataDrivers } from "../src/metadata/registry.ts";
 import { type DocumentFilter, type ListQuery, matcher } from "../src/query.ts";
@@ -53,8 +53,20 @@ function entryAt(index: number, id = v7({ msecs: begin + index })): Entry {
   return { id, name, contentType, tags, size: (index * 7919) % 3000, provenance: provenanceOf(index) };
 }
 
+interface Connection {
+  readonly database: Database;
+  readonly globs: GlobFunction;
+}
+
+async function connect(mostSteps?: number): Promise<Connection> {
+  const opened = await openDatabase(join(directory, "catalog.db"), 0, () => {});
+  return { database: opened, globs: new GlobFunction(opened, mostSteps) };
+}
+
 let directory: string;
 let database: Database;
+/** Connections to it, by how long a statement may spend on globs. */
+let connections: Record<"patient" | "hasty", Connection>;
 const entries: Entry[] = [];
 
 const source = '{"kind":"stdin","path":null,"modifiedAt":null}';
@@ -92,21 +104,27 @@ function remove({ id }: Entry): void {
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "docproc-listing-"));
   for await (const _ of metadataDrivers.local.provision(localSettings(directory), { plan: false, signal: never }));
-  database = await openDatabase(join(directory, "catalog.db"), 0, (opened) => addGlobs(opened, globMatcher));
+  connections = { patient: await connect(), hasty: await connect(20_000) };
+  database = connections.patient.database;
   database.exec("PRAGMA synchronous = OFF; BEGIN");
   entries.push(...Array.from({ length: count }, (_, index) => entryAt(index)));
   for (const entry of entries) insert(entry);
   database.exec("COMMIT");
 });
 afterAll(async () => {
-  database.close();
+  for (const connection of Object.values(connections)) connection.database.close();
   await rm(directory, { recursive: true });
 });
 
-async function* listed(query: ListQuery, seen?: (sql: string, values: readonly unknown[]) => void) {
+async function* listed(
+  query: ListQuery,
+  seen?: (sql: string, values: readonly unknown[]) => void,
+  how: keyof typeof connections = "patient",
+) {
+  const { database: connected, globs } = connections[how];
   const select = async (sql: string, ...values: (string | number)[]) => {
     seen?.(sql, values);
-    return listsOf(prepareForLists(database, sql), ...values);
+    return globs.watch(() => listsOf(prepareForLists(connected, sql), ...values));
   };
   const pages = query.sort === undefined ? pagesOf(select, query) : pagesInOrder(select, query, query.sort);
   for await (const rows of pages) for (const row of rows) yield String(row[0]);
@@ -175,38 +193,45 @@ const typed = [undefined, "image", "image/png", "text/plain", "video", "*/gif", 
 const commits = ["beef123", `beef123${"0".repeat(33)}`, "004000a", "0123456"];
 
 describe("a listing", () => {
-  test("is what a plain filter finds, in both directions, from any cursor, whatever is expected", async () => {
-    const next = randomNumbers(11);
-    const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)] as T;
-    const some = <T>(value: T): T | undefined => (next() < 0.2 ? value : undefined);
-    const time = () => begin + Math.floor(next() * count);
-    for (let round = 0; round < 350; round++) {
-      const filter: DocumentFilter = {
-        tags: pick(tagged),
-        name: pick(named),
-        type: next() < 0.6 ? undefined : pick(typed),
-        commit: next() < 0.7 ? undefined : pick(commits),
-        run: next() < 0.8 ? undefined : pick(["3", "5", "none"]),
-      };
-      const query: ListQuery = {
-        sort: pick([undefined, "name", "size"]),
-        ascending: next() < 0.5,
-        after: some(pick(entries).id),
-        since: some(time()),
-        until: some(time()),
-        idPrefix: some(pick(entries).id.slice(0, 11)),
-        filter,
-        expected: pick([undefined, 1, 51, 700]),
-      };
-      const found: string[] = [];
-      for await (const id of listed(query)) found.push(id);
-      expect(found, JSON.stringify(query)).toEqual(await wanted(query));
-      if (round % 10 === 0) {
-        add(entryAt(pick([0, 7, count - 1]), v7({ msecs: time() })));
-        remove(pick(entries));
+  test.each([
+    ["patient", 350],
+    ["hasty", 80],
+  ] as const)(
+    "is what a plain filter finds, in both directions, from any cursor, whatever is expected: %s",
+    async (how, rounds) => {
+      const next = randomNumbers(11);
+      const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)] as T;
+      const some = <T>(value: T): T | undefined => (next() < 0.2 ? value : undefined);
+      const time = () => begin + Math.floor(next() * count);
+      for (let round = 0; round < rounds; round++) {
+        const filter: DocumentFilter = {
+          tags: pick(tagged),
+          name: pick(named),
+          type: next() < 0.6 ? undefined : pick(typed),
+          commit: next() < 0.7 ? undefined : pick(commits),
+          run: next() < 0.8 ? undefined : pick(["3", "5", "none"]),
+        };
+        const query: ListQuery = {
+          sort: pick([undefined, "name", "size"]),
+          ascending: next() < 0.5,
+          after: some(pick(entries).id),
+          since: some(time()),
+          until: some(time()),
+          idPrefix: some(pick(entries).id.slice(0, 11)),
+          filter,
+          expected: pick([undefined, 1, 51, 700]),
+        };
+        const found: string[] = [];
+        for await (const id of listed(query, undefined, how)) found.push(id);
+        expect(found, JSON.stringify(query)).toEqual(await wanted(query));
+        if (round % 10 === 0) {
+          add(entryAt(pick([0, 7, count - 1]), v7({ msecs: time() })));
+          remove(pick(entries));
+        }
       }
-    }
-  }, 120_000);
+    },
+    120_000,
+  );
 
   test("has what was there from the beginning to the end once, whatever is added and removed meanwhile", async () => {
     const next = randomNumbers(12);
@@ -244,6 +269,26 @@ describe("a listing", () => {
     }
   }, 60_000);
 });
+
+test.each([undefined, "name", "size"] as const)(
+  "no statement of a listing takes long, whatever its globs take (sorted by %s)",
+  async (sort) => {
+    const { globs } = connections.hasty;
+    // Few match, so that a page of matches is long in coming.
+    const filter = { name: "*[13]9?9.*", tags: { half: "1" } };
+    let most = 0;
+    let listing = 0;
+    const note = () => {
+      most = Math.max(most, globs.steps);
+    };
+    for await (const _ of listed({ ascending: true, filter, sort }, note, "hasty")) listing += 1;
+    note();
+    expect(listing).toBe((await wanted({ ascending: true, filter, sort })).length);
+    // What the limit is, and what one name more takes.
+    expect(most).toBeGreaterThan(20_000);
+    expect(most).toBeLessThan(25_000);
+  },
+);
 
 test("a listing lets others have their turn between two pages", async () => {
   const metadata = await metadataDrivers.local.open(localSettings(directory));

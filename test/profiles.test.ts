@@ -59,18 +59,17 @@ test("flags and variables are above a profile, unless it stands for itself", asy
   expect(profile?.origin).toMatch(/\(profile archive\)$/);
 });
 
-test("the project's profile of a name is taken whole before the user's own", async () => {
+test("the user's own profile of a name is taken whole before the project's", async () => {
   const sandbox = await makeSandbox();
-  const user = await writeConfig(
-    join(sandbox.config, "config.yaml"),
-    "profiles: {a: {bucket: u, prefix: u}, b: {bucket: u}}",
-  );
-  await writeConfig(project(sandbox), { profiles: { a: { bucket: "project-a" } } });
+  const user = await writeConfig(join(sandbox.config, "config.yaml"), "profiles: {a: {bucket: mine}}");
+  const file = await writeConfig(project(sandbox), {
+    profiles: { a: { bucket: "project-a", prefix: "p" }, b: { bucket: "project-b" } },
+  });
   expect(await settingsOf(sandbox, { use: "a" })).toMatchObject({
-    bucket: ["project-a", expect.anything()],
+    bucket: ["mine", `${user} (profile a)`],
     prefix: ["", "default"],
   });
-  expect(await settingsOf(sandbox, { use: "b" })).toMatchObject({ bucket: ["u", `${user} (profile b)`] });
+  expect(await settingsOf(sandbox, { use: "b" })).toMatchObject({ bucket: ["project-b", `${file} (profile b)`] });
 });
 
 test.each([

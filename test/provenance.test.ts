@@ -1,11 +1,10 @@
 /** What a record says of the commit and the CI job that a document comes from. */
-import { execFileSync } from "node:child_process";
-import { appendFile, chmod, chown, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { appendFile, chmod, chown, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { branchOfJob, readCi } from "../src/ci.ts";
-import { readGit, withoutCredentials } from "../src/git.ts";
-import { findOnPath } from "./support/on-path.ts";
+import { readGit } from "../src/provenance/git.ts";
+import { git, hasGit, makeRepository as makeRealRepository } from "./support/repository.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "./support/run.ts";
 
 const commit = "0123456789abcdef0123456789abcdef01234567";
@@ -57,6 +56,13 @@ describe("a repository", () => {
       },
       { remote: "git@host:me/a.git" },
     ],
+    ["a remote that runs a program", { config: '[remote "origin"] url = "ext::sh -c secret"' }, { remote: null }],
+    [
+      "a remote that its configuration writes otherwise",
+      { config: '[Remote "origin"] URL = "https:/u:p@host/a.git;secret" ; comment\n[remote "origin"]url=https://b\n' },
+      { remote: "https://host/a.git" },
+    ],
+    ["a configuration that git would refuse", { config: '[remote "origin"]\nurl = a:b\nurl "c"\n' }, { remote: null }],
     ["the only remote", { config: '[remote "up.stream"]\n\turl = ../b\n' }, { remote: "../b" }],
     [
       "two remotes, none of them origin",
@@ -98,38 +104,12 @@ describe("a repository", () => {
     const said = await runDocproc(sandbox, ["upload", "a.txt", "--name", "b", "-v"], { env });
     expect(said.stderr).toContain("The git repository cannot be read: ");
   });
-
-  test.each([
-    ["https://user:secret@host/a.git?token=1#x", "https://host/a.git"],
-    ["https://secret@host/a.git", "https://host/a.git"],
-    ["ssh://git:secret@host/a.git", "ssh://git@host/a.git"],
-    ["https://user:sec@ret@host:port/a.git", "https://host:port/a.git"],
-    ["git@host:a/b.git", "git@host:a/b.git"],
-    ["/srv/git/a.git", "/srv/git/a.git"],
-  ])("whose remote is %s is kept as %s", (remote, kept) => {
-    expect(withoutCredentials(remote)).toBe(kept);
-  });
 });
 
-describe.skipIf(findOnPath("git") === undefined)("git itself", () => {
-  function git(cwd: string, ...argv: string[]): string {
-    const who = { GIT_AUTHOR_NAME: "a", GIT_AUTHOR_EMAIL: "a@b", GIT_COMMITTER_NAME: "a", GIT_COMMITTER_EMAIL: "a@b" };
-    return execFileSync("git", argv, { cwd, env: { PATH, HOME: cwd, ...who }, encoding: "utf8" }).trim();
-  }
-
-  async function makeReal(): Promise<Sandbox> {
-    const sandbox = await makeSandbox();
-    git(sandbox.cwd, "init", "-q", "-b", "main");
-    await writeFile(join(sandbox.cwd, "tracked.txt"), "1");
-    git(sandbox.cwd, "add", "tracked.txt");
-    git(sandbox.cwd, "commit", "-qm", "one");
-    return sandbox;
-  }
-
+describe.skipIf(!hasGit)("git itself", () => {
   test("agrees about the commit, and says whether something was changed since", async () => {
-    const sandbox = await makeReal();
-    const { cwd } = sandbox;
-    const head = git(cwd, "rev-parse", "HEAD");
+    const sandbox = await makeRealRepository();
+    const { cwd, head } = sandbox;
     // a.txt itself is one that git does not follow.
     const { git: clean, ci } = await uploadedIn(sandbox);
     expect({ clean, ci }).toEqual({ clean: { commit: head, branch: "main", dirty: false, remote: null }, ci: null });
@@ -144,7 +124,7 @@ describe.skipIf(findOnPath("git") === undefined)("git itself", () => {
   });
 
   test("is not needed, and is not led astray by the variables of a hook", async () => {
-    const { cwd } = await makeReal();
+    const { cwd } = await makeRealRepository();
     for (const path of ["/nowhere", "", ".:bin"]) {
       await writeFile(join(cwd, "git"), "#!/bin/sh\necho changed\n", { mode: 0o755 });
       expect(await readGit({ cwd, env: { PATH: path } })).toMatchObject({ branch: "main", dirty: null });
@@ -152,25 +132,8 @@ describe.skipIf(findOnPath("git") === undefined)("git itself", () => {
     expect(await readGit({ cwd, env: { PATH, GIT_DIR: "/nowhere" } })).toMatchObject({ dirty: false });
   });
 
-  test.each([
-    ["a file system monitor", ["config", "core.fsmonitor", "./run.sh"], false],
-    ["a filter", ["config", "filter.x.clean", "./run.sh"], null],
-    ["an included file", ["config", "include.path", "../more"], null],
-  ])("runs nothing that the repository names: %s", async (_what, argv, dirty) => {
-    const { cwd } = await makeReal();
-    git(cwd, ...argv);
-    await writeFile(join(cwd, "run.sh"), "#!/bin/sh\ntouch ran\ncat\n", { mode: 0o755 });
-    await writeFile(join(cwd, "more"), '[filter "x"]\nclean = ./run.sh\n');
-    await writeFile(join(cwd, ".gitattributes"), "* filter=x\n");
-    // The same bytes at another time: git has to look at them.
-    await rm(join(cwd, "tracked.txt"));
-    await writeFile(join(cwd, "tracked.txt"), "1");
-    expect(await readGit({ cwd, env })).toMatchObject({ dirty });
-    await expect(rename(join(cwd, "ran"), join(cwd, "did"))).rejects.toThrow("ENOENT");
-  });
-
   test("follows a link to where the repository is", async () => {
-    const { root, cwd } = await makeReal();
+    const { root, cwd } = await makeRealRepository();
     await mkdir(join(cwd, "sub"));
     await symlink(join(cwd, "sub"), join(root, "link"));
     expect(await readGit({ cwd: join(root, "link"), env })).toMatchObject({ branch: "main" });
@@ -232,10 +195,48 @@ describe("a CI job", () => {
       { ...unknown, provider: "Jenkins", run: "11", job: "pack", url: "https://j/11" },
     ],
     ["of somebody whose variables nobody wrote down here", { DRONE: "true" }, { ...unknown, provider: "Drone" }],
+    [
+      "of Azure",
+      {
+        TF_BUILD: "true",
+        SYSTEM_COLLECTIONURI: "https://user:secret@dev.azure.com/team/?secret",
+        SYSTEM_TEAMPROJECT: "a b",
+        BUILD_BUILDID: "13",
+      },
+      {
+        ...unknown,
+        provider: "Azure Pipelines",
+        run: "13",
+        url: "https://dev.azure.com/team/a%20b/_build/results?buildId=13",
+      },
+    ],
     ["that is told by a value", { NODE: "/app/.heroku/node/bin/node" }, { ...unknown, provider: "Heroku" }],
     ["that is told by one of several", { NOW_BUILDER: "1" }, { ...unknown, provider: "Vercel" }],
   ])("%s", (_what, variables, expected) => {
     expect(readCi(variables)).toEqual(expected);
+  });
+
+  const jenkins = { JENKINS_URL: "j", BUILD_ID: "1" };
+  test.each<[Record<string, string>, string | null]>([
+    [{ ...jenkins, BUILD_URL: "https://user:secret@ci/job/1/?token=secret#secret" }, "https://ci/job/1/"],
+    [{ ...jenkins, BUILD_URL: "https:/user:secret@ci/job/1/;token=secret" }, "https://ci/job/1/"],
+    [{ ...jenkins, BUILD_URL: "user:secret@ci" }, null],
+    [{ ...jenkins, BUILD_URL: "ext::secret" }, null],
+    [{ BUILDKITE: "true", BUILDKITE_BUILD_URL: "https://secret@b/9" }, "https://b/9"],
+    [{ CIRCLECI: "true", CIRCLE_BUILD_URL: "https://secret@c/9" }, "https://c/9"],
+    [{ GITLAB_CI: "true", CI_JOB_URL: "https://g/7?private_token=secret" }, "https://g/7"],
+    [{ ...github, GITHUB_SERVER_URL: "https://secret@git" }, "https://git/ada/engine/actions/runs/42"],
+  ])("has an address without what would let its reader in: %o", (variables, url) => {
+    expect(readCi(variables)?.url).toBe(url);
+  });
+
+  test("tells nothing that is too long for a name, or has more than one line", () => {
+    for (const job of ["x".repeat(1_001), "a\nb", "a\u001b[31mb"]) {
+      expect(readCi({ ...github, GITHUB_JOB: job, GITHUB_ACTOR: "x".repeat(1_000) })).toMatchObject({
+        job: null,
+        actor: "x".repeat(1_000),
+      });
+    }
   });
 
   const at = (name: string) => ({ [name]: commit });

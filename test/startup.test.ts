@@ -68,7 +68,7 @@ describe("start-up", () => {
     const sandbox = await makeSandbox();
     await writeFile(join(sandbox.cwd, ".docprocrc.json"), "{}");
     const { chunks } = await loadedBy(sandbox, ["list", "--name", "*.pdf"]);
-    expect(chunks).toEqual(expect.arrayContaining(["Explorer", "glob", "human", "painter"]));
+    expect(chunks).toEqual(expect.arrayContaining(["loaders", "glob", "human", "painter"]));
   });
 
   test("loads the AWS SDK only for a library on AWS", async () => {

@@ -4,8 +4,8 @@ export const config = defineCommand<object, null>({
   examples: [["What a command here would use", "config"]],
   configure() {},
   parse: () => null,
-  async run({ config: loadConfig, reporter }) {
-    const { origins, projectFile } = await loadConfig();
+  async run({ configAsFound, reporter }) {
+    const { origins, projectFile } = await configAsFound();
     for (const setting of origins) await reporter.item({ value: setting, id: null });
     return {
       envelope: { schema: "docproc.config/1", settings: origins, configFile: projectFile?.path ?? null },

@@ -1,11 +1,12 @@
 import { mkdtemp } from "node:fs/promises";
 import { platform, tmpdir } from "node:os";
-import { basename, dirname, join, sep } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { assertDesktop, showOnDesktop } from "../desktop.ts";
 import { downloadTo } from "../download.ts";
 import { fromSystemError } from "../errors.ts";
 import { fileNameOf } from "../file-name.ts";
 import { removeDirectory } from "../files/removal.ts";
+import { trustedOwners } from "../ownership.ts";
 import { defineCommand } from "./command.ts";
 
 export const open = defineCommand<object, { reference: string }>({
@@ -20,12 +21,15 @@ export const open = defineCommand<object, { reference: string }>({
     return { reference };
   },
   async run({ documents, reporter, signal, host }, { reference }) {
-    assertDesktop(host.env, platform());
+    const { env, cwd, uid } = host;
+    const owners = trustedOwners(uid, env);
+    const desktop = { platform: platform(), env, cwd, owners, signal };
+    assertDesktop(desktop);
     const service = await documents();
     const record = await service.find(reference, signal);
     const file = fileNameOf(record.name, sep === "\\");
     // A copy for this user alone: an editor that saved into the stored file would make it another document.
-    const folder = await mkdtemp(join(tmpdir(), "docproc-")).catch((error) => {
+    const folder = await mkdtemp(join(resolve(tmpdir()), "docproc-")).catch((error) => {
       throw fromSystemError(error, tmpdir());
     });
     const path = join(folder, file);
@@ -41,7 +45,7 @@ export const open = defineCommand<object, { reference: string }>({
     } finally {
       progress.done();
     }
-    await showOnDesktop(path);
+    await showOnDesktop(path, desktop);
     const envelope = { schema: "docproc.open/1", id: record.id, name: record.name, path };
     await reporter.item({ value: envelope, id: record.id });
     return { envelope, text: (painter) => `${painter.good("opened")} ${record.id}  ${painter.text(path)}` };

@@ -110,6 +110,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./config.ts")).config,
   },
   {
+    name: "trust",
+    summary: "Agree to a project file that says where documents and credentials go",
+    load: async () => (await import("./trust.ts")).trust,
+  },
+  {
     name: "policy",
     summary: "Print the IAM policy that uploading, reading or everything needs",
     load: async () => (await import("./policy.ts")).policy,

@@ -17,6 +17,7 @@ interface UploadFlags {
   recursive?: boolean;
   exclude?: string[];
   filesFrom?: string;
+  within?: string;
   null?: boolean;
   dryRun?: boolean;
   failFast?: boolean;
@@ -25,6 +26,7 @@ interface UploadFlags {
 interface UploadInput {
   readonly paths: readonly string[];
   readonly filesFrom: string | undefined;
+  readonly within: string | undefined;
   readonly nul: boolean;
   readonly name: string | undefined;
   readonly contentType: string | undefined;
@@ -54,6 +56,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       .option("-r, --recursive", "upload the files below directories; hidden files and links are skipped")
       .option("--exclude <glob>", "leave out names or, with a slash, paths (repeatable)", collect)
       .option("--files-from <file>", "read paths from a file, one a line, or with -0 one a NUL; - is standard input")
+      .option("--within <path>", "upload nothing that is not in this directory, wherever links lead")
       .option("--on-duplicate <reuse|store>", "what to do with the same name, bytes and tags (default: reuse)")
       .option("--dry-run", "say what would be uploaded, send nothing")
       .option("--no-provenance", "do not record the git commit and the CI job that it comes from")
@@ -78,6 +81,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     return {
       paths,
       filesFrom: flags.filesFrom,
+      within: flags.within,
       nul: flags.null ?? false,
       name: flags.name === undefined ? undefined : documentName(flags.name),
       contentType: flags.contentType === undefined ? undefined : contentType(flags.contentType),
@@ -94,7 +98,8 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     const started = host.now();
     const { settings } = await context.config();
     const { concurrency = uploadConcurrency, directory, stateDirectory } = settings;
-    const tags = defaultTags(settings.tags, input.tags, host.env);
+    const configured = { tags: settings.tags, expand: settings.expandTags, variables: settings.tagVariables };
+    const tags = defaultTags(configured, input.tags, host.env);
     const provenance = settings.provenance ? findProvenance(context) : Promise.resolve(null);
     const place = { cwd: host.cwd, stdin: host.stdin, own: [directory, stateDirectory] };
     const { inputs, skipped, several, count } = await findInputs({ ...input, ...place, signal });

@@ -95,6 +95,14 @@ export async function removeFile(own: Own): Promise<Removal> {
   return await unlessGone(unlink(join(own.root, own.path)));
 }
 
+/** Removes a link, and nothing that it leads to. */
+export async function removeLink(own: Own): Promise<Removal> {
+  const seen = await look(own);
+  if (seen === undefined) return "gone";
+  if (seen === "foreign" || !seen.isSymbolicLink()) return "foreign";
+  return await unlessGone(unlink(join(own.root, own.path)));
+}
+
 /** Not empty, or a mount point. POSIX has two names for the first. */
 const staysThere = new Set(["ENOTEMPTY", "EEXIST", "EBUSY"]);
 

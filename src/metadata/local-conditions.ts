@@ -5,12 +5,20 @@
  * what has it in order. A glob that begins with fewer characters has only the range of names that begin as it does: in
  * their order, not in that of ids.
  */
-import { type DocumentFilter, globEnds, literalName, literalType, typeGlob } from "../query.ts";
+import { DocprocError } from "../errors.ts";
+import { type DocumentFilter, literalName, literalType, typeGlob } from "../query.ts";
 
 export type Value = string | number;
 /** A row is a list of the values of its columns. */
 export type Row = readonly unknown[];
 export type Select = (sql: string, ...values: Value[]) => Promise<Row[]>;
+
+/** What a statement is given up with that asks for too much of globs: fewer documents at a time are to be asked for. */
+export class TooManySteps extends DocprocError {
+  constructor() {
+    super("UNAVAILABLE", "A glob takes too long for as many documents at a time.");
+  }
+}
 
 export interface Statement {
   readonly sql: string;
@@ -65,7 +73,7 @@ export async function conditionsOf(
     ...Object.entries(tags)
       .filter((tag) => !tag.some((text) => text.includes("\0")))
       .map(withTag),
-    ...(name === undefined ? [] : [withName(name)]),
+    ...(name === undefined ? [] : [await withName(name)]),
     ...(commit === undefined ? [] : [madeBy("commit", "substr(%, 1, 7)", "$.git.commit", commit.slice(0, 7))]),
     ...(run === undefined ? [] : [madeBy("run", "%", "$.ci.run", run)]),
   ];
@@ -83,9 +91,10 @@ async function withType(select: Select, type: string): Promise<Condition> {
      SELECT type FROM types WHERE type >= '' LIMIT ?`,
     mostTypes + 1,
   );
-  if (rows.length > mostTypes) return withGlob("content_type", typeGlob(type));
-  const { globMatcher } = await import("../glob.ts");
-  const matches = globMatcher(typeGlob(type));
+  const { globMatcher, globEnds } = await import("../document/glob.ts");
+  const glob = typeGlob(type);
+  if (rows.length > mostTypes) return withGlob("content_type", glob, globEnds(glob));
+  const matches = globMatcher(glob);
   const each = rows
     .map(([found]) => String(found))
     .filter((found) => matches(found))
@@ -95,11 +104,13 @@ async function withType(select: Select, type: string): Promise<Condition> {
   return { ...everything, index: indexedBy.content_type, bounds, values, bounding: values.length, each };
 }
 
-function withName(glob: string): Condition {
+async function withName(glob: string): Promise<Condition> {
   const literal = literalName({ name: glob });
   if (literal !== undefined) return withText("name", literal);
-  const narrow = withGlob("name", glob);
-  const first = [...globEnds(glob)[0]].slice(0, beginning).join("");
+  const { globEnds } = await import("../document/glob.ts");
+  const ends = globEnds(glob);
+  const narrow = withGlob("name", glob, ends);
+  const first = [...ends[0]].slice(0, beginning).join("");
   if ([...first].length < beginning) return narrow;
   const ordered: Condition = {
     ...narrow,
@@ -133,18 +144,19 @@ function withText(column: keyof typeof indexedBy, text: string): Condition {
   return { ...everything, index: indexedBy[column], bounds, values: [text], bounding: 1 };
 }
 
-function withGlob(column: keyof typeof indexedBy, glob: string): Condition {
-  const [prefix, suffix] = globEnds(glob);
+/** @param ends how all that matches begins and ends */
+function withGlob(column: keyof typeof indexedBy, glob: string, ends: readonly [string, string]): Condition {
+  const [prefix, suffix] = ends;
   // SQLite's own GLOB is quick and knows less than ours: it spares that one most of the work, or all of it.
-  const ends = `${prefix}*${suffix}`;
-  const known = glob === ends;
+  const quick = `${prefix}*${suffix}`;
+  const known = glob === quick;
   return {
     ...everything,
     index: indexedBy[column],
     bounds: (row) => `${row}.${column} >= ? AND ${row}.${column} < ?`,
     rest: (row) => `${row}.${column} GLOB ?${known ? "" : ` AND matches(?, ${row}.${column})`}`,
     // No name has room for so many of the last character there is.
-    values: [prefix, prefix + "\u{10ffff}".repeat(129), ends, ...(known ? [] : [glob])],
+    values: [prefix, prefix + "\u{10ffff}".repeat(129), quick, ...(known ? [] : [glob])],
     bounding: 2,
     by: column,
   };

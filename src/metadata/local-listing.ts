@@ -6,7 +6,6 @@
  * counted up to {@link few}.
  */
 import { idRange, type ListQuery } from "../query.ts";
-import type { Database } from "../sqlite.ts";
 import {
   type Condition,
   conditionsOf,
@@ -15,6 +14,7 @@ import {
   type Row,
   type Select,
   type Statement,
+  TooManySteps,
   testOf,
 } from "./local-conditions.ts";
 
@@ -51,23 +51,85 @@ export interface Range {
 
 type MakeStatement = (range: Range, limit: number) => Statement;
 
-/** Gives SQL the function `matches(glob, text)`, which {@link pagesOf} needs for a name or a type. */
-export function addGlobs(database: Database, globMatcher: (glob: string) => (text: string) => boolean): void {
-  // A statement asks for one or two globs, of many texts.
-  const matchers = new Map<string, (text: string) => boolean>();
-  database.function("matches", { deterministic: true }, (glob: unknown, text: unknown) => {
-    const known = matchers.get(String(glob)) ?? globMatcher(String(glob));
-    matchers.set(String(glob), known);
-    return known(String(text)) ? 1 : 0;
-  });
+/**
+ * The rows that a query asks for, page by page. A page may be empty, and is small where few records are expected. Between
+ * two pages others have their turn, so a statement that asks for too much is followed by an empty one.
+ */
+export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<Row[]> {
+  const { from = "", to = "~" } = idRange(query);
+  let left: Range = { from, to };
+  const conditions = await conditionsOf(select, query.filter);
+  try {
+    for await (const rows of quickPages(select, query, conditions, left)) {
+      yield rows;
+      left = behind(rows, left, query.ascending);
+    }
+  } catch (error) {
+    if (!(error instanceof TooManySteps)) throw error;
+    yield [];
+    yield* smallPages(select, conditions, left, query.ascending);
+  }
 }
 
-/** The rows that a query asks for, page by page. A page may be empty, and is small where few records are expected. */
-export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<Row[]> {
-  const { ascending, expected = Number.POSITIVE_INFINITY, filter } = query;
-  const { from = "", to = "~" } = idRange(query);
-  const range = { from, to };
-  const conditions = await conditionsOf(select, filter);
+/** What is left of a range behind the last of some rows. */
+function behind(rows: readonly Row[], range: Range, ascending: boolean): Range {
+  if (rows.length === 0) return range;
+  const last = String(rows.at(-1)?.[0]);
+  return ascending ? { ...range, from: `${last}~` } : { ...range, to: last };
+}
+
+/** Documents that a statement looks at first where globs take long. */
+export const fewAtATime = 100;
+
+/**
+ * Goes through all documents in order, in statements of which none takes long: as many documents at a time as the globs
+ * of the query allow.
+ */
+async function* smallPages(
+  select: Select,
+  conditions: readonly Condition[],
+  range: Range,
+  ascending: boolean,
+): AsyncIterable<Row[]> {
+  const make = read(startingWith(everything, conditions), ascending);
+  let left = range;
+  for (let window = fewAtATime; ; ) {
+    const edge = await edgeOf(select, everything, left, window, ascending);
+    const [within, rest] = splitAt(edge, left, ascending);
+    try {
+      for await (const rows of pagesOfStatement(select, make, within, ascending, pageSize)) {
+        yield rows;
+        left = behind(rows, left, ascending);
+      }
+    } catch (error) {
+      if (!(error instanceof TooManySteps) || window === 1) throw error;
+      window = Math.ceil(window / 4);
+      yield [];
+      continue;
+    }
+    if (rest === undefined) return;
+    left = rest;
+    window = Math.min(2 * window, few);
+  }
+}
+
+/** The part of a range on the near side of an id, and what is left; without an id all of it. */
+function splitAt(edge: string | undefined, range: Range, ascending: boolean): [within: Range, rest: Range | undefined] {
+  if (edge === undefined) return [range, undefined];
+  const [lower, upper] = [
+    { ...range, to: edge },
+    { ...range, from: edge },
+  ];
+  return ascending ? [lower, upper] : [upper, lower];
+}
+
+async function* quickPages(
+  select: Select,
+  query: ListQuery,
+  conditions: readonly Condition[],
+  range: Range,
+): AsyncIterable<Row[]> {
+  const { ascending, expected = Number.POSITIVE_INFINITY } = query;
   const pages = (make: MakeStatement, within: Range, size: number) =>
     pagesOfStatement(select, make, within, ascending, size);
 
@@ -95,13 +157,13 @@ export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<
     let found = 0;
     for (let window = few; ; window *= 2) {
       const edge = await edgeOf(select, along, left, window, ascending);
-      const within = edge === undefined ? left : ascending ? { ...left, to: edge } : { ...left, from: edge };
+      const [within, rest] = splitAt(edge, left, ascending);
       for await (const rows of pages(make, within, expected)) {
         found += rows.length;
         yield rows;
       }
-      if (edge === undefined) return;
-      left = ascending ? { ...left, from: edge } : { ...left, to: edge };
+      if (rest === undefined) return;
+      left = rest;
       if (unordered && expected <= pageSize) {
         return yield* pages(read(startingWith(unordered, conditions), ascending), left, Math.max(1, expected - found));
       }

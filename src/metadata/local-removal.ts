@@ -20,7 +20,7 @@ export async function* removeCatalog(
 ): AsyncIterable<DismantledResource> {
   const { directory } = settings;
   throwIfCancelled(options.signal);
-  await assertRemovable(directory);
+  await assertRemovable(settings);
   await assertOwnParts(directory, "metadata");
   const path = join(directory, "catalog.db");
   const doomed = await doomedParts(settings);

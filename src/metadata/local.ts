@@ -5,7 +5,7 @@ import { modeText, privateFile } from "../atomic-file.ts";
 import { canonicalJson, type DocumentRecord, type TextMap } from "../document.ts";
 import { DocprocError, throwIfCancelled } from "../errors.ts";
 import { assertOwnParts } from "../library-directory.ts";
-import { assertOwnLibrary } from "../ownership.ts";
+import { assertOwnLibrary, type Owners } from "../ownership.ts";
 import { statIfThere } from "../presence.ts";
 import { type ListQuery, matcher } from "../query.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
@@ -21,8 +21,9 @@ import {
   type Statement,
 } from "../sqlite.ts";
 import { fromStored, toStored } from "../stored-record.ts";
+import type { GlobFunction } from "./local/glob-function.ts";
 import type { Select, Value } from "./local-conditions.ts";
-import { addGlobs, namedRecord, pagesOf, storedColumns } from "./local-listing.ts";
+import { namedRecord, pagesOf, storedColumns } from "./local-listing.ts";
 import { pagesInOrder } from "./local-sorting.ts";
 import {
   apart,
@@ -37,7 +38,7 @@ export const localMetadata: MetadataDriver = {
   summary: "an SQLite file on this machine",
   check() {},
   async open(settings) {
-    return new LocalMetadata(settings.directory, Math.min(busyTimeout, settings.timeout));
+    return new LocalMetadata(settings, Math.min(busyTimeout, settings.timeout));
   },
   provision,
   async *dismantle(settings, options) {
@@ -52,7 +53,7 @@ async function* provision(settings: Settings, options: ProvisionOptions): AsyncI
   await assertOwnParts(settings.directory, "metadata");
   const existed = await exists(path);
   if (!existed && !options.plan) {
-    const catalog = new LocalMetadata(settings.directory, busyTimeout);
+    const catalog = new LocalMetadata(settings, busyTimeout);
     await catalog.create();
     await catalog.close();
   }
@@ -130,18 +131,20 @@ const busyTimeout = 30_000;
 
 class LocalMetadata implements MetadataService {
   readonly #directory: string;
+  readonly #owners: Owners;
   readonly #path: string;
   readonly #busyTimeout: number;
   /** One connection for all, also for those who ask at once: statements belong to the one that they were made on. */
   #database: Promise<Database> | undefined;
   /** By their text. A listing of a million records runs one of them two thousand times. */
   readonly #statements = new Map<string, Statement>();
-  #knowsGlobs = false;
+  #globs: GlobFunction | undefined;
 
   /** @param busyTimeout milliseconds that a statement waits for another process */
-  constructor(directory: string, busyTimeout: number) {
+  constructor({ directory, owners }: Settings, busyTimeout: number) {
     this.#busyTimeout = busyTimeout;
     this.#directory = directory;
+    this.#owners = owners;
     this.#path = join(directory, "catalog.db");
   }
 
@@ -242,6 +245,7 @@ class LocalMetadata implements MetadataService {
     const database = this.#database;
     this.#database = undefined;
     this.#statements.clear();
+    this.#globs = undefined;
     // Whoever could not open it has heard why.
     (await database?.catch(() => undefined))?.close();
   }
@@ -249,7 +253,7 @@ class LocalMetadata implements MetadataService {
   /** Opens the catalog, and makes it where there is none yet. */
   async create(): Promise<Database> {
     if (this.#database === undefined && !(await exists(this.#path))) {
-      await assertOwnLibrary(this.#directory);
+      await assertOwnLibrary(this.#directory, this.#owners);
       await makeDatabaseFile(this.#path);
     }
     return await this.#open();
@@ -260,15 +264,15 @@ class LocalMetadata implements MetadataService {
     throwIfCancelled(signal);
     if (this.#database === undefined && !(await exists(this.#path))) return [];
     const database = await this.#open();
-    return this.#attempt(() => listsOf(this.#prepare(database, sql), ...values));
+    const run = () => listsOf(this.#prepare(database, sql), ...values);
+    return this.#attempt(() => (this.#globs ? this.#globs.watch(run) : run()));
   }
 
   /** Late: most commands have no glob. Once: SQLite does not replace what another statement uses. */
   async #learnGlobs(): Promise<void> {
     if (this.#database === undefined && !(await exists(this.#path))) return;
-    const [{ globMatcher }, database] = await Promise.all([import("../glob.ts"), this.#open()]);
-    if (!this.#knowsGlobs) addGlobs(database, globMatcher);
-    this.#knowsGlobs = true;
+    const [{ GlobFunction }, database] = await Promise.all([import("./local/glob-function.ts"), this.#open()]);
+    this.#globs ??= new GlobFunction(database);
   }
 
   async #open(): Promise<Database> {

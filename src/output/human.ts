@@ -12,6 +12,7 @@ import {
   type Streams,
   writeAll,
 } from "./reporter.ts";
+import { linesWithoutCommands } from "./runner-commands.ts";
 
 export class HumanReporter implements Reporter {
   readonly streams: boolean = false;
@@ -33,7 +34,7 @@ export class HumanReporter implements Reporter {
   }
 
   item(item: Item): Promise<void> | undefined {
-    return item.line && this.print(`${item.line(this.#painters.stdout)}\n`);
+    return item.line && this.print(`${linesWithoutCommands(item.line(this.#painters.stdout))}\n`);
   }
 
   problem(path: string, error: DocprocError): void {
@@ -52,7 +53,7 @@ export class HumanReporter implements Reporter {
 
   async result(result: Result): Promise<void> {
     this.progress.stop();
-    const text = result.text(this.#painters.stdout);
+    const text = linesWithoutCommands(result.text(this.#painters.stdout));
     if (text !== "") await this.print(`${text}\n`);
     if (result.note !== undefined) this.note(result.note);
     if (result.warning !== undefined) this.warn(result.warning);
@@ -79,7 +80,7 @@ export class HumanReporter implements Reporter {
   }
 
   #say(line: string): void {
-    this.progress.interrupt(() => this.output.stderr.write(`${line}\n`));
+    this.progress.interrupt(() => this.output.stderr.write(`${linesWithoutCommands(line)}\n`));
   }
 }
 

@@ -5,6 +5,7 @@ import type { LineOf } from "./human.ts";
 import { JsonReporter, NdjsonReporter } from "./json.ts";
 import { NoProgress, PlainProgress } from "./progress.ts";
 import type { OutputStream, Reporter } from "./reporter.ts";
+import { isReadForCommands, joinWithoutCommands, linesWithoutCommands } from "./runner-commands.ts";
 
 /** What of the process a reporter needs. */
 export interface ReportingHost {
@@ -74,7 +75,7 @@ async function lineOfItems(
   flags: Flags,
   { name, readsList }: Reported,
 ): Promise<LineOf | undefined> {
-  if (flags["quiet"]) return ({ id }) => id ?? undefined;
+  if (flags["quiet"]) return ({ id }) => (id === null ? undefined : linesWithoutCommands(id));
   if (typeof flags["format"] === "string") {
     const [{ display }, { parseTemplate }, { itemFields }] = await Promise.all([
       import("./display.ts"),
@@ -87,8 +88,11 @@ async function lineOfItems(
         hint: "Leave it out.",
       });
     }
-    // What is in a name must not move the cursor; a pipe gets it as it is.
-    const template = parseTemplate(flags["format"], fields, host.stdout.isTTY ? display : undefined);
+    // What is in a name must not move the cursor, and tell the runner of a job nothing; a pipe gets it as it is.
+    const template = parseTemplate(flags["format"], fields, {
+      shown: host.stdout.isTTY ? display : undefined,
+      join: isReadForCommands(host.env) ? joinWithoutCommands : undefined,
+    });
     return ({ value }) => template(value);
   }
   if (flags["null"] && !readsList) {

@@ -1,10 +1,55 @@
-/** What a CI runner takes for a command wherever it is printed. */
+/**
+ * What a CI runner takes for a command in what a program prints, whoever chose the name that it is part of.
+ *
+ * GitHub obeys `::command::` behind nothing but white space, and `##[command]` wherever it stands:
+ * https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
+ * Azure obeys `##vso[command]` and TeamCity `##teamcity[command]`:
+ * https://learn.microsoft.com/en-us/azure/devops/pipelines/scripts/logging-commands
+ * https://www.jetbrains.com/help/teamcity/service-messages.html
+ */
+
+/** Line ends are not among the white space: from each one of many the search would go through all of them. */
+const colons = /^((?:[^\S\n\r\u2028\u2029]|\x85)*):(?=(:[^\s:]{0,40}(?:\s|::)?))/gm;
+/** Both have the name of the command as the last group, with what ends it: with these it cannot become another one. */
+const numberSigns = /()#(?=(#(?:vso|teamcity)?\[[^\s\]]{0,40}[\s\]]?))/gi;
 
 /**
- * The runners of GitHub and Azure obey `##[command]` and `##vso[command]`, wherever in a line they stand and whoever
- * chose the name that they are part of: https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
+ * Takes the commands out of a text that begins no line.
  * @param hash what stands for the first character of one
  */
 export function withoutCommands(text: string, hash: string): string {
-  return text.includes("##") ? text.replace(/#(?=#(?:vso)?\[)/gi, () => hash) : text;
+  return text.includes("##") ? text.replace(numberSigns, () => hash) : text;
+}
+
+/** Takes the commands out of whole lines. */
+export function linesWithoutCommands(text: string): string {
+  const lines = text.includes("::") ? text.replace(colons, "$1\\u{3a}") : text;
+  return withoutCommands(lines, "\\u{23}");
+}
+
+/** Whether a runner that obeys commands reads what is printed. Those of Gitea and Forgejo say that they are GitHub's. */
+export function isReadForCommands(env: Readonly<Record<string, string | undefined>>): boolean {
+  return env["GITHUB_ACTIONS"] === "true" || Boolean(env["TF_BUILD"] || env["TEAMCITY_VERSION"]);
+}
+
+/** A part of a line. */
+export interface Piece {
+  readonly text: string;
+  /** Whether it stands in the command line: who wrote that may mean a command. */
+  readonly own: boolean;
+}
+
+/** Makes one text of the pieces, in which only what is their own is a command. */
+export function joinWithoutCommands(pieces: readonly Piece[]): string {
+  const text = pieces.map((piece) => piece.text).join("");
+  if (!text.includes("::") && !text.includes("##")) return text;
+  const isOwn = pieces.map((piece) => (piece.own ? "y" : "n").repeat(piece.text.length)).join("");
+  const characters = text.split("");
+  for (const match of [...text.matchAll(colons), ...text.matchAll(numberSigns)]) {
+    const [, before = "", rest = ""] = match;
+    const at = match.index + before.length;
+    if (!isOwn.slice(at, at + 1 + rest.length).includes("n")) continue;
+    characters[at] = `\\u{${text.charCodeAt(at).toString(16)}}`;
+  }
+  return characters.join("");
 }

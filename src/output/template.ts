@@ -1,6 +1,7 @@
 /** `--format`: a line of text with the fields of what a command reports. Names and escapes, and nothing to be run. */
 import { DocprocError } from "../errors.ts";
 import { nearestTo } from "../suggestion.ts";
+import { type Piece, withoutCommands } from "./runner-commands.ts";
 
 export type Template = (value: object) => string;
 
@@ -8,31 +9,42 @@ export type Template = (value: object) => string;
 const piece = /\\(.?)|\{\{|\}\}|\{([^{}]*)\}|([{}])/gs;
 const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "0": "\0", "\\": "\\" };
 
+export interface TemplateOptions {
+  /** How a value is printed; what the template itself says is printed as it is. */
+  readonly shown?: ((value: string) => string) | undefined;
+  /** How a line is made of what the template says, which is its own, and of values. */
+  readonly join?: ((pieces: readonly Piece[]) => string) | undefined;
+}
+
 /**
- * @param shown how a value is printed; what the template itself says is printed as it is
  * @param fields that an item has, for whoever misspells one
  * @throws USAGE for what is no template, or names a field that there is not
  */
 export function parseTemplate(
   text: string,
   fields: readonly string[],
-  shown: (value: string) => string = (value) => value,
+  { shown = (value) => value, join = plainly }: TemplateOptions = {},
 ): Template {
-  const pieces: (string | readonly [path: string])[] = [];
+  const pieces: (Piece | readonly [path: string])[] = [];
+  const say = (literal: string) => pieces.push({ text: literal, own: true });
   let end = 0;
   for (const match of text.matchAll(piece)) {
     const [whole, letter, path, brace] = match;
-    pieces.push(text.slice(end, match.index));
+    say(text.slice(end, match.index));
     end = match.index + whole.length;
     if (brace !== undefined) throw notTemplate(text, `${brace} stands alone`, `Write ${brace}${brace} for a brace.`);
     if (path !== undefined) pieces.push([known(path, fields)]);
-    else if (letter === undefined) pieces.push(whole.slice(1));
-    else if (Object.hasOwn(escapes, letter)) pieces.push(escapes[letter] ?? "");
+    else if (letter === undefined) say(whole.slice(1));
+    else if (Object.hasOwn(escapes, letter)) say(escapes[letter] ?? "");
     else throw notTemplate(text, `${whole} means nothing`, "There are \\n, \\t, \\r, \\0 and \\\\.");
   }
-  pieces.push(text.slice(end));
+  say(text.slice(end));
   return (value) =>
-    pieces.map((one) => (typeof one === "string" ? one : shown(textOf(valueAt(value, one[0]))))).join("");
+    join(pieces.map((one) => ("own" in one ? one : { text: shown(textOf(valueAt(value, one[0]))), own: false })));
+}
+
+function plainly(pieces: readonly Piece[]): string {
+  return pieces.map(({ text }) => text).join("");
 }
 
 function known(path: string, fields: readonly string[]): string {
@@ -58,7 +70,8 @@ function valueAt(value: unknown, path: string): unknown {
 /** Nothing for what is unknown; JSON for what has parts. */
 function textOf(value: unknown): string {
   if (value === undefined || value === null) return "";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  // As in --json: a number sign stands in strings alone, where it may be escaped.
+  return typeof value === "object" ? withoutCommands(JSON.stringify(value), "\\u0023") : String(value);
 }
 
 function notTemplate(text: string, why: string, hint: string): DocprocError {

@@ -16,6 +16,7 @@ import record from "./record.json" with { type: "json" };
 import register from "./register.json" with { type: "json" };
 import stats from "./stats.json" with { type: "json" };
 import tag from "./tag.json" with { type: "json" };
+import trust from "./trust.json" with { type: "json" };
 import upload from "./upload.json" with { type: "json" };
 import url from "./url.json" with { type: "json" };
 import verify from "./verify.json" with { type: "json" };
@@ -60,5 +61,6 @@ export const schemas: readonly DocumentSchema[] = [
   doctor,
   init,
   config,
+  trust,
   error,
 ];

@@ -19,7 +19,7 @@ import type { DismantledResource, ProvisionOptions, Settings } from "../settings
 export async function* removeObjects(settings: Settings, options: ProvisionOptions): AsyncIterable<DismantledResource> {
   const { directory } = settings;
   throwIfCancelled(options.signal);
-  await assertRemovable(directory);
+  await assertRemovable(settings);
   await assertOwnParts(directory, "storage");
   yield { kind: "objects", name: join(directory, "objects"), ...(await remove(settings, options)) };
   // Else the catalog is in it, and goes after the objects.

@@ -24,7 +24,7 @@ import {
 } from "../files/removal.ts";
 import type { ForeignEntry, Leftover } from "../leftover.ts";
 import { assertOwnParts, isLibrary } from "../library-directory.ts";
-import { assertOwnLibrary } from "../ownership.ts";
+import { assertOwnLibrary, type Owners } from "../ownership.ts";
 import { isAbsence, statIfThere } from "../presence.ts";
 import type { ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
 import { reached } from "../steps.ts";
@@ -43,7 +43,7 @@ export const localStorage: StorageDriver = {
   summary: "a directory on this machine",
   check() {},
   async open(settings) {
-    return new LocalStorage(settings.directory);
+    return new LocalStorage(settings);
   },
   provision,
   async *dismantle(settings, options) {
@@ -82,13 +82,15 @@ const writeSize = 1024 * 1024;
 class LocalStorage implements StorageService {
   readonly traits = { resumes: false, rangesInFlight: 1, shared: false, checksums: false };
   readonly #directory: string;
+  readonly #owners: Owners;
   readonly #objects: string;
   readonly #incoming: string;
   /** Holds the id of the catalog that the first object was stored for. */
   readonly #catalogMark: string;
 
-  constructor(directory: string) {
+  constructor({ directory, owners }: Settings) {
     this.#directory = directory;
+    this.#owners = owners;
     this.#objects = join(directory, "objects");
     this.#incoming = join(directory, "incoming");
     this.#catalogMark = join(directory, "catalog-id");
@@ -97,7 +99,7 @@ class LocalStorage implements StorageService {
   async put(key: string, body: Body, options: PutOptions): Promise<PutResult> {
     const target = this.#path(key);
     throwIfCancelled(options.signal);
-    await assertOwnLibrary(this.#directory);
+    await assertOwnLibrary(this.#directory, this.#owners);
     await assertOwnParts(this.#directory, "storage");
     await makeDirectoryBelow(this.#directory, "incoming");
     const temporary = temporaryIn(this.#incoming);

@@ -7,7 +7,7 @@ import { makeSandbox, runDocproc } from "../support/run.ts";
 const settingNames = [
   ...["storage", "metadata", "directory", "bucket", "bucketOwner", "prefix", "table", "region", "profile"],
   ...["endpointUrl", "partSize", "partsInFlight", "concurrency", "connections", "onDuplicate", "retries", "timeout"],
-  ...["resume", "provenance", "tags", "stateDirectory", "allowHttp", "unsupported"],
+  ...["resume", "provenance", "tags", "tagVariables", "stateDirectory", "allowHttp", "unsupported"],
 ];
 
 interface Setting {

@@ -329,7 +329,7 @@ describe("a copy", () => {
     expect(await run([...argv, "there"])).toMatchObject({
       status: 0,
       stdout: `copied    ${id}  a.txt  1\n`,
-      stderr: expect.stringMatching(/^1 copied; 1 B sent in \d+ms\.\n$/),
+      stderr: expect.stringMatching(/^(From .*\n){2}1 copied; 1 B sent in \d+ms\.\n$/),
     });
     expect(await run([...argv, "back", "-q"])).toMatchObject({ status: 0, stdout: `${id}\n`, stderr: "" });
     const line = (await run([...argv, "back", "--ndjson"])).stdout;

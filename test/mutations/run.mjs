@@ -11,6 +11,7 @@ import { mutations } from "./list.mjs";
 const root = resolve(import.meta.dirname, "../..");
 const words = process.argv.slice(2);
 const chosen = mutations.filter(([title]) => words.every((word) => title.includes(word)));
+if (chosen.length === 0) throw new Error("no title has these words");
 const copy = mkdtempSync(join(tmpdir(), "docproc-mutations-"));
 let survived = 0;
 try {

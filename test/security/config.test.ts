@@ -1,7 +1,7 @@
 /** Files that come with a directory, and where they may send documents: settings are data, and data stays safe. */
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -183,10 +183,14 @@ describe("the way to a service", () => {
           stderr: expect.stringMatching(/TLS[\s\S]+DOCPROC_ALLOW_HTTP=true/),
         });
       }
-      await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { endpointUrl: endpoint });
-      expect(await docproc(sandbox, [...argv, ...name])).toMatchObject({ status: 2 });
+      const file = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { endpointUrl: endpoint });
+      for (const env of [{}, { DOCPROC_CONFIG: file }]) {
+        expect(await docproc(sandbox, [...argv, ...name], { env })).toMatchObject({ status: 2 });
+      }
       expect(aws.s3.requests.length).toBe(before);
-      const allowed = await docproc(sandbox, [...argv, ...name], { env: { DOCPROC_ALLOW_HTTP: "true" } });
+      await rm(file);
+      const env = { DOCPROC_ALLOW_HTTP: "true", DOCPROC_ENDPOINT_URL: endpoint };
+      const allowed = await docproc(sandbox, [...argv, ...name], { env });
       // It gets through: what comes now is the service's answer.
       expect([0, 9]).toContain(allowed.status);
     },

@@ -318,6 +318,20 @@ describe("a password in an address", () => {
     }
   });
 
+  test.each(["/?token=hunter2", "/#token=hunter2", "/;token=hunter2"])("nor what else lets in: %s", async (rest) => {
+    const sandbox = await makeSandbox();
+    const env = { AWS_ENDPOINT_URL: `http://127.0.0.1:1${rest}` };
+    for (const argv of [["list"], ["list", "--json"], ["config"], ["doctor"], ["init"]]) {
+      const library = ["--bucket", "documents", "--table", "documents", "--retries", "0"];
+      const outcome = await docproc(sandbox, [...argv, ...library, "-v"], { env });
+      expect(`${outcome.stdout}${outcome.stderr}`).not.toContain("hunter2");
+    }
+    const refused = await runDocproc(sandbox, ["config", "--endpoint-url", `http://127.0.0.1:1${rest}`]);
+    expect(refused).toMatchObject({ status: 2, stdout: "" });
+    expect(refused.stderr).toContain("it may hold no more than a host, a port and a path");
+    expect(refused.stderr).not.toContain("hunter2");
+  });
+
   test.each(["hunter2hunter2", "p%40ss"])("is not repeated where the SDK takes it: %s", async (password) => {
     const sandbox = await makeSandbox();
     const env = { AWS_ENDPOINT_URL: `http://somebody:${password}@127.0.0.1:1` };

@@ -1,0 +1,122 @@
+/** The project file as init writes it: which services were chosen, and that the user agrees to what it says. */
+import { lstat, readFile, writeFile } from "node:fs/promises";
+import { dirname, extname, join, relative } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { publish } from "../atomic-file.ts";
+import type { Config, SettingName } from "../config.ts";
+import { readConfigFile } from "../config-files.ts";
+import { DocprocError, fromSystemError, toDocprocError } from "../errors.ts";
+import { removeFile, replaceFile, temporaryFile, temporaryIn } from "../files/removal.ts";
+import { statIfThere } from "../presence.ts";
+import { blocksOf } from "../profiles.ts";
+import type { ProvisionAction, Settings } from "../settings.ts";
+import { guardedSettings } from "./consent.ts";
+import { TrustStore } from "./trust.ts";
+
+export interface PlannedFile {
+  readonly path: string;
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly planned: ProvisionAction;
+}
+
+/** What the project file should hold: the services that were chosen, and every other key as it is. */
+export async function planProjectFile(
+  cwd: string,
+  { settings, origins, projectFile, profile }: Config,
+  found: Partial<Settings> = {},
+): Promise<PlannedFile> {
+  // It is named there already, and is not what the project uses.
+  if (profile) return { path: profile.path, values: profile.values, planned: "exists" };
+  const path = projectFile?.path ?? join(cwd, ".docprocrc.json");
+  const originOf = (name: SettingName) => origins.find((setting) => setting.name === name)?.origin;
+  const aws = settings.storage === "s3" || settings.metadata === "dynamodb";
+  const local = settings.storage === "local" || settings.metadata === "local";
+  const chosen: Partial<Record<SettingName, unknown>> = {
+    storage: settings.storage,
+    metadata: settings.metadata,
+    directory: local && originOf("directory") !== "default" ? portable(path, settings.directory) : undefined,
+    bucket: settings.storage === "s3" ? settings.bucket : undefined,
+    bucketOwner: settings.storage === "s3" ? (settings.bucketOwner ?? found.bucketOwner) : undefined,
+    prefix: settings.prefix || undefined,
+    table: settings.metadata === "dynamodb" ? settings.table : undefined,
+    // Where a bucket is never changes, so it is worth keeping even if AWS_REGION said it.
+    region: aws ? settings.region : undefined,
+    // Whose credentials are used differs from one machine to the next.
+    profile: aws && originOf("profile") !== "AWS_PROFILE" ? settings.profile : undefined,
+    endpointUrl: aws ? settings.endpointUrl : undefined,
+    unsupported: (found.unsupported ?? settings.unsupported) || undefined,
+  };
+  const values = Object.fromEntries(
+    Object.entries({ ...projectFile?.values, ...chosen }).filter(([, value]) => value !== undefined),
+  );
+  if (projectFile === undefined) return { path, values, planned: "would-create" };
+  if (isDeepStrictEqual(projectFile.values, values)) return { path, values, planned: "exists" };
+  const isLink = (await statIfThere(path, lstat))?.isSymbolicLink();
+  if (isLink || extname(path) !== ".json") {
+    const why = isLink
+      ? "is a symbolic link, which docproc does not replace"
+      : "only JSON files are changed by docproc";
+    throw new DocprocError("CONFLICT", `${path} names other services, and ${why}.`, {
+      hint: `Edit it by hand so that it holds: ${JSON.stringify(chosen)}`,
+    });
+  }
+  return { path, values, planned: "would-update" };
+}
+
+/** A directory inside the project is named from its file, so that the project can be moved. */
+function portable(file: string, directory: string): string {
+  const inside = relative(dirname(file), directory);
+  return inside === "" || inside.startsWith("..") ? directory : `./${inside}`;
+}
+
+/** Writes the file in one step, so that no process reads half of it. A file that came up meanwhile is not replaced unread. */
+export async function writeProjectFile({ path, values, planned }: PlannedFile): Promise<ProvisionAction> {
+  if (planned === "exists") return "exists";
+  const content = `${JSON.stringify(values, null, 2)}\n`;
+  const temporary = temporaryIn(dirname(path));
+  try {
+    // One that others may not read stays so.
+    const mode = (await statIfThere(path))?.mode ?? 0o666;
+    await writeFile(temporary, content, { flag: "wx", mode: mode & 0o777 });
+    if (planned === "would-update" && (await replaceFile(temporaryFile(temporary), path))) return "updated";
+    if (await publish(temporary, path)) return "created";
+    // Another init in the same directory was faster; if it chose the same, all is well.
+    if ((await readFile(path, "utf8")) === content) return "exists";
+    throw new DocprocError("CONFLICT", `${path} was written by another process meanwhile.`, {
+      hint: "Look at it, then run docproc init again.",
+    });
+  } catch (error) {
+    throw fromSystemError(error, path);
+  } finally {
+    await removeFile(temporaryFile(temporary));
+  }
+}
+
+/**
+ * Agrees to the file that was just written, where the user is the one who says what is in it.
+ * @param directory the user's config directory
+ * @returns why the consent could not be kept
+ */
+export async function agreeToProjectFile(
+  config: Config,
+  path: string,
+  directory: string,
+): Promise<DocprocError | undefined> {
+  if (!mayAgree(config)) return undefined;
+  try {
+    const file = await readConfigFile(path);
+    if (file) await new TrustStore(directory, config.settings.owners).agreeTo(file);
+    return undefined;
+  } catch (error) {
+    return toDocprocError(error);
+  }
+}
+
+/** Not where the file already held what needs consent: the user may never have read it. */
+function mayAgree({ projectFile, projectUse, profile }: Config): boolean {
+  if (profile) return false;
+  if (projectFile === undefined || projectUse?.consent === "agreed") return true;
+  const { main, profiles } = blocksOf(projectFile);
+  const blocks = [main, ...profiles.values()];
+  return !blocks.some(({ values }) => guardedSettings.some((name) => values[name] !== undefined));
+}

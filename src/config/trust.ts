@@ -1,0 +1,110 @@
+/**
+ * Which project files the user has agreed to. Each consent is a small file in the user's config directory, named after
+ * the path and the content that were agreed to, so that two commands at once never write the same one.
+ */
+import { mkdir, readdir, realpath } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { createNew, privateDirectory } from "../atomic-file.ts";
+import { type ConfigFile, sha256Of } from "../config-files.ts";
+import { DocprocError, fromSystemError, isSystemError } from "../errors.ts";
+import { removeFile } from "../files/removal.ts";
+import { isOurs, type Owners } from "../ownership.ts";
+import { isAbsence, statIfThere } from "../presence.ts";
+
+/** `changed`: the user agreed to another content of the file. */
+export type Consent = "agreed" | "changed" | "none";
+
+export class TrustStore {
+  readonly #directory: string;
+  readonly #owners: Owners;
+
+  /** @param config the user's config directory, absolute */
+  constructor(config: string, owners: Owners) {
+    this.#directory = join(config, "trusted");
+    this.#owners = owners;
+  }
+
+  /** Whether the user has agreed to just this content of the file. */
+  async consentTo(file: ConfigFile): Promise<Consent> {
+    const names = await this.#consents(file.path);
+    if (names.includes(await nameOf(file))) return "agreed";
+    return names.length > 0 ? "changed" : "none";
+  }
+
+  /**
+   * Remembers that the user agrees to the file as it is now.
+   * @returns false where they had done so before
+   * @throws ACCESS_DENIED where the consents cannot be kept, or other users could add some
+   */
+  async agreeTo(file: ConfigFile): Promise<boolean> {
+    const path = join(this.#directory, await nameOf(file));
+    try {
+      await mkdir(this.#directory, { recursive: true, mode: privateDirectory });
+      if (!(await this.#isPrivate())) {
+        throw new DocprocError("ACCESS_DENIED", `Other users may write to ${this.#directory}.`, {
+          hint: "Make it yours alone: chmod 700, and chown where it belongs to another user.",
+        });
+      }
+      const handle = await createNew(path);
+      try {
+        await handle.writeFile(`${JSON.stringify({ path: file.path, sha256: file.sha256 })}\n`);
+      } finally {
+        await handle.close();
+      }
+      return true;
+    } catch (error) {
+      if (isSystemError(error) && error.code === "EEXIST" && error.path === path) return false;
+      throw fromSystemError(error, this.#directory);
+    }
+  }
+
+  /**
+   * Forgets every consent to a file, whatever its content was.
+   * @returns whether there was one
+   * @throws CONFLICT for what has the name of one, and is no file that docproc made
+   */
+  async forget(path: string): Promise<boolean> {
+    const names = await this.#consents(path);
+    for (const name of names) {
+      const own = { root: this.#directory, path: name, form: consentForm };
+      const outcome = await removeFile(own).catch((error: unknown) => {
+        throw fromSystemError(error, join(this.#directory, name));
+      });
+      if (outcome !== "foreign") continue;
+      throw new DocprocError("CONFLICT", `${join(this.#directory, name)} is not a file that docproc made.`, {
+        hint: "Remove it by hand.",
+      });
+    }
+    return names.length > 0;
+  }
+
+  async #consents(path: string): Promise<string[]> {
+    const prefix = `${await hashOfPath(path)}-`;
+    try {
+      const names = (await readdir(this.#directory)).filter((name) => name.startsWith(prefix));
+      return names.length > 0 && (await this.#isPrivate()) ? names : [];
+    } catch (error) {
+      if (isAbsence(error)) return [];
+      throw fromSystemError(error, this.#directory);
+    }
+  }
+
+  async #isPrivate(): Promise<boolean> {
+    const { mode = 0 } = (await statIfThere(this.#directory)) ?? {};
+    // Windows has no such bits, and keeps other users out of one's own directories.
+    return (await isOurs(this.#directory, this.#owners)) && (this.#owners === undefined || (mode & 0o022) === 0);
+  }
+}
+
+/** What {@link nameOf} gives. */
+const consentForm = /^[0-9a-f]{32}-[0-9a-f]{64}\.json$/;
+
+async function nameOf({ path, sha256 }: ConfigFile): Promise<string> {
+  return `${await hashOfPath(path)}-${sha256}.json`;
+}
+
+/** Of the path without links in its directories: the same file is the same however one got there. */
+async function hashOfPath(path: string): Promise<string> {
+  const real = join(await realpath(dirname(path)).catch(() => dirname(path)), basename(path));
+  return (await sha256Of(real)).slice(0, 32);
+}

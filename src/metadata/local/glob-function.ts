@@ -1,0 +1,41 @@
+/**
+ * The function `matches(glob, text)` for SQL. A statement runs in one go, in which no signal is heard: one that asks for
+ * too much of it is given up, so that the same can be asked in smaller pieces.
+ */
+import { compileGlob, type Glob } from "../../document/glob.ts";
+import type { Database } from "../../sqlite.ts";
+import { TooManySteps } from "../local-conditions.ts";
+
+export class GlobFunction {
+  readonly #mostSteps: number;
+  readonly #globs = new Map<string, Glob>();
+  /** Of the statement that runs, or ran last. */
+  steps = 0;
+  #isOver = false;
+
+  /** @param mostSteps in one statement: some tenths of a second, and enough for a million names of twenty letters */
+  constructor(database: Database, mostSteps = 20_000_000) {
+    this.#mostSteps = mostSteps;
+    database.function("matches", { deterministic: true }, (glob: unknown, text: unknown) => {
+      const known = this.#globs.get(String(glob)) ?? compileGlob(String(glob));
+      this.#globs.set(String(glob), known);
+      const before = known.steps;
+      const matches = known.matches(String(text));
+      this.steps += known.steps - before;
+      this.#isOver = this.steps > this.#mostSteps;
+      if (this.#isOver) throw new TooManySteps();
+      return matches ? 1 : 0;
+    });
+  }
+
+  /** @throws TooManySteps when it was given up, whatever the engine makes of that; else what the statement throws */
+  watch<T>(statement: () => T): T {
+    this.steps = 0;
+    this.#isOver = false;
+    try {
+      return statement();
+    } catch (error) {
+      throw this.#isOver ? new TooManySteps() : error;
+    }
+  }
+}
