@@ -74,7 +74,7 @@ const schema = `
     upload_id TEXT, part_size INTEGER
   ) STRICT;
   CREATE TABLE part (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, sha256 TEXT NOT NULL, etag TEXT NOT NULL) STRICT;
-  PRAGMA user_version = ${format};`;
+  PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${format};`;
 
 export class UploadJournals {
   readonly #directory: string;
