@@ -74,14 +74,17 @@ const schema = `
     upload_id TEXT, part_size INTEGER
   ) STRICT;
   CREATE TABLE part (number INTEGER PRIMARY KEY, size INTEGER NOT NULL, sha256 TEXT NOT NULL, etag TEXT NOT NULL) STRICT;
-  PRAGMA user_version = ${format};`;
+  PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${format};`;
 
 export class UploadJournals {
   readonly #directory: string;
   readonly #owners: Owners;
   readonly #onTrouble: (message: string) => void;
 
-  /** @param onTrouble told why an upload cannot be journaled: it can still be done, only not gone on with */
+  /**
+   * @param owners whose the directory may be
+   * @param onTrouble told why an upload cannot be journaled: it can still be done, only not gone on with
+   */
   constructor(directory: string, owners: Owners, onTrouble: (message: string) => void) {
     this.#directory = directory;
     this.#owners = owners;

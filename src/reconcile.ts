@@ -2,7 +2,7 @@
  * The catalog and the storage held against each other, both ways, however large they are: both are streamed into a
  * temporary database on disk, which finds what one has and the other has not.
  */
-import { type DocumentRecord, storageKeyForm } from "./document.ts";
+import { type DocumentRecord, isDocumentId, storageKeyForm } from "./document.ts";
 import { mostNamed } from "./not-empty.ts";
 import { asRow, type Database, openDatabase, type Row } from "./sqlite.ts";
 import type { ListedObject } from "./storage/service.ts";
@@ -69,6 +69,8 @@ export class Comparison {
 
   async addClaims(claims: AsyncIterable<{ readonly id: string; readonly name: string }>): Promise<void> {
     await this.#insert("INSERT OR REPLACE INTO claims VALUES (?, ?)", claims, ({ id, name }) => {
+      // An item of another program in the table.
+      if (!isDocumentId(id)) return this.addForeign(name);
       this.counts.claims += 1;
       return [id, name];
     });

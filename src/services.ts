@@ -52,7 +52,7 @@ export function openServices(options: ServicesOptions): Services {
   return {
     drivers,
     documents: once(async () => {
-      const { prefix, retries, resume, stateDirectory, memory, owners } = await settings();
+      const { prefix, retries, resume, stateDirectory, owners, memory } = await settings();
       const journals = async () => {
         const { UploadJournals } = await import("./journal.ts");
         return new UploadJournals(join(stateDirectory, "uploads"), owners, options.debug);

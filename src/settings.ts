@@ -87,7 +87,7 @@ export interface DismantledResource {
   readonly because?: string;
 }
 
-/** `gone`: it was not there. `kept`: something is in it that is not docproc's. */
+/** `gone`: it was not there. `kept`: something is in it that is not docproc's, or nothing says that it is. */
 export type DismantleAction = "removed" | "gone" | "kept" | "would-remove";
 
 /** Of provisioning and of dismantling. */

@@ -1,6 +1,6 @@
 /** Uploads that are not gone on with: because nobody wants it, of standard input, and where no journal can be kept. */
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type InRepoAws, startInRepoAws } from "./support/aws.ts";
@@ -58,7 +58,7 @@ describe("an upload that is not to be gone on with", () => {
 describe("without its journal", () => {
   test("an upload begins anew, and what is left of it is garbage to a doctor", async () => {
     const { journals, bucket, upload, run, left, id, bytes } = await openInterrupted(aws.endpoint);
-    for (const journal of await journals()) await writeFile(journal, "garbage ".repeat(1000));
+    for (const journal of await journals()) await rm(journal);
     const [document] = (await upload()).json().documents;
     expect(document).toMatchObject({ action: "uploaded", bytesSent: 16 * mebibyte });
     expect(await left()).toEqual({ ...finished(document.id, bytes), uploads: [id] });

@@ -69,7 +69,7 @@ function portable(file: string, directory: string): string {
   return inside === "" || inside.startsWith("..") ? directory : `./${inside}`;
 }
 
-/** Writes the file in one step, so that nobody reads half of it. A file that came up meanwhile is not replaced unread. */
+/** Writes the file in one step, so that no process reads half of it. A file that came up meanwhile is not replaced unread. */
 export async function writeProjectFile({ path, values, planned }: PlannedFile): Promise<ProvisionAction> {
   if (planned === "exists") return "exists";
   const content = `${JSON.stringify(values, null, 2)}\n`;
@@ -82,7 +82,7 @@ export async function writeProjectFile({ path, values, planned }: PlannedFile): 
     if (await publish(temporary, path)) return "created";
     // Another init in the same directory was faster; if it chose the same, all is well.
     if ((await readFile(path, "utf8")) === content) return "exists";
-    throw new DocprocError("CONFLICT", `${path} was written by somebody else meanwhile.`, {
+    throw new DocprocError("CONFLICT", `${path} was written by another process meanwhile.`, {
       hint: "Look at it, then run docproc init again.",
     });
   } catch (error) {

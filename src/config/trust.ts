@@ -14,8 +14,6 @@ import { isAbsence, statIfThere } from "../presence.ts";
 /** `changed`: the user agreed to another content of the file. */
 export type Consent = "agreed" | "changed" | "none";
 
-const ownForm = /^trusted\/[0-9a-f]{32}-[0-9a-f]{64}\.json$/;
-
 export class TrustStore {
   readonly #directory: string;
   readonly #owners: Owners;
@@ -62,14 +60,19 @@ export class TrustStore {
 
   /**
    * Forgets every consent to a file, whatever its content was.
-   * @returns false where there was none
+   * @returns whether there was one
+   * @throws CONFLICT for what has the name of one, and is no file that docproc made
    */
   async forget(path: string): Promise<boolean> {
     const names = await this.#consents(path);
     for (const name of names) {
-      const own = { root: dirname(this.#directory), path: `${basename(this.#directory)}/${name}`, form: ownForm };
-      await removeFile(own).catch((error: unknown) => {
+      const own = { root: this.#directory, path: name, form: consentForm };
+      const outcome = await removeFile(own).catch((error: unknown) => {
         throw fromSystemError(error, join(this.#directory, name));
+      });
+      if (outcome !== "foreign") continue;
+      throw new DocprocError("CONFLICT", `${join(this.#directory, name)} is not a file that docproc made.`, {
+        hint: "Remove it by hand.",
       });
     }
     return names.length > 0;
@@ -92,6 +95,9 @@ export class TrustStore {
     return (await isOurs(this.#directory, this.#owners)) && (this.#owners === undefined || (mode & 0o022) === 0);
   }
 }
+
+/** What {@link nameOf} gives. */
+const consentForm = /^[0-9a-f]{32}-[0-9a-f]{64}\.json$/;
 
 async function nameOf({ path, sha256 }: ConfigFile): Promise<string> {
   return `${await hashOfPath(path)}-${sha256}.json`;

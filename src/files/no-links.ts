@@ -1,6 +1,7 @@
 /**
  * Directories and files that docproc writes to below a directory that it was given. None of them may be a link: what
- * was written there could be anywhere.
+ * was written there could be anywhere. Looked at is what is there right before; a link that is put there in the moment
+ * after that is followed.
  */
 import { lstat, mkdir } from "node:fs/promises";
 import { join } from "node:path";

@@ -25,8 +25,6 @@ export interface Own {
   readonly form: RegExp | string;
   /** Set where the form proves nothing: it has to be this file. */
   readonly made?: FileIdentity | undefined;
-  /** True where docproc made a link of this name. The link is removed, and not what it leads to. */
-  readonly isLink?: boolean;
 }
 
 /** Tells a file from every other one on this machine, whatever its name becomes. */
@@ -93,7 +91,15 @@ export async function makeEmptyFile(path: string, mode: number): Promise<FileIde
 export async function removeFile(own: Own): Promise<Removal> {
   const seen = await look(own);
   if (seen === undefined) return "gone";
-  if (seen === "foreign" || !(own.isLink ? seen.isSymbolicLink() : seen.isFile())) return "foreign";
+  if (seen === "foreign" || !seen.isFile()) return "foreign";
+  return await unlessGone(unlink(join(own.root, own.path)));
+}
+
+/** Removes a link, and nothing that it leads to. */
+export async function removeLink(own: Own): Promise<Removal> {
+  const seen = await look(own);
+  if (seen === undefined) return "gone";
+  if (seen === "foreign" || !seen.isSymbolicLink()) return "foreign";
   return await unlessGone(unlink(join(own.root, own.path)));
 }
 

@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { type Output, runProgram } from "../files/programs.ts";
-import { removeDirectory, removeFile } from "../files/removal.ts";
+import { removeDirectory, removeFile, removeLink } from "../files/removal.ts";
 
 export interface GitDirectory {
   readonly path: string;
@@ -71,6 +71,7 @@ export async function withGitDirectory<T>(
   // Beside each HEAD, git looks for branches.
   const refs = Object.keys(files).flatMap((name) => (basename(name) === "HEAD" ? [join(dirname(name), "refs")] : []));
   const folders = [...new Set([...Object.keys(files).map(dirname), ...refs])].filter((folder) => folder !== ".");
+  const made = { files: Object.keys(files), links: Object.keys(links), folders };
   try {
     for (const folder of folders) await mkdir(join(path, folder));
     await Promise.all([
@@ -94,24 +95,26 @@ export async function withGitDirectory<T>(
         }),
     });
   } finally {
-    await removeGitDirectory(path, Object.keys(files), Object.keys(links), folders);
+    await removeGitDirectory(path, made);
   }
 }
 
+interface MadeHere {
+  readonly files: readonly string[];
+  readonly links: readonly string[];
+  /** Those above others first. */
+  readonly folders: readonly string[];
+}
+
 /** Removes what {@link withGitDirectory} made, and nothing that is there besides. */
-async function removeGitDirectory(
-  path: string,
-  files: readonly string[],
-  links: readonly string[],
-  folders: readonly string[],
-): Promise<void> {
-  // What cannot be removed is left in the directory for temporary files.
+async function removeGitDirectory(path: string, { files, links, folders }: MadeHere): Promise<void> {
   const kept = () => {};
-  const own = (name: string) => ({ root: path, path: name, form: name });
-  await Promise.all([
-    ...files.map((name) => removeFile(own(name)).catch(kept)),
-    ...links.map((name) => removeFile({ ...own(name), isLink: true }).catch(kept)),
-  ]);
-  for (const folder of folders.toReversed()) await removeDirectory(own(folder)).catch(kept);
-  await removeDirectory({ root: dirname(path), path: basename(path), form: /^docproc-git-\w+$/ }).catch(kept);
+  const own = (name: string) => ({
+    root: dirname(path),
+    path: join(basename(path), name).split(sep).join("/"),
+    form: /^docproc-git-[^/]{6}(\/.+)?$/,
+  });
+  for (const name of files) await removeFile(own(name)).catch(kept);
+  for (const name of links) await removeLink(own(name)).catch(kept);
+  for (const folder of [...folders.toReversed(), "."]) await removeDirectory(own(folder)).catch(kept);
 }

@@ -658,7 +658,7 @@ export const mutations = [
   [
     "the directory for git is left behind",
     "src/provenance/git-directory.ts",
-    "...files.map((name) => removeFile(own(name)).catch(kept)),",
+    "for (const name of files) await removeFile(own(name)).catch(kept);",
     "",
     ["test/security/git.test.ts"],
   ],
@@ -1012,11 +1012,6 @@ export const mutations = [
     "if (!describesJob.test(name) && !variables.includes(name)) {",
     "if (name === undefined) {",
     ["test/ci.test.ts"],
-    "an old file is pruned that is no journal",
-    "src/journal.ts",
-    "if (isJournal(path)) await removeJournal(path);",
-    "await removeJournal(path);",
-    ["test/security/removal.test.ts"],
   ],
   [
     "a database of another program is taken for a journal",
@@ -1063,8 +1058,8 @@ export const mutations = [
   [
     "a link is removed for the file that it stands for",
     "src/files/removal.ts",
-    'if (seen === "foreign" || !(own.isLink ? seen.isSymbolicLink() : seen.isFile())) return "foreign";',
-    'if (seen === "foreign") return "foreign";',
+    'if (seen === "foreign" || !seen.isFile()) return "foreign";\n  return await unlessGone(unlink',
+    'if (seen === "foreign") return "foreign";\n  return await unlessGone(unlink',
     ["test/files/removal.test.ts"],
   ],
   [
@@ -1179,5 +1174,24 @@ export const mutations = [
     "const { size, made } = await writeDurably(temporary, body, options);\n" +
       '      await (await import("node:fs/promises")).chmod(this.#directory, 0o700);',
     ["test/security/only-ours.test.ts"],
+  ],
+  [
+    "an old file is pruned that is no journal",
+    "src/journal.ts",
+    "if (isJournal(path)) await removeJournal(path);",
+    "await removeJournal(path);",
+    ["test/security/removal.test.ts"],
+  ],
+  [
+    "a doctor takes items of another program for claims",
+    "src/reconcile.ts",
+    "if (!isDocumentId(id)) return this.addForeign(name);",
+    'if (id === "" && !isDocumentId(id)) return this.addForeign(name);',
+    ["test/security/removal.test.ts"],
+    "a project file decides where documents go without consent",
+    "src/config/consent.ts",
+    'if (use === undefined || use.consent === "agreed" || use.claims.length === 0) return;',
+    "if (use !== undefined) return;",
+    ["test/security/trust.test.ts"],
   ],
 ];

@@ -3,9 +3,10 @@ import { execFileSync } from "node:child_process";
 import { chmod, chown, lstat, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { dirname, join } from "node:path";
+import { DynamoDBClient, PutItemCommand, ScanCommand } from "@aws-sdk/client-dynamodb";
 import { CreateMultipartUploadCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import { DatabaseSync } from "@photostructure/sqlite";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { newDocumentId } from "../../src/document.ts";
 import { temporaryIn } from "../../src/files/removal.ts";
 import { type InRepoAws, startInRepoAws } from "../support/aws.ts";
@@ -220,6 +221,32 @@ describe("doctor --repair", () => {
     expect(summary).toMatchObject({ foreign: 1 });
     for (const path of theirs) expect((await lstat(join(library, path))).isDirectory()).toBe(true);
     await expect(lstat(join(library, mine))).rejects.toThrow("ENOENT");
+  });
+});
+
+describe("a table that another program keeps items in", () => {
+  test("loses none of them to doctor --repair, whatever their keys look like", async () => {
+    const aws = await startInRepoAws();
+    onTestFinished(() => aws.close());
+    const { run, bucket } = await openResumable(aws.endpoint);
+    const client = new DynamoDBClient({ endpoint: aws.endpoint });
+    onTestFinished(() => client.destroy());
+    const ids = [{}, { id: { S: "42" } }, { id: { S: "" } }, { id: { S: newDocumentId().toUpperCase() } }];
+    for (const [index, id] of ids.entries()) {
+      const Item = { pk: { S: "name#user" }, sk: { S: `profile-${index}` }, ...id };
+      await client.send(new PutItemCommand({ TableName: bucket, Item }));
+    }
+    const outcome = await run(["doctor", "--repair", "--yes"]);
+    expect(outcome).toMatchObject({ status: 0 });
+    expect(outcome.json()).toMatchObject({ findings: [], summary: { foreign: ids.length, claims: 0 } });
+    const { Count } = await client.send(
+      new ScanCommand({
+        TableName: bucket,
+        FilterExpression: "pk = :pk",
+        ExpressionAttributeValues: { ":pk": { S: "name#user" } },
+      }),
+    );
+    expect(Count).toBe(ids.length);
   });
 });
 
