@@ -98,7 +98,7 @@ export async function findInputs(options: InputOptions): Promise<FoundInputs> {
   };
 }
 
-/** In a list - is a file of that name: who can read standard input twice? */
+/** In a list - is a file of that name: standard input may be the list. */
 function asName(path: string): string {
   return path === "-" ? "./-" : path;
 }
@@ -250,7 +250,7 @@ async function fileOfWalk({ absolute, label }: Place, { withSizes, bounds }: Sea
         () => null,
       )
     : null;
-  // Found as a file, and opened much later: by then somebody may have put a link to their favourite secret there.
+  // Found as a file, and opened much later: by then a link to a secret may be there.
   return { label, size, open: () => openFile(absolute, label, { follow: false, bounds }) };
 }
 

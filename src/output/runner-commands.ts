@@ -1,5 +1,5 @@
 /**
- * What a CI runner takes for a command in what a program prints, whoever chose the name that it is part of.
+ * What a CI runner takes for a command in what a program prints, also where it is part of a file's name.
  *
  * GitHub obeys `::command::` behind nothing but white space, and `##[command]` wherever it stands:
  * https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
@@ -10,7 +10,7 @@
 
 /** Line ends are not among the white space: from each one of many the search would go through all of them. */
 const colons = /^((?:[^\S\n\r\u2028\u2029]|\x85)*):(?=(:[^\s:]{0,40}(?:\s|::)?))/gm;
-/** Both have the name of the command as the last group, with what ends it: with these it cannot become another one. */
+/** The last group of both is the name of the command and what ends it: text that holds all of it chose the command. */
 const numberSigns = /()#(?=(#(?:vso|teamcity)?\[[^\s\]]{0,40}[\s\]]?))/gi;
 
 /**

@@ -17,7 +17,7 @@ export interface TemplateOptions {
 }
 
 /**
- * @param fields that an item has, for whoever misspells one
+ * @param fields that an item has
  * @throws USAGE for what is no template, or names a field that there is not
  */
 export function parseTemplate(

@@ -62,7 +62,7 @@ for setting in BUCKET TABLE PREFIX REGION ENDPOINT_URL CONFIG; do
   input="INPUT_$setting"
   if [ -n "${!input:-}" ]; then export "DOCPROC_$setting=${!input}"; fi
 done
-# A file that nobody named is not looked for in what was checked out.
+# Without a name of one no config file is looked for in what was checked out.
 if [ -z "${DOCPROC_CONFIG:-}" ]; then
   export DOCPROC_CONFIG=$own/config.json
   printf '{}\n' >"$DOCPROC_CONFIG"
