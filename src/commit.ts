@@ -87,7 +87,7 @@ async function assertStored({ size }: DocumentRecord, { storage, key, signal }: 
  * another document there would have to have the same id.
  */
 function asOwnRecord(found: DocumentRecord, own: DocumentRecord): DocumentRecord {
-  if (found.name === own.name && found.sha256 === own.sha256) return found;
+  if (found.name === own.name && found.sha256 === own.sha256 && found.uri === own.uri) return found;
   throw new DocprocError("CONFLICT", `The id ${own.id} is that of another document.`, {
     hint: "Nothing was overwritten. Run the same command again: it gets another id.",
   });

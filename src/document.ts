@@ -113,11 +113,14 @@ export function storageKey(prefix: string, id: string, name: string): string {
 }
 
 /**
- * Whether a key, or an address, is one that {@link storageKey} makes for this document, whatever the prefix. Bytes that
- * are anywhere else were not put there for it alone.
+ * The id in a key that {@link storageKey} makes; undefined for what somebody else put there.
+ * @param prefix of the keys; undefined for any
  */
-export function isKeyOf(id: string, key: string): boolean {
-  return key.split("/").slice(-3, -1).join("/") === `${id.slice(-2)}/${id}`;
+export function idOfKey(key: string, prefix: string | undefined): string | undefined {
+  if (prefix !== undefined && !key.startsWith(prefix)) return undefined;
+  const own = prefix === undefined ? key.split("/").slice(-3).join("/") : key.slice(prefix.length);
+  const [, digits = "-", id = ""] = /^([0-9a-f]{2})\/([0-9a-f-]{36})\/[A-Za-z0-9][\w.-]*$/.exec(own) ?? [];
+  return isDocumentId(id) && id.endsWith(digits) ? id : undefined;
 }
 
 /**

@@ -32,7 +32,7 @@ describe.each(Object.entries(places))("deleting from %s", (_place, start) => {
     expect(outcome).toMatchObject({ status: 0, stderr: "" });
     expect(outcome.json()).toEqual({
       schema: "docproc.delete/1",
-      documents: [{ ...record, action: "deleted" }],
+      documents: [{ ...record, action: "deleted", bytes: "removed", reason: null }],
       failures: [],
       summary: { total: 1, deleted: 1, failed: 0, durationMs: expect.any(Number) },
     });
@@ -119,7 +119,7 @@ describe("deleting several", () => {
     expect(await remove("missing", "gone")).toMatchObject({ status: 3 });
     expect(await run(["rm", "c", "-y", "-q"])).toMatchObject({ status: 0, stdout: `${c.id}\n` });
     const [line = "", ...rest] = (await run(["delete", "d", "--yes", "--ndjson"])).stdout.split("\n");
-    expect(JSON.parse(line)).toEqual({ ...d, action: "deleted" });
+    expect(JSON.parse(line)).toEqual({ ...d, action: "deleted", bytes: "removed", reason: null });
     expect(rest).toEqual([""]);
   });
 
