@@ -162,8 +162,8 @@ async function orphanObjects(examination: Examination, comparison: Comparison, f
 
 const orphanFixes: Record<Orphan["owner"], string> = {
   ours: repairFix,
-  adopted: "It was stored for a catalog that is gone. If nobody needs it, docproc doctor --repair --yes removes it.",
-  nobody: "Nothing says whose it is. If it is nobody's, remove it by hand.",
+  adopted: "It was stored for a catalog that is gone. If it is not needed, docproc doctor --repair --yes removes it.",
+  unknown: "Nothing says whose it is. If nothing needs it, remove it by hand.",
 };
 
 /**

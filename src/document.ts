@@ -113,14 +113,19 @@ export function storageKey(prefix: string, id: string, name: string): string {
 }
 
 /**
- * The id in a key that {@link storageKey} makes; undefined for what somebody else put there.
+ * The id in a key that {@link storageKey} makes; undefined for any other key.
  * @param prefix of the keys; undefined for any
  */
 export function idOfKey(key: string, prefix: string | undefined): string | undefined {
   if (prefix !== undefined && !key.startsWith(prefix)) return undefined;
   const own = prefix === undefined ? key.split("/").slice(-3).join("/") : key.slice(prefix.length);
-  const [, digits = "-", id = ""] = /^([0-9a-f]{2})\/([0-9a-f-]{36})\/[A-Za-z0-9][\w.-]*$/.exec(own) ?? [];
+  const [, digits = "-", id = ""] = /^([0-9a-f]{2})\/([0-9a-f-]{36})\/[A-Za-z0-9][\w.-]{0,99}$/.exec(own) ?? [];
   return isDocumentId(id) && id.endsWith(digits) ? id : undefined;
+}
+
+/** False for a key with `.` or `..` between slashes, which some servers resolve: it may be another object's. */
+export function isUnambiguousKey(key: string): boolean {
+  return !key.split("/").some((segment) => segment === "." || segment === "..");
 }
 
 /**

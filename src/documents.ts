@@ -200,7 +200,7 @@ export class DocumentService {
     const stored = await (await this.#options.storage()).stat(key, signal);
     const owner = stored && (await this.ownerOf(stored, signal));
     if (owner === "other") return "other-catalog";
-    return owner === "nobody" ? "unmarked" : undefined;
+    return owner === "unknown" ? "unmarked" : undefined;
   }
 
   #uploadProtocol(): Promise<UploadProtocol> {

@@ -1,9 +1,9 @@
 /** Records that come back into a catalog, or into another one over the same storage. Their bytes stay where they are. */
 import { isDeepStrictEqual } from "node:util";
 import { commitRecord } from "./commit.ts";
-import { type DocumentRecord, idOfKey } from "./document.ts";
+import { type DocumentRecord, idOfKey, isUnambiguousKey } from "./document.ts";
 import type { DocumentService } from "./documents.ts";
-import { DocprocError } from "./errors.ts";
+import { DocprocError, toDocprocError } from "./errors.ts";
 import { identityOf } from "./identity.ts";
 import { isCatalogId } from "./library/mark.ts";
 import { type MetadataService, unproved } from "./metadata/service.ts";
@@ -66,7 +66,7 @@ async function asImported(
   record: DocumentRecord,
   request: ImportRequest,
 ): Promise<ImportedDocument> {
-  const { documents, deep, adopt, signal } = request;
+  const { documents, deep, signal } = request;
   if (!isDeepStrictEqual(there, record)) {
     throw new DocprocError("CONFLICT", `The catalog has another record of ${record.id}: ${there.name}.`, {
       hint: "Nothing was overwritten. docproc show prints the one that is there.",
@@ -77,7 +77,11 @@ async function asImported(
     await documents.prove(there, signal, request.onProgress);
     hashed = true;
   }
-  const stored = adopt === undefined ? undefined : await documents.stat(there, signal);
+  // That its bytes are gone, or elsewhere, is for docproc verify to say.
+  const stored = await documents.stat(there, signal).catch((error: unknown) => {
+    if (toDocprocError(error).code !== "NOT_FOUND") throw error;
+    return undefined;
+  });
   if (stored) await heedMark(stored, request);
   return { ...there, action: "unchanged", hashed };
 }
@@ -89,7 +93,8 @@ async function asImported(
 function assertOwnPlace(key: string, record: DocumentRecord, { prefix, storage }: ImportRequest): void {
   const { id, name, uri, source } = record;
   if (idOfKey(key, prefix) === id) return;
-  if (source.kind === "register" && storage.traits.shared && idOfKey(key, undefined) === undefined) return;
+  const registrable = storage.traits.shared && isUnambiguousKey(key) && idOfKey(key, undefined) === undefined;
+  if (source.kind === "register" && registrable) return;
   const place = prefix === "" ? "without a prefix" : `with the prefix ${prefix}`;
   throw new DocprocError("CONFLICT", `${name} (${id}) is not stored where a library ${place} stores it: ${uri}`, {
     hint: "Nothing was recorded. Choose the library that it is of with --prefix or --use, or docproc copy it from there.",

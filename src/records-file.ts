@@ -35,8 +35,11 @@ export async function* linesOf(records: AsyncIterable<DocumentRecord>, onRecord:
   if (held !== "") yield held;
 }
 
-/** Bytes. A record has at most some 100 KiB. */
-const maxLineLength = 1024 * 1024;
+/**
+ * Bytes. A record has at most some 100 KiB; more than this is no item of DynamoDB, which has 400 KB at most:
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+ */
+const maxLineLength = 384 * 1024;
 
 export interface Line {
   /** From 1. */

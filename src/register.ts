@@ -14,6 +14,7 @@ import {
   type DocumentRecord,
   documentName,
   idOfKey,
+  isUnambiguousKey,
   type TextMap,
   uploadTimeOfId,
 } from "./document.ts";
@@ -136,7 +137,11 @@ function keyOf(uri: string, storage: StorageService): string {
     });
   }
   if (!uri.startsWith(base) || uri === base) throw notHere(uri, storage);
-  return uri.slice(base.length);
+  const key = uri.slice(base.length);
+  if (isUnambiguousKey(key)) return key;
+  throw new DocprocError("USAGE", `${JSON.stringify(uri)} has a segment . or .., which some servers resolve.`, {
+    hint: "Copy the object to another key and register that.",
+  });
 }
 
 function notHere(uri: string, storage: StorageService): DocprocError {

@@ -1,8 +1,8 @@
 /** Whose an object is, as its mark says: the id of the catalog that it was stored for. */
 import type { MetadataService } from "../metadata/service.ts";
 
-/** `adopted`: of a catalog that is gone, and whose objects are this one's. `nobody`: it has no mark. */
-export type Owner = "ours" | "adopted" | "other" | "nobody";
+/** `adopted`: of a catalog that is gone, and whose objects are this one's. `unknown`: it has no mark. */
+export type Owner = "ours" | "adopted" | "other" | "unknown";
 
 /** Reads the marks of objects for one catalog, which is asked for its ids once. */
 export class Marks {
@@ -17,7 +17,7 @@ export class Marks {
 
   /** @param mark see `StoredObject.catalog` */
   async ownerOf(mark: string | null, signal: AbortSignal): Promise<Owner> {
-    if (mark === null) return "nobody";
+    if (mark === null) return "unknown";
     if (mark === (await this.catalog(signal))) return "ours";
     this.#adopted ??= this.#metadata().then((metadata) => metadata.adopted(signal));
     // A failure is of one request, the next one may succeed.
@@ -44,7 +44,7 @@ export class Marks {
   }
 }
 
-/** True for what can be the id of a catalog. A mark is what somebody wrote, and may be anything. */
+/** True for what can be the id of a catalog. A mark in a bucket may be any text. */
 export function isCatalogId(text: string): boolean {
   return /^[0-9a-f][0-9a-f-]{31,35}$/.test(text);
 }

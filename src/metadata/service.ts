@@ -43,7 +43,7 @@ export interface MetadataService {
   /**
    * Gives a record other tags and the claim that goes with them, all of it or nothing, if its tags are still those of
    * `record`. When another document holds that claim, nothing is written and the answer names it. A record whose
-   * claim has its id behind it (see {@link apart}, {@link unproved}) keeps one of that kind, which nobody else can hold.
+   * claim has its id behind it (see {@link apart}, {@link unproved}) keeps one of that kind, which no other can hold.
    *
    * After `UNAVAILABLE` nobody knows whether it was done; after any other failure nothing was written.
    */

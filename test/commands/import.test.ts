@@ -167,7 +167,7 @@ describe("an import", () => {
     expect(failures.map(({ message }) => message.replace(/^.*: /, ""))).toEqual([
       "it is not JSON.",
       "it is no JSON object.",
-      "it is longer than 1048576 bytes.",
+      "it is longer than 393216 bytes.",
       "its id cannot be.",
     ]);
     const human = await run(["import"], { stdin: file });
