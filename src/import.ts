@@ -95,8 +95,10 @@ function assertOwnPlace(key: string, record: DocumentRecord, { prefix, storage }
   if (idOfKey(key, prefix) === id) return;
   const registrable = storage.traits.shared && isUnambiguousKey(key) && idOfKey(key, undefined) === undefined;
   if (source.kind === "register" && registrable) return;
-  const place = prefix === "" ? "without a prefix" : `with the prefix ${prefix}`;
-  throw new DocprocError("CONFLICT", `${name} (${id}) is not stored where a library ${place} stores it: ${uri}`, {
+  const where = key.startsWith(prefix)
+    ? "under a key that this library does not make"
+    : `outside the prefix ${prefix} of this library`;
+  throw new DocprocError("CONFLICT", `${name} (${id}) is stored ${where}: ${uri}`, {
     hint: "Nothing was recorded. Choose the library that it is of with --prefix or --use, or docproc copy it from there.",
   });
 }

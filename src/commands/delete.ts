@@ -22,6 +22,9 @@ const whyKept: Record<KeptFor, string> = {
   unmarked: "they are marked as those of no catalog",
 };
 
+const howToAdopt =
+  "If that catalog is gone for good, adopt it before you delete more: docproc export | docproc import says which it is, and --adopt takes its objects over.";
+
 export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
   examples: [
     ["The newest of a name", "delete invoice.pdf"],
@@ -81,6 +84,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
         summary: { ...counts, failed: failures.length, durationMs: host.now() - started },
       },
       text: () => "",
+      note: deleted.done.some(({ reason }) => reason === "other-catalog") ? howToAdopt : undefined,
       failure: batchFailure(
         {
           ...deleted,

@@ -31,7 +31,10 @@ export class ImportCounts {
 export function importSummary(summary: ReturnType<ImportCounts["summary"]>): string {
   const { imported, unchanged, unhashed, failed, otherCatalogs } = summary;
   const sentences = [`${imported} imported, ${unchanged} unchanged, ${failed} failed.`];
-  if (unhashed > 0) sentences.push(`The bytes of ${unhashed} were not hashed: --deep does it.`);
+  if (unhashed > 0)
+    sentences.push(
+      `The bytes of ${unhashed} were not hashed: until --deep does it, their files would be stored again.`,
+    );
   if (otherCatalogs.length > 0) {
     const ids = otherCatalogs.join(", ");
     sentences.push(`Objects are marked as those of the catalog ${ids}. If it is gone, --adopt makes them this one's.`);

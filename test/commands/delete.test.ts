@@ -78,6 +78,7 @@ describe.each(Object.entries(places))("deleting from %s", (_place, start) => {
     const human = await run(["delete", two.id, "--yes"]);
     expect(human).toMatchObject({ status: 0, stdout: expect.stringContaining(`its bytes stay: ${two.uri} (`) });
     expect(human.stdout).toContain(why);
+    expect(human.stderr).toEqual(mark === null ? "" : expect.stringContaining("--adopt"));
     expect(await names()).toEqual([]);
     expect(await keys()).toHaveLength(2);
   });
