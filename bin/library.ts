@@ -10,6 +10,7 @@ export type { DocumentRecord, DocumentSource, Provenance, TextMap } from "../src
 export type { ErrorCode } from "../src/errors.ts";
 export type {
   CallOptions,
+  DeletedRecord,
   DownloadOptions,
   Library,
   LibraryOptions,

@@ -62,7 +62,8 @@ export async function commitRecord(record: DocumentRecord, commit: Commit): Prom
     }
   } catch (error) {
     // The answer may have been lost after the commit was done: the catalog knows.
-    const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal) : false;
+    const isOwn = (found: DocumentRecord) => isSame(found, record);
+    const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal, isOwn) : false;
     if (recorded === undefined) throw inDoubt(error, `whether ${record.name} was recorded`);
     if (!recorded) throw error;
   }
@@ -82,12 +83,17 @@ async function assertStored({ size }: DocumentRecord, { storage, key, signal }: 
   });
 }
 
+/** Whether a record says the same of the bytes that were just stored. One that was imported may say anything. */
+function isSame(found: DocumentRecord, own: DocumentRecord): boolean {
+  return found.name === own.name && found.sha256 === own.sha256 && found.uri === own.uri;
+}
+
 /**
  * A commit that was repeated finds its own record, perhaps with the tags that somebody has given it since. One of
  * another document there would have to have the same id.
  */
 function asOwnRecord(found: DocumentRecord, own: DocumentRecord): DocumentRecord {
-  if (found.name === own.name && found.sha256 === own.sha256) return found;
+  if (isSame(found, own)) return found;
   throw new DocprocError("CONFLICT", `The id ${own.id} is that of another document.`, {
     hint: "Nothing was overwritten. Run the same command again: it gets another id.",
   });

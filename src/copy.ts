@@ -5,7 +5,7 @@
 import { realpath } from "node:fs/promises";
 import type { DocumentRecord } from "./document.ts";
 import type { DocumentService } from "./documents.ts";
-import { DocprocError } from "./errors.ts";
+import { DocprocError, toDocprocError } from "./errors.ts";
 import { identityOf } from "./identity.ts";
 import { apart, type MetadataService } from "./metadata/service.ts";
 import type { Settings } from "./settings.ts";
@@ -73,6 +73,7 @@ export async function copyDocument(record: DocumentRecord, request: CopyRequest)
   const there = await to.metadata.get(id, signal);
   if (there) {
     if (there.sha256 !== record.sha256 || there.name !== name) throw otherDocument(there);
+    if (!dryRun) await assertProved(there, to.documents, request);
     // Recorded by a run that was cut short before its last word.
     if (!dryRun) await to.documents.forgetUpload(source, upload(identity));
     return { ...there, action: "unchanged", bytesSent: 0 };
@@ -85,6 +86,19 @@ export async function copyDocument(record: DocumentRecord, request: CopyRequest)
   // Another run was faster, with an upload of its own.
   if (stored.id !== id) throw heldByAnother(record, String(stored.id));
   return { ...(stored as DocumentRecord), action: "copied", bytesSent };
+}
+
+/**
+ * Of a record that was imported there, it is found out whether its bytes are those that it says.
+ * @throws CONFLICT when they are not
+ */
+async function assertProved(there: DocumentRecord, documents: DocumentService, request: CopyRequest): Promise<void> {
+  const { signal, onSkipped } = request;
+  if (await documents.isProved(there, signal)) return;
+  await documents.prove(there, signal, onSkipped).catch((error: unknown) => {
+    const { code } = toDocprocError(error);
+    throw code === "INTEGRITY" || code === "NOT_FOUND" ? otherDocument(there, error) : error;
+  });
 }
 
 /** A stored document as the input of an upload. It ends only when all of it was read and is what was uploaded. */
@@ -116,9 +130,10 @@ function sourceOf(record: DocumentRecord, documents: DocumentService): Source {
   };
 }
 
-function otherDocument({ id, name }: DocumentRecord): DocprocError {
+function otherDocument({ id, name }: DocumentRecord, cause?: unknown): DocprocError {
   return new DocprocError("CONFLICT", `${id} is another document in that library: ${name}.`, {
     hint: "Nothing was overwritten. Delete the wrong one of them, or upload the file anew: it gets another id.",
+    cause,
   });
 }
 

@@ -9,8 +9,9 @@ import { pMapIterable } from "p-map";
 import { timeOfId } from "./document.ts";
 import type { DocumentService } from "./documents.ts";
 import { DocprocError } from "./errors.ts";
+import { isCatalogId, Marks, type Owner } from "./library/mark.ts";
 import type { MetadataService } from "./metadata/service.ts";
-import { type ComparedObject, Comparison, isDocumentKey } from "./reconcile.ts";
+import { type ComparedObject, Comparison, isDocumentKey, type Orphan } from "./reconcile.ts";
 import { probeCatalog, type StorageService } from "./storage/service.ts";
 import { verifyDocument } from "./verify.ts";
 
@@ -109,11 +110,16 @@ async function missingBytes({ documents, metadata, signal }: Examination, compar
 
 /** Returns how many are too young to be called orphans. */
 async function orphanObjects(examination: Examination, comparison: Comparison, found: Found): Promise<number> {
-  const { repair, trustCatalog } = examination;
-  let [young, ours, others] = [0, 0, 0];
-  const judge = async (object: ComparedObject) => ({ ...object, owner: await ownerOf(examination, object) });
-  for await (const { owner, ...object } of pMapIterable(comparison.objectsWithoutRecord(), judge, confirmations)) {
-    if (owner === "other") others += 1;
+  const { repair, trustCatalog, metadata } = examination;
+  const marks = new Marks(async () => metadata);
+  const others = { count: 0, catalog: "" };
+  let [young, ours] = [0, 0];
+  const judge = async (object: ComparedObject) => ({ object, ...(await whoseIs(examination, object, marks)) });
+  for await (const { object, owner, mark } of pMapIterable(comparison.objectsWithoutRecord(), judge, confirmations)) {
+    if (owner === "other") {
+      others.count += 1;
+      if (isCatalogId(mark)) others.catalog = mark;
+    }
     if (owner === undefined || owner === "other") continue;
     if (object.age < untouchable) {
       young += 1;
@@ -123,13 +129,14 @@ async function orphanObjects(examination: Examination, comparison: Comparison, f
     comparison.addOrphan({ ...object, owner });
   }
   const { records } = comparison.counts;
-  if (others > 0 && !examination.storage.traits.shared) {
+  if (others.count > 0 && !examination.storage.traits.shared) {
+    const catalog = others.catalog || "ID";
     await found({
       code: "CATALOG_LOST",
       id: null,
-      name: `${others} objects`,
-      message: `${others} objects belong to a catalog that is not the one here.`,
-      fix: "Restore the catalog that was here, or choose its library with --directory. The objects are not touched.",
+      name: `${others.count} objects`,
+      message: `${others.count} objects belong to a catalog that is not the one here: ${catalog}.`,
+      fix: `Restore the catalog that was here, or choose its library with --directory. If it is gone, docproc import FILE --adopt ${catalog} brings back the records that docproc export wrote. The objects are not touched.`,
       repaired: false,
     });
   }
@@ -140,35 +147,41 @@ async function orphanObjects(examination: Examination, comparison: Comparison, f
       id: null,
       name: `${ours} objects`,
       message: `${ours} objects have no record and ${records} have one: the catalog may be lost, or an old copy.`,
-      fix: "Restore the catalog. If it is right, docproc doctor --repair --yes removes the objects.",
+      fix: "Restore the catalog, or bring its records back with docproc import. If it is right, docproc doctor --repair --yes removes the objects.",
       repaired: false,
     });
   }
   for (const object of comparison.orphans()) {
     const { id, key, size, age, owner } = object;
-    const removable = owner === "ours" && !suspicious;
+    // Of a lost catalog, some documents may be newer than the records that came back.
+    const removable = (owner === "ours" && !suspicious) || (owner === "adopted" && trustCatalog);
     const repaired = repair && removable && (await removeOrphan(examination, object));
-    const fix = owner === "ours" ? repairFix : "Nothing says whose it is. If it is nobody's, remove it by hand.";
     const message = `${size} bytes that no record knows, ${days(age)} old.`;
-    await found({ code: "ORPHAN_OBJECT", id, name: key, message, fix, repaired });
+    await found({ code: "ORPHAN_OBJECT", id, name: key, message, fix: orphanFixes[owner], repaired });
   }
   return young;
 }
 
+const orphanFixes: Record<Orphan["owner"], string> = {
+  ours: repairFix,
+  adopted: "It was stored for a catalog that is gone. If it is not needed, docproc doctor --repair --yes removes it.",
+  unknown: "Nothing says whose it is. If nothing needs it, remove it by hand.",
+};
+
 /**
  * Whose an object without a record is: another catalog may keep its documents in the same bucket.
- * @returns undefined when it is gone, or has a record by now
+ * @returns no owner when it is gone, or has a record by now
  */
-async function ownerOf(
+async function whoseIs(
   { storage, metadata, signal }: Examination,
   { id, key }: ComparedObject,
-): Promise<"ours" | "other" | "nobody" | undefined> {
-  if (await metadata.get(id, signal)) return undefined;
+  marks: Marks,
+): Promise<{ readonly owner: Owner | undefined; readonly mark: string }> {
+  if (await metadata.get(id, signal)) return { owner: undefined, mark: "" };
   const stored = await storage.stat(key, signal);
-  if (stored === undefined) return undefined;
-  if (stored.catalog === null) return "nobody";
-  const ours = stored.catalog === (await metadata.catalog(signal)) || stored.catalog === probeCatalog;
-  return ours ? "ours" : "other";
+  if (stored === undefined) return { owner: undefined, mark: "" };
+  const mark = stored.catalog ?? "";
+  return { owner: mark === probeCatalog ? "ours" : await marks.ownerOf(stored.catalog, signal), mark };
 }
 
 async function removeOrphan({ storage, metadata, signal }: Examination, object: ComparedObject): Promise<boolean> {

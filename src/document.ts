@@ -112,19 +112,26 @@ export function storageKey(prefix: string, id: string, name: string): string {
   return `${prefix}${id.slice(-2)}/${id}/${stem}${extension && `.${extension}`}`;
 }
 
-/**
- * Whether a key, or an address, is one that {@link storageKey} makes for this document, whatever the prefix. Bytes that
- * are anywhere else were not put there for it alone.
- */
-export function isKeyOf(id: string, key: string): boolean {
-  return key.split("/").slice(-3, -1).join("/") === `${id.slice(-2)}/${id}`;
+/** False for a key with `.` or `..` between slashes, which some servers resolve: it may be another object's. */
+export function isUnambiguousKey(key: string): boolean {
+  return !key.split("/").some((segment) => segment === "." || segment === "..");
 }
 
 const documentDirectory =
-  "(?:[^/]+/)*([0-9a-f]{2})/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{10}\\1";
+  "(?:[^/]+/)*([0-9a-f]{2})/([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{10}\\1)";
 
 /** What {@link storageKey} makes, whatever the prefix and the document. */
-export const storageKeyForm = new RegExp(`^${documentDirectory}/[A-Za-z0-9][A-Za-z0-9._-]*$`);
+export const storageKeyForm = new RegExp(`^${documentDirectory}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`);
+
+/**
+ * The id in a key that {@link storageKey} makes; undefined for any other key.
+ * @param prefix of the keys; undefined for any
+ */
+export function idOfKey(key: string, prefix: string | undefined): string | undefined {
+  if (prefix !== undefined && !key.startsWith(prefix)) return undefined;
+  const own = prefix === undefined ? key.split("/").slice(-3) : key.slice(prefix.length).split("/");
+  return own.length === 3 ? storageKeyForm.exec(own.join("/"))?.[2] : undefined;
+}
 
 /** A key of that form without its last segment: nothing else is stored below it. */
 export const documentDirectoryForm = new RegExp(`^${documentDirectory}$`);

@@ -2,10 +2,11 @@
  * The document service: what can be done with documents, on whichever storage and catalog. It alone, and the upload
  * protocol it runs, write to both services; neither of them knows the other.
  */
-import { type DocumentRecord, isKeyOf, storageKey } from "./document.ts";
+import { type DocumentRecord, idOfKey, storageKey } from "./document.ts";
 import { DocprocError, toDocprocError } from "./errors.ts";
 import { findDocument } from "./find.ts";
 import type { UploadJournals } from "./journal.ts";
+import { Marks, type Owner } from "./library/mark.ts";
 import { inDoubt, isRecorded, mayBeDone } from "./metadata/doubt.ts";
 import type { ListQuery } from "./query.ts";
 import type { RetaggedDocument, TagEdit } from "./retag.ts";
@@ -15,17 +16,34 @@ import { reached } from "./steps.ts";
 import type { RequestToSign, SignedRequest, StoredObject } from "./storage/service.ts";
 import type { UploadedDocument, UploadOptions, UploadProtocol, UploadRequest } from "./upload.ts";
 
-export interface DocumentServiceOptions extends Omit<UploadOptions, "journals"> {
+export interface DocumentServiceOptions extends Omit<UploadOptions, "journals" | "marks"> {
   /** See {@link UploadOptions.journals}; called with the first upload. */
   readonly journals: (() => Promise<UploadJournals>) | undefined;
 }
 
+/** What became of the bytes of a removed document. */
+export type RemovedBytes =
+  | { readonly bytes: "removed"; readonly reason: null }
+  | { readonly bytes: "kept"; readonly reason: KeptFor };
+
+/**
+ * Why bytes outlive their record:
+ *
+ * - `registered`: docproc did not put them there;
+ * - `outside-prefix`: they are those of a library with another prefix;
+ * - `other-catalog`: their mark says that they were stored for another catalog;
+ * - `unmarked`: nothing says for which catalog they were stored.
+ */
+export type KeptFor = "registered" | "outside-prefix" | "other-catalog" | "unmarked";
+
 export class DocumentService {
   readonly #options: DocumentServiceOptions;
+  readonly #marks: Marks;
   #uploads: Promise<UploadProtocol> | undefined;
 
   constructor(options: DocumentServiceOptions) {
     this.#options = options;
+    this.#marks = new Marks(options.metadata);
   }
 
   /** See {@link UploadProtocol.run}. */
@@ -41,6 +59,13 @@ export class DocumentService {
   /** See {@link findDocument}. */
   async find(reference: string, signal: AbortSignal): Promise<DocumentRecord> {
     return await findDocument(await this.#options.metadata(), reference, signal);
+  }
+
+  /** @throws NOT_FOUND when no document has this id */
+  async get(id: string, signal: AbortSignal): Promise<DocumentRecord> {
+    const record = await (await this.#options.metadata()).get(id, signal);
+    if (record === undefined) throw new DocprocError("NOT_FOUND", `No document has the id ${id}.`);
+    return record;
   }
 
   /** See {@link MetadataService.list}. */
@@ -87,7 +112,7 @@ export class DocumentService {
     const key = await this.keyOf(record, signal);
     const { name, contentType, size, sha256 } = record;
     if (method === "GET") return await storage.sign(key, { method, name, contentType, expiresIn, signal });
-    const catalog = await (await this.#options.metadata()).catalog(signal);
+    const catalog = await this.#marks.catalog(signal);
     return await storage.sign(key, { method, size, sha256, catalog, contentType, expiresIn, signal });
   }
 
@@ -98,13 +123,45 @@ export class DocumentService {
   }
 
   /**
-   * Removes a document: its record and claim in one step, then its bytes. Those that were not stored for it, but were
-   * there when it was registered, stay.
+   * Whether the SHA-256 of a record is known to be that of its bytes. Of one that was imported it is what a file said,
+   * until {@link prove}.
+   */
+  async isProved(record: DocumentRecord, signal: AbortSignal): Promise<boolean> {
+    const [metadata, { isProved }] = await Promise.all([this.#options.metadata(), import("./library/proof.ts")]);
+    return await isProved(metadata, record, signal);
+  }
+
+  /**
+   * Reads the bytes of a record, and remembers that they are those that it says.
+   * @param onProgress called with the number of bytes newly read
+   * @throws INTEGRITY, NOT_FOUND when they are others or gone
+   */
+  async prove(record: DocumentRecord, signal: AbortSignal, onProgress: (bytes: number) => void): Promise<void> {
+    const [metadata, { markProved }] = await Promise.all([this.#options.metadata(), import("./library/proof.ts")]);
+    for await (const chunk of this.read(record, signal)) onProgress(chunk.byteLength);
+    await markProved(metadata, record, signal);
+  }
+
+  /** Whose an object is: see {@link Marks.ownerOf}. */
+  async ownerOf({ catalog }: StoredObject, signal: AbortSignal): Promise<Owner> {
+    return await this.#marks.ownerOf(catalog, signal);
+  }
+
+  /** Takes the objects of a catalog that is gone for this one's: see {@link Marks.adopt}. */
+  async adopt(catalog: string, signal: AbortSignal): Promise<void> {
+    await this.#marks.adopt(catalog, signal);
+  }
+
+  /**
+   * Removes a document: its record and claim in one step, then its bytes, if they were stored for it by this catalog.
+   * Others stay: see {@link KeptFor}.
    * @throws NOT_FOUND when it is gone already; after any other failure the message says what is left
    */
-  async remove(record: DocumentRecord, signal: AbortSignal): Promise<void> {
+  async remove(record: DocumentRecord, signal: AbortSignal): Promise<RemovedBytes> {
     const [metadata, storage] = await Promise.all([this.#options.metadata(), this.#options.storage()]);
     const key = await this.keyOf(record, signal);
+    // Asked first: where that fails, nothing has been removed.
+    const reason = await this.#reasonToKeep(record, key, signal);
     const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
       // The answer may have been lost after the record was removed: the catalog knows.
       const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal) : true;
@@ -116,7 +173,7 @@ export class DocumentService {
       throw new DocprocError("NOT_FOUND", `The document ${record.id} is gone already.`);
     }
     reached("record-removed");
-    if (!isKeyOf(record.id, key)) return;
+    if (reason !== undefined) return { bytes: "kept", reason };
     try {
       // Not under the caller's signal: half a removal is what nobody asked for.
       await storage.remove(key, cleanUpSignal());
@@ -132,6 +189,18 @@ export class DocumentService {
       );
     }
     reached("bytes-removed");
+    return { bytes: "removed", reason: null };
+  }
+
+  /** Undefined for bytes that were stored for this document by this catalog, and for those that are gone. */
+  async #reasonToKeep({ id }: DocumentRecord, key: string, signal: AbortSignal): Promise<KeptFor | undefined> {
+    if (idOfKey(key, this.#options.prefix) !== id) {
+      return idOfKey(key, undefined) === id ? "outside-prefix" : "registered";
+    }
+    const stored = await (await this.#options.storage()).stat(key, signal);
+    const owner = stored && (await this.ownerOf(stored, signal));
+    if (owner === "other") return "other-catalog";
+    return owner === "unknown" ? "unmarked" : undefined;
   }
 
   #uploadProtocol(): Promise<UploadProtocol> {
@@ -142,6 +211,7 @@ export class DocumentService {
   /** What sends, reads and hashes takes time to load; looking a document up needs none of it. */
   async #loadUploads(): Promise<UploadProtocol> {
     const { UploadProtocol } = await import("./upload.ts");
-    return new UploadProtocol({ ...this.#options, journals: await this.#options.journals?.() });
+    const journals = await this.#options.journals?.();
+    return new UploadProtocol({ ...this.#options, journals, marks: this.#marks });
   }
 }

@@ -59,10 +59,11 @@ export class Destination {
 
   /**
    * The path for a document of this name.
+   * @param hidden whether it may be that of a hidden file
    * @throws USAGE when its name cannot be that of a file; CONFLICT when another document of this run has it
    */
-  pathFor(name: string): string {
-    const path = this.#file ?? join(this.#directory, fileNameOf(name, sep === "\\"));
+  pathFor(name: string, hidden: boolean): string {
+    const path = this.#file ?? join(this.#directory, fileNameOf(name, sep === "\\", hidden));
     // What fileNameOf() lets through stays inside; this holds even if it ever did not.
     if (dirname(path) !== this.#directory) throw new DocprocError("USAGE", `${path} is in another directory.`);
     if (this.#taken.has(path)) {

@@ -7,14 +7,33 @@ const maxBytes = 255;
 /**
  * A document's name as one segment of a path.
  * @param windows whether the rules of Windows apply
+ * @param hidden whether the file may be a hidden one: see {@link isHidden}
  * @throws USAGE for a name that would mean another place, a device or a stream, or that the system cannot keep
  */
-export function fileNameOf(name: string, windows: boolean): string {
+export function fileNameOf(name: string, windows: boolean, hidden: boolean): string {
   const objection = objectionOnPosix(name) ?? (windows ? objectionOnWindows(name) : undefined);
-  if (objection === undefined) return name;
-  throw new DocprocError("USAGE", `The name ${JSON.stringify(name)} ${objection}.`, {
-    hint: "Say where it goes with -o FILE.",
-  });
+  if (objection !== undefined) {
+    throw new DocprocError("USAGE", `The name ${JSON.stringify(name)} ${objection}.`, {
+      hint: "Say where it goes with -o FILE.",
+    });
+  }
+  if (hidden || !isHidden(name)) return name;
+  throw new DocprocError(
+    "USAGE",
+    `The name ${JSON.stringify(name)} is that of a hidden file, which programs may obey.`,
+    {
+      hint: "Say that it is meant: name the document by its name, or add --hidden or -o FILE.",
+    },
+  );
+}
+
+/**
+ * Whether a file of this name is hidden. What shells, git and docproc itself read without being asked is called like
+ * that, and the user should not find it put there by another one: https://www.rfc-editor.org/rfc/rfc2183#section-5
+ * Characters that HFS+ does not compare may stand before the dot.
+ */
+export function isHidden(name: string): boolean {
+  return /^\p{Default_Ignorable_Code_Point}*\./u.test(name);
 }
 
 function objectionOnPosix(name: string): string | undefined {

@@ -56,7 +56,7 @@ function within(field: Schema): Schema {
 
 function kindOf(field: Schema): string {
   if (field.const !== undefined) return JSON.stringify(field.const);
-  if (field.enum) return field.enum.join(", ");
+  if (field.enum) return field.enum.map(String).join(", ");
   if (field.anyOf) return `${kindOf(field.anyOf[0] ?? {})} or null`;
   if (field.items) return "list";
   return [field.type ?? "object"].flat().join(" or ");

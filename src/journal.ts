@@ -12,7 +12,7 @@
 import { createHash } from "node:crypto";
 import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { canonicalJson, isKeyOf, storageKeyForm, type TextMap } from "./document.ts";
+import { canonicalJson, idOfKey, type TextMap } from "./document.ts";
 import { DocprocError, fromSystemError } from "./errors.ts";
 import { assertFile, makeDirectoryBelow } from "./files/no-links.ts";
 import { type Removal, removeFile } from "./files/removal.ts";
@@ -242,7 +242,7 @@ function release(database: Database, path: string): boolean {
 /** The row of an upload; undefined where its key is not one that an upload has: what is under it could be anything. */
 function earlierPlan(row: Row): Row | undefined {
   const [id, key] = [String(row["id"]), String(row["key"])];
-  return storageKeyForm.test(key) && isKeyOf(id, key) ? row : undefined;
+  return idOfKey(key, undefined) === id ? row : undefined;
 }
 
 export class UploadJournal implements Checkpoint {

@@ -76,6 +76,14 @@ export interface UploadedRecord extends DocumentRecord {
   readonly bytesSent: number;
 }
 
+/** What was removed. */
+export interface DeletedRecord extends DocumentRecord {
+  /** `kept`: they were not stored for this document by this catalog. */
+  readonly bytes: "removed" | "kept";
+  /** Why they were kept; more may be added. */
+  readonly reason: "registered" | "outside-prefix" | "other-catalog" | "unmarked" | null;
+}
+
 export interface ListOptions extends CallOptions {
   /** With all of these tags. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
@@ -111,7 +119,10 @@ export interface Resource {
   readonly action: "created" | "exists" | "updated" | "unsupported";
 }
 
-/** Every method throws a DocprocError and nothing else. None prints, ends the process, or listens to its signals. */
+/**
+ * Every method throws a DocprocError and nothing else. None prints, ends the process, or listens to its signals. Records
+ * are frozen, with all that they hold: parts of them may be in the hands of others.
+ */
 export interface Library {
   /** Makes what the library needs, as `docproc init` does; what is there stays. An embedded one is made when it is used. */
   init(options?: CallOptions): Promise<Resource[]>;
@@ -145,10 +156,11 @@ export interface Library {
     options: DownloadOptions,
   ): Promise<DocumentRecord & { readonly path: string }>;
   /**
-   * Removes a document: its record, then its bytes.
+   * Removes a document: its record, then its bytes, if they were stored for it by this catalog.
+   * @param document a reference, or a record of which the id counts
    * @throws NOT_FOUND
    */
-  delete(document: string | DocumentRecord, options?: CallOptions): Promise<DocumentRecord>;
+  delete(document: string | DocumentRecord, options?: CallOptions): Promise<DeletedRecord>;
   /** Closes files and connections. May be called twice; nothing works afterwards. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

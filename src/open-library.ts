@@ -3,6 +3,7 @@ import { Readable } from "node:stream";
 import { assertAgreed } from "./config/consent.ts";
 import { type ConfigInput, loadConfig, type SettingName, settingNames, unknownKey } from "./config.ts";
 import { detectedType } from "./detected-type.ts";
+import { frozenRecord } from "./document/frozen.ts";
 import { contentType, type DocumentRecord, documentMetadata, documentName, documentTags } from "./document.ts";
 import type { DocumentService } from "./documents.ts";
 import { Destination, downloadTo } from "./download.ts";
@@ -11,6 +12,7 @@ import { openGiven } from "./given.ts";
 import type {
   CallOptions,
   Chunks,
+  DeletedRecord,
   DownloadOptions,
   Library,
   LibraryOptions,
@@ -117,7 +119,7 @@ class OpenLibrary implements Library {
           contentType: async (head) => type ?? (await detectedType(name, head)),
         });
         // What only a dry run leaves open is known.
-        return document as UploadedRecord;
+        return frozenRecord(document as UploadedRecord);
       } finally {
         await source.close();
       }
@@ -143,7 +145,7 @@ class OpenLibrary implements Library {
     let count = 0;
     try {
       for await (const record of records) {
-        yield record;
+        yield frozenRecord(record);
         if (++count === limit) return;
       }
     } catch (error) {
@@ -152,7 +154,7 @@ class OpenLibrary implements Library {
   }
 
   async get(reference: string, options: CallOptions = {}): Promise<DocumentRecord> {
-    return await this.#call(options, async (service, signal) => await service.find(reference, signal));
+    return await this.#call(options, async (service, signal) => frozenRecord(await service.find(reference, signal)));
   }
 
   async read(document: string | DocumentRecord, options: CallOptions = {}): Promise<Readable> {
@@ -169,18 +171,19 @@ class OpenLibrary implements Library {
     return await this.#call(options, async (service, signal) => {
       const record = await found(service, document, signal);
       const { cwd, umask } = this.#surroundings;
-      const path = (await Destination.open(cwd, to, false)).pathFor(record.name);
+      const path = (await Destination.open(cwd, to, false)).pathFor(record.name, document === record.name);
       const onProgress = options.onProgress ?? (() => {});
       await downloadTo(path, service.read(record, signal), { force, umask, signal, onProgress });
-      return { ...record, path };
+      return frozenRecord({ ...record, path });
     });
   }
 
-  async delete(document: string | DocumentRecord, options: CallOptions = {}): Promise<DocumentRecord> {
+  async delete(document: string | DocumentRecord, options: CallOptions = {}): Promise<DeletedRecord> {
     return await this.#call(options, async (service, signal) => {
-      const record = await found(service, document, signal);
-      await service.remove(record, signal);
-      return record;
+      // The record of another library may have the same id, and says where the bytes are there.
+      const record =
+        typeof document === "string" ? await service.find(document, signal) : await service.get(document.id, signal);
+      return frozenRecord({ ...record, ...(await service.remove(record, signal)) });
     });
   }
 

@@ -2,7 +2,8 @@
  * The catalog and the storage held against each other, both ways, however large they are: both are streamed into a
  * temporary database on disk, which finds what one has and the other has not.
  */
-import { type DocumentRecord, isDocumentId, storageKeyForm } from "./document.ts";
+import { type DocumentRecord, idOfKey, isDocumentId } from "./document.ts";
+import type { Owner } from "./library/mark.ts";
 import { mostNamed } from "./not-empty.ts";
 import { asRow, type Database, openDatabase, type Row } from "./sqlite.ts";
 import type { ListedObject } from "./storage/service.ts";
@@ -16,7 +17,7 @@ export interface ComparedObject extends ListedObject {
 
 /** An object without a record, and whose it is as far as its mark says. */
 export interface Orphan extends ComparedObject {
-  readonly owner: "ours" | "nobody";
+  readonly owner: Exclude<Owner, "other">;
 }
 
 export class Comparison {
@@ -109,7 +110,7 @@ export class Comparison {
       "id",
       "key",
     ]);
-    for (const row of rows) yield { ...objectOf(row), owner: row["owner"] === "ours" ? "ours" : "nobody" };
+    for (const row of rows) yield { ...objectOf(row), owner: row["owner"] as Orphan["owner"] };
   }
 
   /** Claims whose document is not in the catalog. */
@@ -165,12 +166,4 @@ function objectOf({ id, key, size, age }: Row): ComparedObject {
 /** Whether a key is one that `storageKey` makes; anything else was put there by somebody else. */
 export function isDocumentKey(key: string, prefix: string): boolean {
   return idOfKey(key, prefix) !== undefined;
-}
-
-const ofThisPrefix = /^[0-9a-f]{2}\/([0-9a-f-]{36})\/[^/]+$/;
-
-/** The id in a key of ours, see `storageKey`; undefined for what somebody else put there. */
-function idOfKey(key: string, prefix: string): string | undefined {
-  const [, id] = ofThisPrefix.exec(key.slice(prefix.length)) ?? [];
-  return key.startsWith(prefix) && storageKeyForm.test(key) ? id : undefined;
 }

@@ -1,16 +1,20 @@
 /** Records as lines of JSON, `docproc.record/1` each: what `docproc export` writes and `docproc import` reads. */
 import {
+  type CiProvenance,
   canonicalJson,
   contentType,
   type DocumentRecord,
+  type DocumentSource,
   documentMetadata,
   documentName,
   documentTags,
+  type GitProvenance,
+  type Provenance,
   type TextMap,
 } from "./document.ts";
 import { DocprocError } from "./errors.ts";
 import { jsonLine } from "./output/json.ts";
-import { fromStored } from "./stored-record.ts";
+import { fromJson } from "./stored-record.ts";
 
 /** Characters that are written at a time. */
 const chunkLength = 64 * 1024;
@@ -31,8 +35,11 @@ export async function* linesOf(records: AsyncIterable<DocumentRecord>, onRecord:
   if (held !== "") yield held;
 }
 
-/** Bytes. A record has at most some 100 KiB. */
-const maxLineLength = 1024 * 1024;
+/**
+ * Bytes. A record has at most some 100 KiB; more than this is no item of DynamoDB, which has 400 KB at most:
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+ */
+const maxLineLength = 384 * 1024;
 
 export interface Line {
   /** From 1. */
@@ -84,6 +91,45 @@ const fields: ReadonlySet<string> = new Set([
 /** Kinds of source that this version knows; the compiler asks for every one. */
 const kinds: Record<DocumentRecord["source"]["kind"], true> = { file: true, stdin: true, register: true };
 
+type Is = (value: unknown) => boolean;
+
+/** Text that every catalog gives back as it was. */
+const isText: Is = (value) => typeof value === "string" && value.isWellFormed();
+const isTextOrNull: Is = (value) => value === null || isText(value);
+const isFactOrNull: Is = (value) => value === null || typeof value === "boolean";
+
+/** Fields that this version knows; the compiler asks for these, too. */
+const sourceFields: Record<keyof DocumentSource, Is> = {
+  kind: (kind) => typeof kind === "string" && Object.hasOwn(kinds, kind),
+  path: isTextOrNull,
+  modifiedAt: isTextOrNull,
+};
+const gitFields: Record<keyof GitProvenance, Is> = {
+  commit: isTextOrNull,
+  branch: isTextOrNull,
+  dirty: isFactOrNull,
+  remote: isTextOrNull,
+};
+const ciFields: Record<keyof CiProvenance, Is> = {
+  provider: isText,
+  run: isTextOrNull,
+  attempt: isTextOrNull,
+  job: isTextOrNull,
+  actor: isTextOrNull,
+  url: isTextOrNull,
+};
+const provenanceFields: Record<keyof Provenance, Is> = {
+  git: (git) => git === null || consistsOf(git, gitFields),
+  ci: (ci) => ci === null || consistsOf(ci, ciFields),
+};
+
+/** Whether an object has these fields and no other. */
+function consistsOf(value: unknown, fields: Readonly<Record<string, Is>>): boolean {
+  const entries = Object.entries(value as object);
+  if (entries.length !== Object.keys(fields).length) return false;
+  return entries.every(([field, one]) => Object.hasOwn(fields, field) && fields[field]?.(one) === true);
+}
+
 /**
  * The record of a line. It may come from anywhere, so it is held to all that an upload is held to.
  * @throws USAGE, with the field
@@ -93,33 +139,28 @@ export function parseRecord({ bytes }: Line): DocumentRecord {
   const given = parseJson(bytes);
   if (typeof given !== "object" || given === null || Array.isArray(given)) throw noRecord("it is no JSON object");
   const { schema = "docproc.record/1", ...values } = given as Record<string, unknown>;
-  if (schema !== "docproc.record/1") throw noRecord(`its schema is ${JSON.stringify(schema).slice(0, 100)}`);
+  // Shown only where it is text: anything else may be nested deeper than can be printed.
+  const title = typeof schema === "string" ? JSON.stringify(schema.slice(0, 100)) : "not text";
+  if (schema !== "docproc.record/1") throw noRecord(`its schema is ${title}`);
   // Taken in without it, a record that a newer version wrote would lose it in silence.
   const unknown = Object.keys(values).find((key) => !fields.has(key));
   if (unknown !== undefined) throw noRecord(`it has the unknown field ${JSON.stringify(unknown).slice(0, 100)}`);
-  const json = (field: keyof DocumentRecord) => JSON.stringify(values[field]);
-  const record = fromStored(
-    {
-      ...(values as { [Field in keyof DocumentRecord]: unknown }),
-      tags: json("tags"),
-      metadata: json("metadata"),
-      source: json("source"),
-      provenance: values["provenance"] === null ? null : json("provenance"),
-    },
-    (_id, field) => {
-      throw noRecord(`its ${field} ${values[field] === undefined ? "is missing" : "cannot be"}`);
-    },
-  );
+  const record = fromJson(values, (_id, field) => {
+    throw noRecord(`its ${field} ${values[field] === undefined ? "is missing" : "cannot be"}`);
+  });
   const check = (field: keyof DocumentRecord, holds: () => boolean) => {
     if (!isTrue(holds)) throw noRecord(`its ${field} cannot be`);
   };
+  const { source, provenance } = record;
   for (const field of ["provenance", "crc32"] as const) check(field, () => values[field] !== undefined);
   check("uploadedAt", () => values["uploadedAt"] === record.uploadedAt);
   check("name", () => documentName(record.name) === record.name);
   check("contentType", () => contentType(record.contentType) === record.contentType);
+  check("uri", () => record.uri.isWellFormed());
   check("tags", () => isSame(documentTags(pairsOf(record.tags)), record.tags));
   check("metadata", () => isSame(documentMetadata(pairsOf(record.metadata)), record.metadata));
-  check("source", () => Object.hasOwn(kinds, record.source.kind) && Object.keys(record.source).length === 3);
+  check("source", () => consistsOf(source, sourceFields));
+  check("provenance", () => provenance === null || consistsOf(provenance, provenanceFields));
   return record;
 }
 

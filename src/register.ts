@@ -13,17 +13,19 @@ import {
   contentType,
   type DocumentRecord,
   documentName,
-  isDocumentId,
-  isKeyOf,
+  idOfKey,
+  isUnambiguousKey,
   type TextMap,
   uploadTimeOfId,
 } from "./document.ts";
+import type { DocumentService } from "./documents.ts";
 import { DocprocError, throwIfCancelled } from "./errors.ts";
 import type { MetadataService } from "./metadata/service.ts";
 import { readStored } from "./reader.ts";
 import type { ObjectOrigin, StorageService, StoredObject } from "./storage/service.ts";
 
 export interface RegisterRequest {
+  readonly documents: DocumentService;
   readonly storage: StorageService;
   readonly metadata: MetadataService;
   /** See `documentName`; without it the last part of the key. */
@@ -53,14 +55,14 @@ export type RegisteredDocument = DocumentRecord & { readonly action: "registered
 export async function registerObject(uri: string, request: RegisterRequest): Promise<RegisteredDocument> {
   const { storage, metadata, tags, signal, now } = request;
   const key = keyOf(uri, storage);
-  const ownId = key.split("/").at(-2) ?? "";
-  if (isDocumentId(ownId) && isKeyOf(ownId, key)) return await uploadedBefore(ownId, uri, request);
+  const ownId = idOfKey(key, undefined);
+  if (ownId !== undefined) return await uploadedBefore(ownId, uri, request);
   const before = await find(key, uri, storage, signal);
   const name = documentName(request.name ?? key.slice(key.lastIndexOf("/") + 1));
   const id = idOf(uri, before);
   const known = await metadata.get(id, signal);
   // Its id says that it is the same content: there is nothing to read again.
-  if (known) return asRegistered(known, uri, { name, tags });
+  if (known) return await proved(asRegistered(known, uri, { name, tags }), request);
   const read = await readObject(key, before, request);
   if (!isSame(before, await find(key, uri, storage, signal))) throw changed(uri);
   if (before.crc32 !== null && before.crc32 !== read.crc32) {
@@ -87,13 +89,21 @@ export async function registerObject(uri: string, request: RegisterRequest): Pro
   return { ...winner, action: winner.id === id ? "registered" : "unchanged" };
 }
 
+/** @throws INTEGRITY when the record was imported, and the object has other bytes than it says */
+async function proved(found: RegisteredDocument, request: RegisterRequest): Promise<RegisteredDocument> {
+  const { documents, signal, onBegin } = request;
+  const { action: _, ...record } = found;
+  if (!(await documents.isProved(record, signal))) await documents.prove(record, signal, onBegin(record.size));
+  return found;
+}
+
 function asRegistered(
   known: DocumentRecord,
   uri: string,
   { name, tags }: Pick<DocumentRecord, "name" | "tags">,
 ): RegisteredDocument {
-  if (known.name === name && canonicalJson(known.tags) === canonicalJson(tags))
-    return { ...known, action: "unchanged" };
+  const same = known.name === name && canonicalJson(known.tags) === canonicalJson(tags);
+  if (same && known.uri === uri) return { ...known, action: "unchanged" };
   throw new DocprocError("CONFLICT", `${uri} is registered already, as ${known.name} with the id ${known.id}.`, {
     hint: "docproc delete removes that record and leaves the object, which can be registered anew then.",
   });
@@ -102,7 +112,7 @@ function asRegistered(
 /** The object of a document. One without a record may be an upload that is under way, or garbage. */
 async function uploadedBefore(id: string, uri: string, request: RegisterRequest): Promise<RegisteredDocument> {
   const record = await request.metadata.get(id, request.signal);
-  if (record?.uri === uri) return { ...record, action: "unchanged" };
+  if (record?.uri === uri) return await proved({ ...record, action: "unchanged" }, request);
   throw new DocprocError("USAGE", `${uri} is an object of docproc's own, and no document here has it.`, {
     hint: "docproc import brings back the records of a lost catalog; docproc doctor says what has none.",
   });
@@ -127,7 +137,11 @@ function keyOf(uri: string, storage: StorageService): string {
     });
   }
   if (!uri.startsWith(base) || uri === base) throw notHere(uri, storage);
-  return uri.slice(base.length);
+  const key = uri.slice(base.length);
+  if (isUnambiguousKey(key)) return key;
+  throw new DocprocError("USAGE", `${JSON.stringify(uri)} has a segment . or .., which some servers resolve.`, {
+    hint: "Copy the object to another key and register that.",
+  });
 }
 
 function notHere(uri: string, storage: StorageService): DocprocError {

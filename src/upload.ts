@@ -20,6 +20,7 @@ import {
 import { DocprocError, mayGoOn, throwIfCancelled, toDocprocError } from "./errors.ts";
 import { identityOf } from "./identity.ts";
 import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
+import type { Marks } from "./library/mark.ts";
 import { MemoryBudget } from "./memory-budget.ts";
 import { mayBeDone } from "./metadata/doubt.ts";
 import type { MetadataService } from "./metadata/service.ts";
@@ -66,6 +67,8 @@ export interface UploadOptions {
   readonly metadata: () => Promise<MetadataService>;
   /** Undefined: an upload that is cut short starts from nothing the next time. */
   readonly journals: UploadJournals | undefined;
+  /** Of the catalog that documents are stored for. */
+  readonly marks: Marks;
   /** Put before every storage key. */
   readonly prefix: string;
   /** Bytes: what is at most this large is read into memory, and its hash known before anything is sent. */
@@ -81,7 +84,6 @@ export interface UploadOptions {
 export class UploadProtocol {
   readonly #options: UploadOptions;
   readonly #memory: MemoryBudget;
-  #catalog: Promise<string> | undefined;
 
   constructor(options: UploadOptions) {
     this.#options = options;
@@ -177,7 +179,7 @@ export class UploadProtocol {
     const { name, tags, metadata, signal, onProgress, onSkipped } = request;
     const { plan, body, facts, journal } = upload;
     const storage = await this.#options.storage();
-    const catalog = await this.#catalogId(signal);
+    const catalog = await this.#options.marks.catalog(signal);
     const putting = storage.put(plan.key, body, {
       size: body instanceof MemoryBody ? facts().size : source.size,
       contentType: plan.contentType,
@@ -190,7 +192,7 @@ export class UploadProtocol {
     const stored = await putting.catch(async (error: unknown) => {
       // An id that is given may have been given to an earlier run, which stored its bytes and came no further.
       if (request.as === undefined || toDocprocError(error).code !== "CONFLICT") throw error;
-      return await this.#storedBefore(storage, plan, { ...facts(), catalog }, signal);
+      return await this.#storedBefore(storage, plan, facts(), signal);
     });
     const landed = this.#options.now();
     try {
@@ -239,7 +241,7 @@ export class UploadProtocol {
   async #storedBefore(
     storage: StorageService,
     { id, key }: UploadPlan,
-    { size, sha256, catalog }: { size: number; sha256: string; catalog: string },
+    { size, sha256 }: { size: number; sha256: string },
     signal: AbortSignal,
   ): Promise<PutResult> {
     const found = await storage.stat(key, signal);
@@ -248,7 +250,7 @@ export class UploadProtocol {
         hint: "Nothing was overwritten. docproc doctor says whose it is.",
         cause,
       });
-    if (found?.size !== size || (found.catalog !== null && found.catalog !== catalog)) throw other();
+    if (found?.size !== size || (await this.#options.marks.ownerOf(found.catalog, signal)) === "other") throw other();
     const { readDocument } = await import("./reader.ts");
     const reading = { storage, key, record: { id, size, sha256 }, retries: this.#options.retries, signal };
     try {
@@ -281,23 +283,13 @@ export class UploadProtocol {
 
   async #resumption(): Promise<Resumption> {
     const [storage, metadata] = await Promise.all([this.#options.storage(), this.#options.metadata()]);
-    const catalog = (signal: AbortSignal) => this.#catalogId(signal);
-    return new Resumption({ storage, metadata, catalog, journals: this.#options.journals });
+    const { journals, marks } = this.#options;
+    return new Resumption({ storage, metadata, catalog: (signal) => marks.catalog(signal), journals });
   }
 
   #plan(source: Source, { name, as }: UploadRequest, contentType: string): UploadPlan {
     const id = as?.id ?? newDocumentId();
     return { id, key: storageKey(this.#options.prefix, id, name), stamp: source.place?.stamp ?? "", contentType };
-  }
-
-  /** Asked for once: it never changes. */
-  #catalogId(signal: AbortSignal): Promise<string> {
-    this.#catalog ??= this.#options.metadata().then((metadata) => metadata.catalog(signal));
-    // A failure is of one request, the next one may succeed.
-    this.#catalog.catch(() => {
-      this.#catalog = undefined;
-    });
-    return this.#catalog;
   }
 }
 

@@ -2,6 +2,7 @@
 import type { DocumentRecord } from "./document.ts";
 import type { DocumentService } from "./documents.ts";
 import { DocprocError } from "./errors.ts";
+import type { StoredObject } from "./storage/service.ts";
 
 export interface Damage {
   readonly code: "MISSING" | "WRONG_SIZE" | "WRONG_CHECKSUM" | "WRONG_BYTES";
@@ -16,6 +17,7 @@ export interface Damage {
 /**
  * Checks one document.
  * @param deep read it and hash what is read; otherwise only ask the storage for its size and checksum
+ * @param onStored called with what the storage has of it, if anything
  * @returns undefined for a sound one
  * @throws what keeps it from being checked: no permission, no connection
  */
@@ -25,11 +27,13 @@ export async function verifyDocument(
   deep: boolean,
   signal: AbortSignal,
   onProgress: (bytes: number) => void,
+  onStored: (stored: StoredObject) => void = () => {},
 ): Promise<Damage | undefined> {
   const { id, name, uri } = record;
   const damage = (code: Damage["code"], message: string): Damage => ({ code, id, name, uri, message, fix });
   try {
     const stored = await service.stat(record, signal);
+    if (stored) onStored(stored);
     if (stored === undefined) return damage("MISSING", "Its bytes are gone.");
     if (stored.size !== record.size) {
       return damage("WRONG_SIZE", `It has ${stored.size} bytes and was uploaded with ${record.size}.`);

@@ -7,6 +7,7 @@ import {
   documentName,
   documentTags,
   firstIdAt,
+  idOfKey,
   isDocumentId,
   isDocumentName,
   newDocumentId,
@@ -17,6 +18,7 @@ import {
 } from "../src/document.ts";
 import { DocprocError } from "../src/errors.ts";
 import { identityOf } from "../src/identity.ts";
+import { randomNumbers } from "./support/random.ts";
 
 const usage = expect.objectContaining({ code: "USAGE" });
 const id = "0198aaaa-bbbb-7ccc-8ddd-eeeeeeeeee42";
@@ -119,6 +121,46 @@ describe("storage keys", () => {
 
   test("a long name keeps its extension", () => {
     expect(storageKey("", id, `${"a".repeat(300)}.tar.gz`)).toMatch(/\/a{90,97}\.gz$/);
+  });
+});
+
+describe("the id of a document", () => {
+  test("is found in every key that is made for it, under its prefix alone", () => {
+    const next = randomNumbers(11);
+    const characters = [..."abcZ09._- /\\:%~\u00e9\u0301\ufb01\u00df\u4e2d\u{1f4c4}\n"];
+    const lengths = [1, 2, 3, 8, 30, 120, 300];
+    for (let round = 0; round < 5_000; round++) {
+      const length = lengths[round % lengths.length] ?? 1;
+      const name = Array.from({ length }, () => characters[Math.floor(next() * characters.length)]).join("");
+      for (const prefix of ["", "p/", "team/in/"]) {
+        const key = storageKey(prefix, id, name);
+        expect({ key, id: idOfKey(key, prefix) }).toEqual({ key, id });
+        expect(idOfKey(key, undefined)).toBe(id);
+        expect(idOfKey(key, `${prefix}other/`)).toBeUndefined();
+        if (prefix !== "") expect(idOfKey(key, "")).toBeUndefined();
+      }
+    }
+  });
+
+  const own = `42/${id}/a.pdf`;
+  test.each([
+    ...[
+      "",
+      "a.pdf",
+      id,
+      `${id}/a.pdf`,
+      `43/${id}/a.pdf`,
+      `42/${id}`,
+      `42/${id}/`,
+      `42/${id}/a/b`,
+      `/${own}`,
+      `x${own}`,
+    ],
+    ...["..", ".", ".a", "-a", "a\\b", "a\n", "\u00e9", "a b", "x".repeat(101)].map((name) => `42/${id}/${name}`),
+    ...[`42/${id}/../${id}/a`, `42/${id.toUpperCase()}/a`, `42/${id.replace("7ccc", "4ccc")}/a`, `P/${own}`, ` ${own}`],
+  ])("is not in %j", (key) => {
+    expect(idOfKey(key, "")).toBeUndefined();
+    expect(idOfKey(`p/${key}`, "p/")).toBeUndefined();
   });
 });
 

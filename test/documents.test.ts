@@ -6,11 +6,12 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { DocumentRecord } from "../src/document.ts";
+import { type DocumentRecord, newDocumentId, uploadTimeOfId } from "../src/document.ts";
 import { DocumentService } from "../src/documents.ts";
 import { DocprocError } from "../src/errors.ts";
+import { identityOf } from "../src/identity.ts";
 import { metadataDrivers } from "../src/metadata/registry.ts";
-import type { MetadataService } from "../src/metadata/service.ts";
+import { apart, type MetadataService, unproved } from "../src/metadata/service.ts";
 import { openFile, openStdin, type Source } from "../src/source.ts";
 import { piecesOf } from "../src/storage/pieces.ts";
 import { storageDrivers } from "../src/storage/registry.ts";
@@ -268,6 +269,26 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
     const document = await upload(service({ metadata: repeated }), await openFile(await file(bytes)));
     expect(document).toMatchObject({ action: "uploaded", tags: { a: "1" } });
     await expectConsistent(1);
+  });
+
+  test("never takes a record that was imported under its id for its own, where that is of other bytes", async () => {
+    const first = await upload(service(), await openFile(await file(bytes)));
+    const { action: _, bytesSent: __, ...record } = first as DocumentRecord & { action: string; bytesSent: number };
+    const id = newDocumentId();
+    const imported = { ...record, id, uploadedAt: uploadTimeOfId(id) };
+    await metadata.commit(imported, unproved(identityOf(imported), id), never);
+    const lost = replaced(metadata, "commit", () => async () => {
+      throw new DocprocError("UNAVAILABLE", "connection reset");
+    });
+    for (const [catalog, code] of [
+      [metadata, "CONFLICT"],
+      [lost, "UNAVAILABLE"],
+    ] as const) {
+      const as = { id, claim: apart(identityOf(imported), id) };
+      const attempt = upload(service({ metadata: catalog }), await openFile(await file(bytes)), { as });
+      await expect(attempt).rejects.toMatchObject({ code });
+    }
+    expect(await metadata.get(id, never)).toEqual(imported);
   });
 
   test("refuses bytes that are not as many as were sent, and removes them", async () => {

@@ -4,9 +4,9 @@ import { describe, expect, test } from "vitest";
 import { fileNameOf } from "../src/file-name.ts";
 
 const refused = expect.objectContaining({ code: "USAGE", hint: expect.stringContaining("-o FILE") });
-const attempt = (name: string, windows: boolean) => {
+const attempt = (name: string, windows: boolean, hidden = true) => {
   try {
-    return fileNameOf(name, windows);
+    return fileNameOf(name, windows, hidden);
   } catch (error) {
     return error;
   }
@@ -112,4 +112,37 @@ describe.each([
 test.each(onWindows)("%j is refused by Windows alone", (name) => {
   expect(attempt(name, true)).toEqual(refused);
   expect(attempt(name, false)).toBe(name);
+});
+
+/** What shells, git, editors and docproc read without being asked, and what a file system takes for the same. */
+const hidden = [
+  ...[
+    ".docprocrc.json",
+    ".docprocrc.yaml",
+    ".docprocrc.yml",
+    ".docprocrc",
+    ".git",
+    ".GIT",
+    ".gitconfig",
+    ".gitmodules",
+  ],
+  ...[".gitattributes", ".bashrc", ".profile", ".npmrc", ".env", ".hidden", "..a", ".\u00e9"],
+  ...["\u200c.git", "\u200d\ufeff.git", "\u00ad.bashrc"],
+];
+
+describe("a hidden file", () => {
+  test.each(hidden)("%j is written where it was asked for, and not because the catalog says so", (name) => {
+    for (const windows of [false, true]) {
+      const refused = expect.objectContaining({
+        code: "USAGE",
+        hint: expect.stringMatching(/name.*--hidden.*-o FILE/),
+      });
+      expect(attempt(name, windows, false)).toEqual(refused);
+      expect(attempt(name, windows, true)).toBe(name);
+    }
+  });
+
+  test.each(harmless.filter((name) => !hidden.includes(name)))("is none that is called %j", (name) => {
+    expect(attempt(name, false, false)).toBe(name);
+  });
 });

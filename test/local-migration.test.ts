@@ -118,7 +118,8 @@ test.each([2, 3])("a catalog of format %i is sorted, and found by commit and run
   expect(await idsOf(sandbox, "--commit", commit.slice(0, 7))).toEqual([ids[3]]);
   expect(await idsOf(sandbox, "--run", "17", "--name", "name-*")).toEqual([ids[3]]);
   const upgraded = await openDatabase(path, 0, () => {});
-  expect(asRow(upgraded.prepare("PRAGMA user_version").get())["user_version"]).toBe(4);
+  expect(asRow(upgraded.prepare("PRAGMA user_version").get())["user_version"]).toBe(5);
+  expect(upgraded.prepare("SELECT id FROM adopted").all()).toEqual([]);
   expect(asRow(upgraded.prepare("PRAGMA integrity_check").get())["integrity_check"]).toBe("ok");
   for (const id of ids) if (!whole.includes(id)) upgraded.prepare("DELETE FROM documents WHERE id = ?").run(id);
   upgraded.close();

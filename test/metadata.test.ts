@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type DocumentRecord, timeOfId, uploadTimeOfId } from "../src/document.ts";
 import { identityOf } from "../src/identity.ts";
 import { type MetadataName, metadataDrivers } from "../src/metadata/registry.ts";
-import type { MetadataService } from "../src/metadata/service.ts";
+import { apart, type CommitResult, type MetadataService, unproved } from "../src/metadata/service.ts";
 import { type ListQuery, matcher } from "../src/query.ts";
 import type { Settings } from "../src/settings.ts";
 import { awsEndpoints, awsSettings, localSettings } from "./support/aws.ts";
@@ -474,11 +474,11 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
     test("leaves a claim that stands beside another one beside it", async () => {
       const record = await tagged({ a: "1" });
       const beside = { ...recordWith({ tags: { a: "1" } }), name: record.name, sha256: record.sha256 };
-      const apart = (tags: DocumentRecord["tags"]) => `${identityOf({ ...beside, tags })}#${beside.id}`;
-      await metadata.commit(beside, apart({ a: "1" }), never);
+      const besideOf = (tags: DocumentRecord["tags"]) => `${identityOf({ ...beside, tags })}#${beside.id}`;
+      await metadata.commit(beside, besideOf({ a: "1" }), never);
       expect(await retag(beside, { a: "2" })).toEqual({ retagged: true });
-      expect(await metadata.holder(record.name, apart({ a: "2" }), never)).toBe(beside.id);
-      expect(await metadata.holder(record.name, apart({ a: "1" }), never)).toBeUndefined();
+      expect(await metadata.holder(record.name, besideOf({ a: "2" }), never)).toBe(beside.id);
+      expect(await metadata.holder(record.name, besideOf({ a: "1" }), never)).toBeUndefined();
       // The plain one is still free for whoever uploads it.
       expect(await metadata.holder(record.name, identityOf({ ...beside, tags: { a: "2" } }), never)).toBeUndefined();
     });
@@ -516,6 +516,126 @@ function conformance(driver: MetadataName, start: () => Promise<Target>): void {
       expect(await metadata.holder(record.name, changed, never)).toBe(record.id);
       expect(await metadata.holder(record.name, identityOf(record), never)).toBe(successor.id);
     });
+  });
+
+  describe("prove", () => {
+    const imported = async (fields: Partial<DocumentRecord> = {}) => {
+      const record = recordWith(fields);
+      const claim = unproved(identityOf(record), record.id);
+      expect(await metadata.commit(record, claim, never)).toEqual({ committed: true });
+      return record;
+    };
+    const prove = (record: DocumentRecord) => metadata.prove(record, identityOf(record), never);
+    const holder = (record: DocumentRecord, claim: string) => metadata.holder(record.name, claim, never);
+    /** The kind of claim that a record has. */
+    const claimOf = async (record: DocumentRecord) => {
+      const identity = identityOf(record);
+      const claims = { plain: identity, apart: apart(identity, record.id), unproved: unproved(identity, record.id) };
+      const found: string[] = [];
+      for (const [kind, claim] of Object.entries(claims)) {
+        if ((await holder(record, claim)) === record.id) found.push(kind);
+      }
+      return found.join();
+    };
+
+    test("lets an upload find a record that none could find before, and changes nothing else", async () => {
+      const record = await imported({ tags: { a: "1" }, metadata: { b: "2" } });
+      expect(await claimOf(record)).toBe("unproved");
+      expect(await holder(record, identityOf(record))).toBeUndefined();
+      expect(await claimsOf(record.name)).toEqual([{ id: record.id, name: record.name, size: record.size }]);
+      expect(await prove(record)).toBe(true);
+      expect(await claimOf(record)).toBe("plain");
+      expect(await metadata.get(record.id, never)).toEqual(record);
+      expect(await claimsOf(record.name)).toHaveLength(1);
+      expect(await ids({ filter: { tags: { a: "1" }, name: record.name } })).toEqual([record.id]);
+      expect(await metadata.remove(record.id, never)).toEqual(record);
+      expect(await claimsOf(record.name)).toEqual([]);
+    });
+
+    test("puts it beside a document that has its claim, and leaves that one alone", async () => {
+      const first = recordWith();
+      await commit(first);
+      const record = await imported({ name: first.name, sha256: first.sha256 });
+      expect(await prove(record)).toBe(true);
+      expect(await claimOf(record)).toBe("apart");
+      expect(await claimOf(first)).toBe("plain");
+      expect(await claimsOf(first.name)).toHaveLength(2);
+    });
+
+    test("leaves a record with another claim as it is, and does nothing twice", async () => {
+      const first = recordWith();
+      await commit(first);
+      const beside = recordWith({ name: first.name, sha256: first.sha256 });
+      await metadata.commit(beside, apart(identityOf(beside), beside.id), never);
+      await metadata.remove(first.id, never);
+      const record = await imported();
+      for (let time = 1; time <= 2; time++) {
+        expect(await prove(beside)).toBe(true);
+        expect(await claimOf(beside)).toBe("apart");
+        expect(await prove(record)).toBe(true);
+        expect(await claimOf(record)).toBe("plain");
+      }
+    });
+
+    test("does nothing to a record that is gone, or has other tags by now", async () => {
+      const record = await imported({ tags: { a: "1" } });
+      expect(await prove({ ...record, tags: { a: "0" } })).toBe(false);
+      expect(await claimOf(record)).toBe("unproved");
+      await metadata.remove(record.id, never);
+      expect(await prove(record)).toBe(false);
+      expect(await metadata.get(record.id, never)).toBeUndefined();
+      expect(await claimsOf(record.name)).toEqual([]);
+    });
+
+    test("is needed whatever tags the record gets meanwhile", async () => {
+      const record = await imported({ tags: { a: "1" } });
+      const other = recordWith({ name: record.name, sha256: record.sha256, tags: { a: "2" } });
+      await commit(other);
+      const tags = { a: "2" };
+      const changed = { ...record, tags };
+      expect(await metadata.retag(record, tags, identityOf(changed), never)).toEqual({ retagged: true });
+      expect(await claimOf(changed)).toBe("unproved");
+      expect(await holder(changed, identityOf(changed))).toBe(other.id);
+      expect(await claimsOf(record.name)).toHaveLength(2);
+    });
+
+    test("beside commits of the same document at the same time gives each a claim of its own", async () => {
+      const records = await Promise.all(Array.from({ length: 10 }, () => imported()));
+      const rivals = records.map(({ name, sha256 }) => recordWith({ name, sha256 }));
+      const outcomes = await Promise.all(
+        records.flatMap((record, index) => [prove(record), commit(rivals[index] ?? record)]),
+      );
+      for (const [index, record] of records.entries()) {
+        const rival = rivals[index] ?? record;
+        expect(outcomes[2 * index]).toBe(true);
+        const won = outcomes[2 * index + 1] as CommitResult;
+        expect(won).toEqual(won.committed ? { committed: true } : { committed: false, holder: record.id });
+        expect(await claimOf(record)).toBe(won.committed ? "apart" : "plain");
+        expect(await claimOf(rival)).toBe(won.committed ? "plain" : "");
+      }
+    }, 60_000);
+
+    test("does nothing under a signal that has fired", async () => {
+      const record = await imported();
+      const attempt = metadata.prove(record, identityOf(record), AbortSignal.abort());
+      await expect(attempt).rejects.toMatchObject({ code: "CANCELLED" });
+      expect(await claimOf(record)).toBe("unproved");
+    });
+  });
+
+  test("remembers for every process, and once, which catalogs it adopted, and keeps its own id", async () => {
+    const other = await metadataDrivers[driver].open(target.settings);
+    const own = await metadata.catalog(never);
+    const gone = [v7(), v7().replaceAll("-", "")];
+    expect(await metadata.adopted(never)).toEqual([]);
+    for (const catalog of [...gone, ...gone]) await metadata.adopt(catalog, never);
+    for (const one of [metadata, other]) {
+      expect((await one.adopted(never)).toSorted()).toEqual(gone.toSorted());
+      expect(await one.catalog(never)).toBe(own);
+    }
+    await expect(metadata.adopt(v7(), AbortSignal.abort())).rejects.toMatchObject({ code: "CANCELLED" });
+    expect(await metadata.adopted(never)).toHaveLength(2);
+    await other.close();
   });
 
   test("lists what a plain filter finds, for any question, while documents come and go", async () => {

@@ -6,6 +6,7 @@ import { PassThrough, Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { DocumentRecord } from "../src/document.ts";
 import { DocprocError } from "../src/errors.ts";
 import type { LibraryOptions } from "../src/library.ts";
 import { openLibraryIn } from "../src/open-library.ts";
@@ -114,6 +115,55 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
       await expect(gone()).rejects.toMatchObject({ code: "NOT_FOUND" });
     }
     expect(await names(library.list())).toEqual(["a.txt"]);
+  });
+
+  test("hands out records that nothing can change, and changes nothing that it is given", async () => {
+    const [one, two] = [(await open(endpoint())).library, (await open(endpoint())).library];
+    const given = { tags: { build: "1", ["__proto__"]: "kept" }, metadata: { a: "b" } };
+    const mine = structuredClone(given);
+    const uploads = await Promise.all(
+      [one, two].map((library) => library.upload(Buffer.from("a"), { name: "a", ...mine })),
+    );
+    expect(Object.values(mine).some((value) => Object.isFrozen(value))).toBe(false);
+    mine.tags.build = "changed";
+    const again = await one.upload(Buffer.from("a"), { name: "a", ...given });
+    expect(again).toMatchObject({ action: "unchanged", tags: { build: "1" } });
+    const listed: DocumentRecord[] = [];
+    for await (const record of one.list()) listed.push(record);
+    const downloaded = await one.download(await one.get("a"), { to: "out/" });
+    // What a program has made of a record is its own.
+    const own = structuredClone(await one.get("a"));
+    const copied = await one.download(own, { to: "copies/" });
+    (own.tags as Record<string, string>)["build"] = "mine";
+    const kept = [...uploads, again, ...listed, downloaded, copied, await one.get("a"), await one.delete("a")];
+    for (const record of kept) {
+      for (const part of [record, record.tags, record.metadata, record.source]) {
+        expect(Object.isFrozen(part)).toBe(true);
+        expect(() => Object.assign(part, { build: "changed" })).toThrow(TypeError);
+      }
+      expect(record.tags["build"]).toBe("1");
+    }
+    expect((await two.get("a")).tags["build"]).toBe("1");
+  });
+
+  test("removes of a record what it has itself under that id, and says what became of the bytes", async () => {
+    const { library } = await open(endpoint());
+    const record = await library.upload(Buffer.from("1"), { name: "a.txt" });
+    const named = await library.upload(Buffer.from("2"), { name: record.id });
+    const elsewhere = { ...record, uri: record.uri.replace(/[^/]+$/, "other") };
+    expect(await library.delete(elsewhere)).toMatchObject({ uri: record.uri, bytes: "removed", reason: null });
+    await expect(library.delete(record)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect((await library.get(record.id)).id).toBe(named.id);
+  });
+
+  test("writes hidden files only under a name that was given", async () => {
+    const { library, sandbox } = await open(endpoint());
+    const { id } = await library.upload(Buffer.from("1"), { name: ".bashrc" });
+    const refused = { code: "USAGE", message: expect.stringContaining("hidden") };
+    await expect(library.download(id, { to: "out/" })).rejects.toMatchObject(refused);
+    await expect(library.download(await library.get(id), { to: sandbox.cwd })).rejects.toMatchObject(refused);
+    expect(await library.download(".bashrc", { to: "out/" })).toMatchObject({ id });
+    expect(await library.download(id, { to: "out/.mine" })).toMatchObject({ id });
   });
 
   test("gives nobody all bytes of a document that is damaged", async () => {

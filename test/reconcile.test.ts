@@ -162,6 +162,9 @@ function openFake(holding: Holding, repair = false) {
     holder: notAsked,
     remove: notAsked,
     retag: notAsked,
+    prove: notAsked,
+    adopted: async () => [],
+    adopt: notAsked,
     get: async (id) => holding.get?.(id),
     async *claims(name) {
       for (const { id, name: of } of holding.claims?.() ?? []) {

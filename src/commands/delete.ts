@@ -1,6 +1,7 @@
 import { batchFailure, failureList, runBatch } from "../batch.ts";
 import { confirm } from "../confirm.ts";
-import { type DocumentRecord, isKeyOf } from "../document.ts";
+import type { DocumentRecord } from "../document.ts";
+import type { KeptFor } from "../documents.ts";
 import { throwIfCancelled } from "../errors.ts";
 import { display } from "../output/display.ts";
 import { defaultConcurrency } from "../tuning.ts";
@@ -14,6 +15,16 @@ interface DeleteInput {
 /** Names in the question before documents are deleted; more would not be read. */
 const namesAsked = 5;
 
+const whyKept: Record<KeptFor, string> = {
+  registered: "docproc did not put them there",
+  "outside-prefix": "they are outside the prefix of this library",
+  "other-catalog": "they are marked as those of another catalog",
+  unmarked: "they are marked as those of no catalog",
+};
+
+const howToAdopt =
+  "If that catalog is gone for good, adopt it before you delete more: docproc export | docproc import says which it is, and --adopt takes its objects over.";
+
 export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
   examples: [
     ["The newest of a name", "delete invoice.pdf"],
@@ -22,7 +33,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
   ],
   configure(command) {
     command
-      .argument("<ref...>", "ids, beginnings of ids, or names (the newest); a registered object's bytes stay")
+      .argument("<ref...>", "ids, beginnings of ids, or names (the newest); bytes that this catalog did not store stay")
       .option("-y, --yes", "do not ask; needed where nobody can be asked");
   },
   parse: (references, flags) => ({ references, yes: flags.yes ?? false }),
@@ -50,18 +61,16 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
       ...options,
       labelOf: ({ id }) => id,
       async run(record) {
-        await service.remove(record, signal);
-        return { ...record, action: "deleted" as const };
+        return { ...record, action: "deleted" as const, ...(await service.remove(record, signal)) };
       },
       onDone: async (one) =>
         await reporter.item({
           value: one,
           id: one.id,
           line: (painter) => {
-            const kept = isKeyOf(one.id, one.uri)
-              ? ""
-              : `  ${painter.faint(painter.text(`its bytes stay: ${one.uri}`))}`;
-            return `${painter.good("deleted")}  ${one.id}  ${painter.text(one.name)}${kept}`;
+            const kept = one.reason === null ? "" : `its bytes stay: ${one.uri} (${whyKept[one.reason]})`;
+            const line = `${painter.good("deleted")}  ${one.id}  ${painter.text(one.name)}`;
+            return kept === "" ? line : `${line}  ${painter.faint(painter.text(kept))}`;
           },
         }),
     });
@@ -75,6 +84,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
         summary: { ...counts, failed: failures.length, durationMs: host.now() - started },
       },
       text: () => "",
+      note: deleted.done.some(({ reason }) => reason === "other-catalog") ? howToAdopt : undefined,
       failure: batchFailure(
         {
           ...deleted,

@@ -11,6 +11,7 @@ import { defineCommand } from "./command.ts";
 interface DownloadFlags {
   output?: string;
   force?: boolean;
+  hidden?: boolean;
   json?: boolean;
   ndjson?: boolean;
   quiet?: boolean;
@@ -20,6 +21,7 @@ interface DownloadInput {
   readonly references: readonly string[];
   readonly output: string | undefined;
   readonly force: boolean;
+  readonly hidden: boolean;
 }
 
 type Downloaded = DocumentRecord & { readonly action: "downloaded"; readonly path: string };
@@ -35,7 +37,8 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
     command
       .argument("<ref...>", "ids, unique beginnings of ids, or names")
       .option("-o, --output <path>", "a file, a directory, or - for standard output (default: this directory)")
-      .option("--force", "replace files that exist");
+      .option("--force", "replace files that exist")
+      .option("--hidden", "also write names that begin with a dot, where ids were given and no names");
   },
   parse(references, flags) {
     if (flags.output === "-") {
@@ -48,10 +51,11 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
         });
       }
     }
+    const { output, force = false, hidden = false } = flags;
     // Named twice, it is one document.
-    return { references: [...new Set(references)], output: flags.output, force: flags.force ?? false };
+    return { references: [...new Set(references)], output, force, hidden };
   },
-  async run(context, { references, output, force }) {
+  async run(context, { references, output, force, hidden }) {
     const { reporter, signal, host } = context;
     const started = host.now();
     const service = await context.documents();
@@ -65,7 +69,7 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
       concurrency: (await context.config()).settings.concurrency ?? defaultConcurrency,
       signal,
       labelOf: (reference) => reference,
-      run: async (reference) => await downloadOne(context, service, reference, destination, force),
+      run: async (reference) => await downloadOne(context, service, reference, destination, { force, hidden }),
       onDone: async (one) =>
         await reporter.item({
           value: one,
@@ -96,10 +100,10 @@ async function downloadOne(
   service: DocumentService,
   reference: string,
   destination: Destination,
-  force: boolean,
+  { force, hidden }: Pick<DownloadInput, "force" | "hidden">,
 ): Promise<Downloaded> {
   const record = await service.find(reference, signal);
-  const path = destination.pathFor(record.name);
+  const path = destination.pathFor(record.name, hidden || isNamed(record, reference));
   const progress = reporter.progress.start(record.name, record.size);
   try {
     const options = { force, umask: host.umask, signal, onProgress: progress.advance };
@@ -108,4 +112,9 @@ async function downloadOne(
   } finally {
     progress.done();
   }
+}
+
+/** Whether the user wrote the document's own name, and so knows what the file will be called. */
+function isNamed({ name }: DocumentRecord, reference: string): boolean {
+  return reference.normalize("NFC") === name;
 }

@@ -4,42 +4,76 @@ import { type Batch, batchFailure, runBatch } from "../batch.ts";
 import type { Host } from "../context.ts";
 import { DocprocError, fromSystemError, isSystemError } from "../errors.ts";
 import { type ImportedDocument, importRecord } from "../import.ts";
+import { ImportCounts, importSummary } from "../library/import-report.ts";
+import { isCatalogId } from "../library/mark.ts";
 import { type Line, parseRecord, splitLines } from "../records-file.ts";
 import { uploadConcurrency } from "../tuning.ts";
 import { defineCommand } from "./command.ts";
 
+interface ImportFlags {
+  deep?: boolean;
+  adopt?: string;
+  failFast?: boolean;
+}
+
 interface ImportInput {
   readonly file: string;
+  readonly deep: boolean;
+  readonly adopt: string | undefined;
   readonly failFast: boolean;
 }
 
-export const importRecords = defineCommand<{ failFast?: boolean }, ImportInput>({
+export const importRecords = defineCommand<ImportFlags, ImportInput>({
   examples: [
     ["What docproc export wrote", "import records.ndjson"],
+    ["The same, and prove that the bytes are those that were uploaded", "import records.ndjson --deep"],
     ["From another catalog of the same bucket", "import < records.ndjson"],
   ],
   configure(command) {
     command
       .argument("[file]", "records, one a line; - is standard input (default: -)")
+      .option("--deep", "read and hash the bytes; until then an upload of the same document stores it again")
+      .option("--adopt <catalog>", "this catalog is gone: its objects become those of the one here")
       .option("--fail-fast", "take in no other record after one failed");
   },
-  parse: ([file = "-"], flags) => ({ file, failFast: flags.failFast ?? false }),
-  async run(context, { file, failFast }) {
+  parse([file = "-"], { deep = false, adopt, failFast = false }) {
+    if (adopt === undefined || isCatalogId(adopt)) return { file, deep, adopt, failFast };
+    throw new DocprocError("USAGE", `${JSON.stringify(adopt)} is not the id of a catalog.`, {
+      hint: "docproc import says which catalog the objects are marked with.",
+    });
+  },
+  async run(context, { file, deep, adopt, failFast }) {
     const { reporter, signal, host } = context;
     const started = host.now();
-    const { concurrency = uploadConcurrency } = (await context.config()).settings;
+    const { concurrency = uploadConcurrency, prefix } = (await context.config()).settings;
     const [documents, services] = await Promise.all([context.documents(), context.services()]);
-    const counts = { imported: 0, unchanged: 0 };
+    const counts = new ImportCounts();
+    const options = {
+      ...{ documents, ...services, prefix, deep, adopt, signal, now: host.now },
+      onAdopted() {
+        counts.adopted = true;
+      },
+      onOtherCatalog: (id: string) => counts.addOther(id),
+    };
+    const importOne = async (line: Line) => {
+      const record = parseRecord(line);
+      const progress = deep ? reporter.progress.start(record.name, record.size) : undefined;
+      try {
+        return await importRecord(record, { ...options, onProgress: progress?.advance ?? (() => {}) });
+      } finally {
+        progress?.done();
+      }
+    };
     const batch: Batch<ImportedDocument> = await runBatch(splitLines(openRecords(file, host)), {
       concurrency,
       failFast,
       keep: reporter.printsEnvelope,
       signal,
       labelOf: ({ number }: Line) => String(number),
-      run: async (line) => await importRecord(parseRecord(line), { documents, ...services, signal, now: host.now }),
+      run: importOne,
       onDone: async (one) => {
         const { action, id, name } = one;
-        counts[action] += 1;
+        counts.add(one);
         await reporter.item({
           value: one,
           id,
@@ -50,6 +84,7 @@ export const importRecords = defineCommand<{ failFast?: boolean }, ImportInput>(
       onFailure: ({ label, error }) => reporter.problem(`line ${label}`, error),
     });
     const { total, done, failures, failedCount } = batch;
+    const summary = counts.summary(total, failedCount, host.now() - started);
     return {
       envelope: {
         schema: "docproc.import/1",
@@ -58,14 +93,22 @@ export const importRecords = defineCommand<{ failFast?: boolean }, ImportInput>(
           const { code, message, hint } = error.toJSON();
           return { line: Number(label), code, message, hint };
         }),
-        summary: { total, ...counts, failed: failedCount, durationMs: host.now() - started },
+        summary,
       },
       text: () => "",
-      note: `${counts.imported} imported, ${counts.unchanged} unchanged, ${failedCount} failed.`,
-      failure: batchFailure(batch, "records", "Run the same command again: what is recorded stays as it is.", signal),
+      note: importSummary(summary),
+      failure:
+        batchFailure(batch, "records", "Run the same command again: what is recorded stays as it is.", signal) ??
+        (adopt === undefined || counts.adopted ? undefined : nothingToAdopt(adopt)),
     };
   },
 });
+
+function nothingToAdopt(catalog: string): DocprocError {
+  return new DocprocError("NOT_FOUND", `None of these documents is marked as one of the catalog ${catalog}.`, {
+    hint: "Nothing was adopted. Without --adopt, docproc import says which catalog they are marked with.",
+  });
+}
 
 async function* openRecords(file: string, { cwd, stdin, signal }: Host): AsyncIterable<Uint8Array> {
   const stream = file === "-" ? stdin() : createReadStream(resolve(cwd, file), { signal });

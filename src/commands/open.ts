@@ -27,7 +27,8 @@ export const open = defineCommand<object, { reference: string }>({
     assertDesktop(desktop);
     const service = await documents();
     const record = await service.find(reference, signal);
-    const file = fileNameOf(record.name, sep === "\\");
+    // Hidden or not: it is alone in a directory of its own.
+    const file = fileNameOf(record.name, sep === "\\", true);
     // A copy for this user alone: an editor that saved into the stored file would make it another document.
     const folder = await mkdtemp(join(resolve(tmpdir()), "docproc-")).catch((error) => {
       throw fromSystemError(error, tmpdir());

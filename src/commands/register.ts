@@ -51,7 +51,8 @@ export const register = defineCommand<RegisterFlags, RegisterInput>({
     };
     const options = { ...given, retries, onDuplicate, signal, now: host.now, onBegin };
     try {
-      const document = await registerObject(uri, { ...(await context.services()), ...options });
+      const services = { documents: await context.documents(), ...(await context.services()) };
+      const document = await registerObject(uri, { ...services, ...options });
       const envelope = { schema: "docproc.register/1", ...document };
       await reporter.item({ value: envelope, id: document.id });
       const { id, name, size, action } = document;

@@ -1,4 +1,5 @@
 /** What to make of a commit or a removal that failed: after UNAVAILABLE it may be done all the same. */
+import type { DocumentRecord } from "../document.ts";
 import { DocprocError, toDocprocError } from "../errors.ts";
 import { cleanUpSignal } from "../retry.ts";
 import type { MetadataService } from "./service.ts";
@@ -8,14 +9,18 @@ export function mayBeDone(error: unknown): boolean {
   return !(error instanceof DocprocError) || error.code === "UNAVAILABLE";
 }
 
-/** Asks the catalog; undefined when it cannot be asked. After an interruption it is not asked for long. */
+/**
+ * Asks the catalog; undefined when it cannot be asked. After an interruption it is not asked for long.
+ * @param isMeant whether a record with this id is the one in question
+ */
 export async function isRecorded(
   metadata: MetadataService,
   id: string,
   caller: AbortSignal,
+  isMeant: (record: DocumentRecord) => boolean = () => true,
 ): Promise<boolean | undefined> {
   return await metadata.get(id, cleanUpSignal(caller)).then(
-    (record) => record !== undefined,
+    (record) => record !== undefined && isMeant(record),
     () => undefined,
   );
 }

@@ -4,6 +4,7 @@
  *   document   pk doc#<shard>   sk <id>        everything of the record; <shard> from the id's last digit
  *   claim      pk name#<name>   sk <identity>  id, size
  *   catalog    pk catalog       sk catalog     id and format of the catalog itself
+ *   adoption   pk catalog       sk adopted#<id>
  *
  * Every read is strongly consistent and there is no index, so a command sees what the one before it wrote.
  * dynamodb-reads.ts and dynamodb-commits.ts do in one request what is asked for at the same time, dynamodb-listing.ts
@@ -31,7 +32,15 @@ import { tableFailure } from "./dynamodb-failures.ts";
 import { documentKey, listDocuments, readDocuments } from "./dynamodb-listing.ts";
 import { type Item, itemsOf, PointReads } from "./dynamodb-reads.ts";
 import { Transactions } from "./dynamodb-transactions.ts";
-import { apart, type Claim, type CommitResult, type MetadataService, type RetagResult } from "./service.ts";
+import {
+  apart,
+  type Claim,
+  type CommitResult,
+  type MetadataService,
+  ofSameKind,
+  type RetagResult,
+  unproved,
+} from "./service.ts";
 
 /** Raised when an older docproc would misread what a newer one writes. */
 const format = 1;
@@ -173,29 +182,53 @@ export class DynamoDbMetadata implements MetadataService {
   }
 
   async retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult> {
-    const { id, name } = record;
-    const read = async () => await this.#reads.read(documentKey(id), signal);
-    const found = await read();
-    const [before = "", after] = [found?.["identity"]?.S, canonicalJson(tags)];
-    if (found?.["tags"]?.S !== canonicalJson(record.tags)) return { retagged: false, holder: undefined };
-    const claimed = before.endsWith(`#${id}`) ? apart(identity, id) : identity;
+    const found = await this.#asItWas(record, signal);
+    if (found === undefined) return { retagged: false, holder: undefined };
+    return await this.#change(record, found, tags, ofSameKind(found["identity"]?.S ?? "", identity), signal);
+  }
+
+  async prove(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<boolean> {
+    const { id, tags } = record;
+    const found = await this.#asItWas(record, signal);
+    if (found === undefined) return false;
+    if (found["identity"]?.S !== unproved(identity, id)) return true;
+    const plain = await this.#change(record, found, tags, identity, signal);
+    if (plain.retagged || plain.holder === undefined) return plain.retagged;
+    return (await this.#change(record, found, tags, apart(identity, id), signal)).retagged;
+  }
+
+  /** The item of a record, unless it is gone or has other tags by now. */
+  async #asItWas({ id, tags }: DocumentRecord, signal: AbortSignal): Promise<Item | undefined> {
+    const found = await this.#reads.read(documentKey(id), signal);
+    return found?.["tags"]?.S === canonicalJson(tags) ? found : undefined;
+  }
+
+  /** Gives a document other tags, and another claim for the one that it has: see {@link MetadataService.retag}. */
+  async #change(
+    { id, name, size }: DocumentRecord,
+    found: Item,
+    tags: TextMap,
+    claimed: string,
+    signal: AbortSignal,
+  ): Promise<RetagResult> {
+    const [before = "", after] = [found["identity"]?.S, canonicalJson(tags)];
     const TableName = this.#table;
     // Named twice, an item would be in the way of itself.
     const same = claimed === before;
     const changed = { ...found, tags: { S: after }, identity: { S: claimed } };
     const document = { Put: { TableName, Item: changed, ...unchangedSince(found) } };
-    const claim = { ...claimKey(name, claimed), id: { S: id }, size: { N: String(record.size) } };
+    const claim = { ...claimKey(name, claimed), id: { S: id }, size: { N: String(size) } };
     const put = { TableName, Item: claim, ConditionExpression: absent };
     const added = { Put: { ...put, ReturnValuesOnConditionCheckFailure: "ALL_OLD" as const } };
     const removed = { Delete: { TableName, Key: claimKey(name, before), ...heldBy({ S: id }) } };
     let outcome = await this.#transactions.write(same ? [document] : [document, added, removed], signal);
-    // Its own claim is gone, or another document's: nothing that docproc does, but the tags can be changed all the same.
+    // Its own claim is gone, or another document's: nothing that docproc does, but it can be changed all the same.
     if (!outcome.done && outcome.reasons.every(({ Code }, index) => (Code === "None") === index < 2)) {
       outcome = await this.#transactions.write([document, added], signal);
     }
     if (outcome.done) return { retagged: true };
     // Repeated after its answer was lost, it meets its own success.
-    const now = await read();
+    const now = await this.#reads.read(documentKey(id), signal);
     if (now?.["tags"]?.S === after && now["identity"]?.S === claimed) return { retagged: true };
     return { retagged: false, holder: outcome.reasons[1]?.Item?.["id"]?.S };
   }
@@ -221,6 +254,23 @@ export class DynamoDbMetadata implements MetadataService {
       const made =
         error instanceof ConditionalCheckFailedException ? await this.#reads.read(catalogKey, signal) : undefined;
       if (made) return made;
+      throw this.#failure(error, "dynamodb:PutItem");
+    }
+  }
+
+  async adopted(signal: AbortSignal): Promise<string[]> {
+    const values = { ":pk": { S: "catalog" }, ":sk": { S: adoption } };
+    const query = { KeyConditionExpression: "pk = :pk AND begins_with(sk, :sk)", ExpressionAttributeValues: values };
+    const ids: string[] = [];
+    for await (const { sk } of this.#query(query, signal)) ids.push((sk?.S ?? "").slice(adoption.length));
+    return ids;
+  }
+
+  async adopt(catalog: string, signal: AbortSignal): Promise<void> {
+    const Item = { pk: { S: "catalog" }, sk: { S: `${adoption}${catalog}` } };
+    try {
+      await this.#client.send(new PutItemCommand({ TableName: this.#table, Item }), { abortSignal: signal });
+    } catch (error) {
       throw this.#failure(error, "dynamodb:PutItem");
     }
   }
@@ -260,6 +310,8 @@ function claimKey(name: string, identity: string): Item {
 }
 
 const catalogKey: Item = { pk: { S: "catalog" }, sk: { S: "catalog" } };
+/** What the sort key of a catalog that was adopted begins with. */
+const adoption = "adopted#";
 
 function keyOf({ pk, sk }: Item): Item {
   return { ...(pk && { pk }), ...(sk && { sk }) };

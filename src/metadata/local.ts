@@ -32,6 +32,7 @@ import {
   type MetadataDriver,
   type MetadataService,
   type RetagResult,
+  unproved,
 } from "./service.ts";
 
 export const localMetadata: MetadataDriver = {
@@ -122,6 +123,8 @@ const migrations: readonly string[] = [
    CREATE INDEX documents_by_run
      ON documents (iif(json_valid(provenance), provenance, '{}') ->> '$.ci.run')
      WHERE provenance IS NOT NULL`,
+  // Ids of catalogs that are gone, and whose objects are this one's.
+  "CREATE TABLE adopted (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
 ];
 
 const whoHolds = "SELECT id FROM documents WHERE name = ? AND identity = ?";
@@ -226,19 +229,41 @@ class LocalMetadata implements MetadataService {
     return this.#attempt(() => {
       const { changes } = this.#prepare(
         database,
-        `UPDATE OR IGNORE documents SET tags = ?, identity = iif(identity LIKE '%#' || id, ?, ?)
+        // What stands behind the identity says which kind of claim it is: see `ofSameKind`.
+        `UPDATE OR IGNORE documents SET tags = ?, identity = ? || substr(identity, instr(identity || '#', '#'))
          WHERE id = ? AND tags = ?`,
-      ).run(canonicalJson(tags), apart(identity, id), identity, id, canonicalJson(record.tags));
+      ).run(canonicalJson(tags), identity, id, canonicalJson(record.tags));
       if (Number(changes) === 1) return { retagged: true };
       const [held] = listsOf(this.#prepare(database, whoHolds), name, identity);
       return { retagged: false, holder: held === undefined || held[0] === id ? undefined : String(held[0]) };
     });
   }
 
+  async prove(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<boolean> {
+    const { id } = record;
+    const tags = canonicalJson(record.tags);
+    const change = `UPDATE OR IGNORE documents SET identity = ? WHERE id = ? AND tags = ? AND identity = ? RETURNING id`;
+    for (const claim of [identity, apart(identity, id)]) {
+      const changed = await this.#select(signal, change, claim, id, tags, unproved(identity, id));
+      if (changed.length > 0) return true;
+    }
+    return (await this.#select(signal, "SELECT id FROM documents WHERE id = ? AND tags = ?", id, tags)).length > 0;
+  }
+
   async catalog(signal: AbortSignal): Promise<string> {
     throwIfCancelled(signal);
     const database = await this.create();
     return this.#attempt(() => String(asRow(database.prepare("SELECT id FROM catalog").get())["id"]));
+  }
+
+  async adopted(signal: AbortSignal): Promise<string[]> {
+    return (await this.#select(signal, "SELECT id FROM adopted")).map(([id]) => String(id));
+  }
+
+  async adopt(catalog: string, signal: AbortSignal): Promise<void> {
+    throwIfCancelled(signal);
+    const database = await this.create();
+    this.#attempt(() => this.#prepare(database, "INSERT OR IGNORE INTO adopted VALUES (?)").run(catalog));
   }
 
   async close(): Promise<void> {

@@ -43,17 +43,32 @@ export interface MetadataService {
   /**
    * Gives a record other tags and the claim that goes with them, all of it or nothing, if its tags are still those of
    * `record`. When another document holds that claim, nothing is written and the answer names it. A record whose
-   * claim has its id behind it (see {@link apart}) keeps one of that kind, which nobody else can hold.
+   * claim has its id behind it (see {@link apart}, {@link unproved}) keeps one of that kind, which no other can hold.
    *
    * After `UNAVAILABLE` nobody knows whether it was done; after any other failure nothing was written.
    */
   retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult>;
 
   /**
+   * Ends the {@link unproved} claim of a record: it gets the plain one, or one {@link apart} where another document
+   * holds that. A record with another claim stays as it is.
+   *
+   * After `UNAVAILABLE` it may be done; after any other failure nothing was written.
+   * @returns false when the record is gone, or has other tags than `record`
+   */
+  prove(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<boolean>;
+
+  /**
    * The id of this catalog, made once, the same for every process and for ever. Objects are marked with it.
    * @throws INVALID_CONFIG when a newer version of docproc wrote the catalog
    */
   catalog(signal: AbortSignal): Promise<string>;
+
+  /** The ids that {@link adopt} was given, each once, in no particular order. */
+  adopted(signal: AbortSignal): Promise<readonly string[]>;
+
+  /** Remembers that a catalog is gone, and that the objects that are marked with its id are this one's. Idempotent. */
+  adopt(catalog: string, signal: AbortSignal): Promise<void>;
 
   /** Frees connections. May be called twice; nothing works afterwards. */
   close(): Promise<void>;
@@ -69,6 +84,20 @@ export type RetagResult =
 /** A claim that stands beside the one that another document with the same bytes and tags holds. */
 export function apart(identity: string, id: string): string {
   return `${identity}#${id}`;
+}
+
+/**
+ * The claim of a record that was imported and whose bytes were not read. Its SHA-256 is only what the file said, so that
+ * no upload may find it and send nothing.
+ */
+export function unproved(identity: string, id: string): string {
+  return `${apart(identity, id)}#unproved`;
+}
+
+/** The claim on another identity that is plain, apart or unproved as this one is. */
+export function ofSameKind(claim: string, identity: string): string {
+  const kind = claim.indexOf("#");
+  return kind < 0 ? identity : `${identity}${claim.slice(kind)}`;
 }
 
 export interface Claim {

@@ -21,7 +21,7 @@ import {
   PutPublicAccessBlockCommand,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { errorNameOf, fromAwsError, httpStatusOf } from "../aws.ts";
+import { errorNameOf, fromAwsError, httpStatusOf, UnusableAnswer } from "../aws.ts";
 import { skewOf } from "../aws-client.ts";
 import { DocprocError } from "../errors.ts";
 import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
@@ -297,7 +297,7 @@ function tlsOnlyPolicy(client: S3Client, Bucket: string, signal: { abortSignal: 
     Resource: [`arn:aws:s3:::${Bucket}`, `arn:aws:s3:::${Bucket}/*`],
     Condition: { Bool: { "aws:SecureTransport": "false" } },
   };
-  let present: { Version?: string; Statement: unknown[] } = { Version: "2012-10-17", Statement: [] };
+  let present: BucketPolicy = { Version: "2012-10-17", Statement: [] };
   return {
     kind: tlsOnly,
     action: "s3:PutBucketPolicy",
@@ -305,16 +305,33 @@ function tlsOnlyPolicy(client: S3Client, Bucket: string, signal: { abortSignal: 
     async read() {
       const { Policy } = await client.send(new GetBucketPolicyCommand({ Bucket }), signal);
       if (!Policy) return "other";
-      const policy = JSON.parse(Policy) as { Version?: string; Statement?: unknown };
-      // A policy with one statement may hold it without a list.
-      present = { ...policy, Statement: [policy.Statement ?? []].flat() };
-      return present.Statement.some((one) => (one as { Sid?: string }).Sid === statement.Sid) ? "as-wanted" : "other";
+      present = policyOf(Policy);
+      return present.Statement.some((one) => one?.Sid === statement.Sid) ? "as-wanted" : "other";
     },
     write() {
       const Policy = JSON.stringify({ ...present, Statement: [...present.Statement, statement] });
       return client.send(new PutBucketPolicyCommand({ Bucket, Policy }), signal);
     },
   };
+}
+
+interface BucketPolicy {
+  readonly Version?: string;
+  readonly Statement: readonly ({ readonly Sid?: string } | null)[];
+}
+
+/** @throws UnusableAnswer for what is none, or is nested deeper than could be written back */
+function policyOf(text: string): BucketPolicy {
+  try {
+    const policy: unknown = JSON.parse(text);
+    if (typeof policy === "object" && policy !== null && JSON.stringify(policy) !== "") {
+      // A policy with one statement may hold it without a list.
+      return { ...policy, Statement: [(policy as { Statement?: never }).Statement ?? []].flat() };
+    }
+  } catch {
+    // Said below.
+  }
+  throw new UnusableAnswer("The policy of the bucket is none.");
 }
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpu-abort-incomplete-mpu-lifecycle-config.html */

@@ -79,6 +79,19 @@ test.each<[string, Fault, number]>([
   expect(await left()).toEqual(allGone);
 });
 
+test.each<[string, Fault, number]>([
+  ["is down", { kind: "status", status: 503, code: "SlowDown" }, 8],
+  ["refuses it", { kind: "status", status: 403, code: "AccessDenied" }, 4],
+])("deletes nothing when the storage %s and cannot say whose the bytes are", async (_what, action, status) => {
+  const { proxy, remove, left } = await openBehindProxy();
+  proxy.inject({ operation: "HeadObject", action });
+  expect(await remove()).toMatchObject({ status });
+  expect(await left()).toEqual(untouched);
+  proxy.clear();
+  expect(await remove()).toMatchObject({ status: 0 });
+  expect(await left()).toEqual(allGone);
+});
+
 test.each([
   ["once", 1],
   ["every time", 99],

@@ -5,7 +5,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { newDocumentId } from "../../src/document.ts";
 import { openLibrary, places, usePlace } from "../support/library.ts";
 import type { RunOptions } from "../support/run.ts";
-import { storedKeys, tamper } from "../support/stored.ts";
+import { remark, storedKeys, tamper } from "../support/stored.ts";
 import { keyboard } from "../support/streams.ts";
 
 const cli = fileURLToPath(new URL("../../dist/docproc.js", import.meta.url));
@@ -32,7 +32,7 @@ describe.each(Object.entries(places))("deleting from %s", (_place, start) => {
     expect(outcome).toMatchObject({ status: 0, stderr: "" });
     expect(outcome.json()).toEqual({
       schema: "docproc.delete/1",
-      documents: [{ ...record, action: "deleted" }],
+      documents: [{ ...record, action: "deleted", bytes: "removed", reason: null }],
       failures: [],
       summary: { total: 1, deleted: 1, failed: 0, durationMs: expect.any(Number) },
     });
@@ -63,6 +63,24 @@ describe.each(Object.entries(places))("deleting from %s", (_place, start) => {
     await tamper(await upload("a.txt", "a"), endpoint(), () => null);
     expect(await remove("a.txt")).toMatchObject({ status: 0 });
     expect(await names()).toEqual([]);
+  });
+
+  test.each([
+    ["other-catalog", "of another catalog", "00112233445566778899aabbccddeeff"],
+    ["unmarked", "of no catalog", null],
+  ])("leaves bytes that are %s where they are, and says so", async (reason, why, mark) => {
+    const { run, remove, upload, names, keys, settings } = await openDeletable(endpoint());
+    const [one, two] = [await upload("a.txt", "a"), await upload("b.txt", "b")];
+    await remark(settings, [one, two], mark);
+    const outcome = await remove(one.id);
+    expect(outcome).toMatchObject({ status: 0 });
+    expect(outcome.json().documents).toEqual([{ ...one, action: "deleted", bytes: "kept", reason }]);
+    const human = await run(["delete", two.id, "--yes"]);
+    expect(human).toMatchObject({ status: 0, stdout: expect.stringContaining(`its bytes stay: ${two.uri} (`) });
+    expect(human.stdout).toContain(why);
+    expect(human.stderr).toEqual(mark === null ? "" : expect.stringContaining("--adopt"));
+    expect(await names()).toEqual([]);
+    expect(await keys()).toHaveLength(2);
   });
 
   test("keeps a document whose bytes are in another storage", async () => {
@@ -119,7 +137,7 @@ describe("deleting several", () => {
     expect(await remove("missing", "gone")).toMatchObject({ status: 3 });
     expect(await run(["rm", "c", "-y", "-q"])).toMatchObject({ status: 0, stdout: `${c.id}\n` });
     const [line = "", ...rest] = (await run(["delete", "d", "--yes", "--ndjson"])).stdout.split("\n");
-    expect(JSON.parse(line)).toEqual({ ...d, action: "deleted" });
+    expect(JSON.parse(line)).toEqual({ ...d, action: "deleted", bytes: "removed", reason: null });
     expect(rest).toEqual([""]);
   });
 

@@ -114,6 +114,28 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
     expect(await files()).toEqual(["short"]);
   });
 
+  test("that is called like a hidden file is written where that was asked for", async () => {
+    const { cwd, download, upload, content, files } = await openDownloads(endpoint());
+    const names = [".bashrc", ".git", ".docprocrc.yaml"];
+    const records = [];
+    for (const name of names) records.push(await upload(name, name));
+    const ids = records.map(({ id }) => id);
+    for (const argv of [[ids[0] ?? ""], ["-o", "out/", ...ids]]) {
+      const outcome = await download(...argv);
+      expect(outcome).toMatchObject({ status: 2, stdout: "", stderr: expect.stringContaining("add --hidden") });
+    }
+    expect(await download(ids[0] ?? "", "-o", ".")).toMatchObject({ status: 2 });
+    expect(await files()).toEqual(["out"]);
+    // Its name, a file for it, or the flag say that it is meant.
+    expect(await download(".bashrc")).toMatchObject({ status: 0 });
+    expect(await download(ids[1] ?? "", "-o", join(cwd, ".git"))).toMatchObject({ status: 0 });
+    expect(await download(...ids, "-o", "all", "--hidden")).toMatchObject({ status: 0 });
+    expect(await download(".git", ids[0] ?? "", "-o", "named")).toMatchObject({ status: 7 });
+    expect(await files()).toEqual([".bashrc", ".git", "all", "named", "out"]);
+    for (const name of names) expect(await content(`all/${name}`)).toBe(name);
+    expect(await readdir(join(cwd, "named"))).toEqual([".git"]);
+  });
+
   test("whose bytes are said to be somewhere else is not found, and not guessed", async () => {
     const { download, upload, plant, files } = await openDownloads(endpoint());
     const record = await upload("a.txt", "a");

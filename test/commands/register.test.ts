@@ -173,6 +173,8 @@ describe.each(Object.entries(awsEndpoints()))("an object of %s", (_place, start)
     expect(await refused(2, "./file.txt")).toContain("docproc upload");
     expect(await refused(2, "file:///etc/passwd")).toContain("docproc upload");
     expect(await refused(2, await put("folder/", ""))).toContain("--name");
+    expect(await refused(2, uri("a/../b"))).toContain("another key");
+    expect(await refused(2, uri("./b"))).toContain("another key");
     expect(await refused(3, uri("nothing"))).toContain("no object");
     expect(await refused(2, uri("nothing"), "--content-type", "nonsense")).toContain("content type");
     expect(await refused(2, uri("nothing"), "--tag", "nonsense")).toContain("key=value");

@@ -9,8 +9,10 @@ import { DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { awsSettings, type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { type FaultRule, startFaultProxy } from "../support/fault-proxy.ts";
+import { docproc } from "../support/process.ts";
 import { randomNumbers } from "../support/random.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "../support/run.ts";
+import { certificate, startTlsProxy } from "../support/tls-proxy.ts";
 
 const mebibyte = 1024 * 1024;
 let aws: InRepoAws;
@@ -324,4 +326,23 @@ describe("an upload", () => {
     proxy.clear();
     expect((await runDocproc(sandbox, ["list", "-q"])).stdout.trim().split("\n")).toHaveLength(1);
   });
+});
+
+test.each<[string, string]>([
+  ["nested deeper than could be written back", `{"Statement":${"[".repeat(100_000)}${"]".repeat(100_000)}}`],
+  ["a list that is nested as deep", `${"[".repeat(100_000)}${"]".repeat(100_000)}`],
+  ["no JSON", "<Policy/>"],
+  ["null", "null"],
+  ["text", '"policy"'],
+])("a bucket policy that is %s is not changed, and is no bug", async (_what, policy) => {
+  const { sandbox, bucket, proxy, takeOver } = await open();
+  const tls = await startTlsProxy(proxy.endpoint);
+  onTestFinished(() => tls.close());
+  const authority = join(sandbox.root, "ca.pem");
+  await writeFile(authority, certificate);
+  takeOver("GetBucketPolicy", (to) => to.writeHead(200).end(policy));
+  const argv = ["init", "--bucket", bucket, "--endpoint-url", tls.endpoint, "--json"];
+  const outcome = await docproc(sandbox, argv, { env: { NODE_EXTRA_CA_CERTS: authority } });
+  expect(outcome).toMatchObject({ status: 8, stderr: expect.stringContaining('"code":"UNAVAILABLE"') });
+  expect(proxy.log.filter(({ operation }) => operation === "PutBucketPolicy")).toEqual([]);
 });

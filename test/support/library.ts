@@ -59,7 +59,11 @@ export async function openLibrary(endpoint?: string) {
   };
 }
 
-async function inCatalog(settings: Settings, work: (metadata: MetadataService) => Promise<unknown>): Promise<void> {
+/** Does something to a catalog behind docproc's back. */
+export async function inCatalog(
+  settings: Settings,
+  work: (metadata: MetadataService) => Promise<unknown>,
+): Promise<void> {
   const metadata = await metadataDrivers[settings.metadata as MetadataName].open(settings);
   try {
     await work(metadata);

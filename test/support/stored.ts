@@ -60,6 +60,35 @@ export async function tamper(
   }
 }
 
+/**
+ * Gives objects of a bucket another mark, or the directory with all of its objects.
+ * @param catalog null takes the mark away
+ */
+export async function remark(
+  { directory, bucket: Bucket, customEndpoint: endpoint }: Settings,
+  records: readonly { readonly uri: string }[],
+  catalog: string | null,
+): Promise<void> {
+  if (endpoint === undefined) {
+    const path = join(directory, "catalog-id");
+    await (catalog === null ? rm(path) : writeFile(path, `${catalog}\n`));
+    return;
+  }
+  const client = new S3Client({ endpoint, forcePathStyle: true });
+  try {
+    for (const { uri } of records) {
+      const Key = uri.slice(`s3://${Bucket}/`.length);
+      const { Body, Metadata } = await client.send(new GetObjectCommand({ Bucket, Key }));
+      const bytes = Buffer.from((await Body?.transformToByteArray()) ?? []);
+      const marks = Object.keys(Metadata ?? {}).map((name) => [name, catalog]);
+      const put = { Bucket, Key, Body: bytes, Metadata: catalog === null ? {} : Object.fromEntries(marks) };
+      await client.send(new PutObjectCommand(put));
+    }
+  } finally {
+    client.destroy();
+  }
+}
+
 export function flipBit(bytes: Buffer): Buffer {
   const changed = Buffer.from(bytes);
   const middle = Math.floor(bytes.length / 2);
