@@ -3,7 +3,7 @@
  * directory somebody checked out.
  */
 import { dirname, extname, join } from "node:path";
-import { DocprocError, isSystemError } from "./errors.ts";
+import { DocprocError, fromSystemError, isSystemError } from "./errors.ts";
 import { readSmallFile } from "./files/regular-file.ts";
 import { isOurs, isWritableByAll, type Owners } from "./ownership.ts";
 import { statIfVisible } from "./presence.ts";
@@ -81,7 +81,7 @@ const maxSize = 64 * 1024;
 /**
  * A file that was found, or that the user named.
  * @returns undefined for an empty one
- * @throws INVALID_CONFIG
+ * @throws INVALID_CONFIG, or UNAVAILABLE where the disk fails
  */
 export async function readConfigFile(path: string): Promise<ConfigFile | undefined> {
   try {
@@ -94,7 +94,11 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
     }
   } catch (error) {
     if (error instanceof DocprocError) throw error;
-    if (isSystemError(error)) throw unreadable(path, error.code, error);
+    if (isSystemError(error)) {
+      const failure = fromSystemError(error, path);
+      // A disk that fails is no fault of the file.
+      throw failure.code === "UNAVAILABLE" ? failure : unreadable(path, error.code, error);
+    }
     throw unreadable(path, reasonOf(error));
   }
   throw new DocprocError("INVALID_CONFIG", `The config file ${path} does not hold settings.`, {

@@ -49,7 +49,7 @@ function expanded(key: string, text: string, variables: readonly string[], env: 
     if (found === undefined) {
       throw refuse("which is not set", `Give --tag ${key}=VALUE, or write \${${name}:-VALUE} into the configuration.`);
     }
-    if (holdsSecret(found)) throw refuse("whose value holds a password or a key", `Give --tag ${key}=VALUE.`);
+    if (holdsSecret(found)) throw refuse("whose value holds what may be a secret", `Give --tag ${key}=VALUE.`);
     return found;
   });
 }

@@ -35,7 +35,7 @@ export function withoutSecrets(text: string): string {
   return withPublicAddresses(clean, hidden);
 }
 
-/** Whether a text holds a credential of this process, or an address with a password or a token in it. */
+/** Whether a text holds a credential of this process, or an address with more than a host and a path. */
 export function holdsSecret(text: string): boolean {
   return withoutSecrets(text) !== text;
 }

@@ -228,7 +228,7 @@ describe("tags of the configuration", () => {
       { a: "${CI_REPOSITORY_URL}" },
       { CI_REPOSITORY_URL: "https://user:word@host/a.git" },
       "INVALID_CONFIG",
-      /holds a password/,
+      /holds what may be a secret/,
     ],
     ["of a map", { a: { b: 1 } }, {}, "INVALID_CONFIG", /"a" must be text/],
     ["that are a list", ["a=b"], {}, "INVALID_CONFIG", /must map keys to values/],

@@ -58,6 +58,7 @@ export async function readSmallFile(path: string, most: number): Promise<Buffer>
     }
     return bytes.subarray(0, length);
   } finally {
-    await handle.close();
+    // It was only read.
+    await handle.close().catch(() => {});
   }
 }
