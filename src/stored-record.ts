@@ -106,15 +106,20 @@ function isTextMap(value: unknown): value is TextMap {
 function isSource(value: unknown): value is DocumentSource {
   const isTextOrNull = (one: unknown) => one === null || typeof one === "string";
   return (
-    isObject(value) && typeof value["kind"] === "string" && ["path", "modifiedAt"].every((f) => isTextOrNull(value[f]))
+    isObject(value) &&
+    typeof value["kind"] === "string" &&
+    ["path", "modifiedAt"].every((field) => field in value) &&
+    // What else there is, too: as deep as it could be, nothing can write it.
+    Object.values(value).every(isTextOrNull)
   );
 }
 
 function isProvenance(value: unknown): value is Provenance {
   if (!isObject(value)) return false;
   const isFact = (fact: unknown) => fact === null || typeof fact === "string" || typeof fact === "boolean";
-  return [value["git"], value["ci"]].every(
-    (one) => one === null || (isObject(one) && Object.values(one).every(isFact)),
+  return (
+    ["git", "ci"].every((field) => field in value) &&
+    Object.values(value).every((one) => one === null || (isObject(one) && Object.values(one).every(isFact)))
   );
 }
 
