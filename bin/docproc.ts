@@ -88,7 +88,7 @@ async function main(): Promise<void> {
 }
 
 /** Milliseconds for what is still open when all is said and done: a connection that nothing waits for any more. */
-const patience = 3_000;
+const patience = 1_000;
 
 /** What nothing waits for does not keep the process; what is still to be printed does. */
 function endSoon(): void {

@@ -1,6 +1,7 @@
 /** How a client of the AWS SDK is configured: credentials, retries, deadlines, and what it may not be talked into. */
 import { finished, PassThrough, type Readable } from "node:stream";
 import { StandardRetryStrategy } from "@smithy/core/retry";
+import { boundAnswers, expectContent, expectLate, type RequestHandler } from "./aws/answer-deadlines.ts";
 import { isLoopback } from "./core/loopback.ts";
 import { DocprocError } from "./errors.ts";
 import { keepSecret } from "./secrets.ts";
@@ -8,6 +9,11 @@ import type { Settings } from "./settings.ts";
 
 /** Milliseconds to a TCP connection; a host that drops packets is noticed after this. */
 const connectionTimeout = 5_000;
+/**
+ * How many times longer than others the answer to a completion may take: S3 sends spaces while it puts parts together.
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+ */
+const completionTimes = 10;
 /** Bytes of an answer that is not an object's content. A page of a listing is a few megabytes. */
 const maxReplyBytes = 32 * 1024 * 1024;
 
@@ -77,6 +83,9 @@ export async function openClient<C extends AnyClient>(
   const client = await withRegion(settings, make);
   // It copies every request and reply, field by field, for a log that nobody keeps.
   client.middlewareStack.remove("loggerMiddleware");
+  boundAnswers(client.config.requestHandler, settings.timeout);
+  boundCredentials(client, settings);
+  heedSignals(client);
   client.middlewareStack.add(guard(client, settings), { step: "finalizeRequest", priority: "low", name: "docproc" });
   client.middlewareStack.add(limitReplies, { step: "deserialize", priority: "low", name: "docprocReplies" });
   if (settings.connections !== undefined) {
@@ -118,10 +127,71 @@ async function withRegion<C extends AnyClient>(
 
 /** The part of the SDK's clients that is used here; their own types differ in every command they know. */
 interface AnyClient {
-  readonly config: { region(): Promise<string> };
+  readonly config: { region(): Promise<string>; readonly requestHandler: RequestHandler; credentials: Credentials };
   // biome-ignore lint/suspicious/noExplicitAny: each client's stack is typed by its own commands.
   readonly middlewareStack: { add(middleware: any, options: any): void; remove(name: string): boolean };
+  // biome-ignore lint/suspicious/noExplicitAny: and so is this.
+  send(command: any, options?: any): Promise<any>;
   destroy(): void;
+}
+/** Loads credentials; the marks are those that the SDK knows its own loader by. */
+interface Credentials {
+  (options?: object): Promise<unknown>;
+  readonly memoized?: boolean;
+  readonly configBound?: boolean;
+  readonly attributed?: boolean;
+}
+
+/**
+ * Where credentials come from another program or over the network, the SDK waits for them without an end, and without
+ * an ear for signals.
+ */
+function boundCredentials({ config }: AnyClient, { timeout, profile }: Settings): void {
+  const load = config.credentials;
+  const tooLate = () => {
+    const whose = profile === undefined ? "" : ` of the profile ${profile}`;
+    return new DocprocError("UNAVAILABLE", `What gives out the AWS credentials${whose} does not answer.`, {
+      hint: "Check the network, and the AWS profile or the variables that say where credentials come from.",
+    });
+  };
+  const bounded = async (options?: object) =>
+    await unless(load(options), (reject) => {
+      const timer = setTimeout(() => reject(tooLate()), timeout);
+      return () => clearTimeout(timer);
+    });
+  config.credentials = Object.assign(bounded, { memoized: true, configBound: true, attributed: true });
+}
+
+/** Lets a signal end a request at once that is not on its way yet, too. */
+function heedSignals(client: AnyClient): void {
+  const send = client.send.bind(client);
+  client.send = async (command, options) => {
+    const signal: AbortSignal | undefined = options?.abortSignal;
+    const reply = send(command, options);
+    if (signal === undefined) return await reply;
+    return await unless(reply, (reject) => {
+      const stop = () => reject(new DOMException("The request was aborted.", "AbortError"));
+      signal.addEventListener("abort", stop, { once: true });
+      if (signal.aborted) stop();
+      return () => signal.removeEventListener("abort", stop);
+    });
+  };
+}
+
+/**
+ * Settles as the promise does, unless something happens before.
+ * @param watch begins to look for it, and returns what ends that
+ */
+async function unless<T>(promise: Promise<T>, watch: (reject: (error: Error) => void) => () => void): Promise<T> {
+  let forget = () => {};
+  const happened = new Promise<never>((_, reject) => {
+    forget = watch(reject);
+  });
+  try {
+    return await Promise.race([promise, happened]);
+  } finally {
+    forget();
+  }
 }
 
 interface Request {
@@ -192,7 +262,11 @@ const limitReplies =
     // HEAD tells the length of what it does not send.
     if (args.request.method === "HEAD") return reply;
     const { response } = reply;
-    if (context.commandName === "GetObjectCommand" && Number(response.statusCode) < 300) return reply;
+    if (context.commandName === "GetObjectCommand" && Number(response.statusCode) < 300) {
+      expectContent(response.body);
+      return reply;
+    }
+    if (context.commandName === "CompleteMultipartUploadCommand") expectLate(response.body, completionTimes);
     const length = response.headers?.["content-length"];
     if (Number(length ?? 0) > maxReplyBytes) {
       (response.body as Readable).destroy();

@@ -59,7 +59,7 @@ export function fromAwsError(error: unknown, operation: AwsOperation): DocprocEr
       return new DocprocError(meaning.code, message, { hint, requestId: facts.requestId, cause: error });
     }
   }
-  return new DocprocError("INTERNAL", `${operation.action} failed: ${facts.name}: ${facts.message}.`, {
+  return new DocprocError("INTERNAL", `${operation.action} failed: ${facts.name}: ${beginning(facts.message, 1000)}.`, {
     hint: "Run the command again with -v for the details.",
     requestId: facts.requestId,
     cause: error,
@@ -95,19 +95,29 @@ function factsOf(error: unknown): Facts {
   const response = asRecord(record["$response"]);
   const headers = asRecord(response["headers"]);
   return {
-    name: text(record["name"]) ?? "Error",
+    name: beginning(text(record["name"]) ?? "Error", 100),
     // Ours are the sentences that it is put into.
     message: (text(record["message"]) ?? "no message").replace(/\.$/, ""),
     status: typeof metadata["httpStatusCode"] === "number" ? metadata["httpStatusCode"] : undefined,
     attempts: typeof metadata["attempts"] === "number" ? metadata["attempts"] : 0,
     systemCode: text(record["code"]) ?? "",
     requestId: text(metadata["requestId"]),
-    bucketRegion: text(record["Region"]) ?? text(headers["x-amz-bucket-region"]),
+    bucketRegion: region(record["Region"]) ?? region(headers["x-amz-bucket-region"]),
   };
+}
+
+/** A region may be copied into a shell, so what a server calls one has to look like one; emulators have their own. */
+function region(value: unknown): string | undefined {
+  return typeof value === "string" && /^[a-z][a-z0-9-]{1,31}$/.test(value) ? value : undefined;
 }
 
 function asRecord(value: unknown): Record<string, unknown> {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+/** A server can say as much as it likes. */
+function beginning(said: string, most: number): string {
+  return said.length > most ? `${said.slice(0, most)}…` : said;
 }
 
 function text(value: unknown): string | undefined {
@@ -153,7 +163,7 @@ const meanings: readonly Meaning[] = [
     explain: ({ settings }, { message }) => [
       /^Could not load credentials/.test(message)
         ? `No AWS credentials were found${ofProfile(settings)}.`
-        : `The AWS credentials${ofProfile(settings)} could not be loaded: ${message}.`,
+        : `The AWS credentials${ofProfile(settings)} could not be loaded: ${beginning(message, 1000)}.`,
       signInHint(settings),
     ],
   },
@@ -312,7 +322,7 @@ const meanings: readonly Meaning[] = [
     // It was sent and never answered, for a reason that is not in this table.
     matches: ({ status, attempts }) => status === undefined && attempts > 0,
     explain: ({ resource, settings }, { name, message }) => [
-      `No answer from ${endpointOf(settings)} for the ${resource} (${name}: ${message}).`,
+      `No answer from ${endpointOf(settings)} for the ${resource} (${name}: ${beginning(message, 1000)}).`,
       "Check the endpoint and the network, then run the same command again.",
     ],
   },

@@ -14,7 +14,7 @@ export interface Reading {
   readonly storage: StorageService;
   readonly key: string;
   readonly record: Pick<DocumentRecord, "id" | "size" | "sha256">;
-  /** How often reading is taken up again without a byte in between. */
+  /** How often reading is taken up again without {@link worthIt} bytes in between. */
   readonly retries: number;
   readonly signal: AbortSignal;
 }
@@ -25,11 +25,13 @@ export interface Stretch {
   readonly key: string;
   /** Bytes. */
   readonly size: number;
-  /** How often reading is taken up again without a byte in between. */
+  /** How often reading is taken up again without {@link worthIt} bytes in between. */
   readonly retries: number;
   readonly signal: AbortSignal;
 }
 
+/** Bytes that an attempt has to bring so that it does not count as a failed one: a byte each time would go on for ever. */
+const worthIt = 16 * 1024;
 /** Bytes of one range. With those in flight, this bounds the memory of a reading. */
 const rangeSize = 8 * 1024 * 1024;
 
@@ -96,11 +98,12 @@ async function* readFrom(reading: Stretch, start: number, end: number): AsyncIte
     const whole = position === 0 && end === reading.size - 1;
     // Outside of the try: a storage that cannot open it has tried often enough.
     const bytes = await storage.open(key, whole ? { signal } : { signal, range: { start: position, end } });
+    const from = position;
     try {
       for await (const chunk of bytes) {
         throwIfCancelled(signal);
         position += chunk.byteLength;
-        attempt = 1;
+        if (position - from >= worthIt) attempt = 1;
         yield chunk;
         // More than was asked for is wrong already, and might never end.
         if (position > end + 1) return;

@@ -75,7 +75,7 @@ export interface UploadOptions {
   readonly inMemoryLimit: number;
   /** Bytes that documents on their way may take, of all of them together. */
   readonly memory: number;
-  /** How often reading is taken up again after a connection broke off without a byte. */
+  /** How often reading is taken up again after a connection broke off that brought next to nothing. */
   readonly retries: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;

@@ -44,6 +44,7 @@ const ranks: Record<string, number> = {
   "src/atomic-file.ts": 1,
   "src/files/no-links.ts": 2,
   "src/sqlite.ts": 2,
+  "src/aws/answer-deadlines.ts": 0,
   "src/aws-client.ts": 1,
   "src/output/reporter.ts": 1,
   "src/batch.ts": 1,

@@ -122,6 +122,33 @@ describe("what a failure of AWS means", () => {
     expect(hint).toContain("--region eu-west-1");
   });
 
+  test.each(["eu-west-1; curl x | sh", "--profile", "$(id)", "EU", "eu west", "a.b", "", "x".repeat(40), "7"])(
+    "a region that is none is not suggested: %j",
+    (Region) => {
+      for (const thrown of [
+        answer(400, "AuthorizationHeaderMalformed", { Region }),
+        head(301, { "x-amz-bucket-region": Region }),
+      ]) {
+        const { code, message, hint } = fromAwsError(thrown, operation);
+        expect(code).toBe("INVALID_CONFIG");
+        expect(message).toBe("The bucket invoices is in another region.");
+        expect(hint).toBe("Set the region it was created in with --region.");
+      }
+    },
+  );
+
+  test("no more of what a server says is repeated than a person reads", () => {
+    const long = "x".repeat(100_000);
+    for (const thrown of [
+      answer(418, long),
+      named("Teapot", long),
+      answer(503, long),
+      named("CredentialsProviderError", long),
+    ]) {
+      expect(fromAwsError(thrown, operation).message.length).toBeLessThan(1_300);
+    }
+  });
+
   test.each([
     answer(400, "ExpiredToken"),
     answer(403, "InvalidAccessKeyId"),

@@ -126,11 +126,19 @@ describe.each(ways)("a document that is read as %s", (_way, ranges) => {
   });
 
   test("goes on as often as it takes, while each attempt brings it further", async () => {
-    const bytes = large.subarray(0, 10);
-    const { read, asked } = await openObject(bytes, ranges, (reply) => firstBytes(reply, 1, brokenOff()));
+    const further = 16 * 1024;
+    const bytes = large.subarray(0, 10 * further);
+    const { read, asked } = await openObject(bytes, ranges, (reply) => firstBytes(reply, further, brokenOff()));
     // The last byte is there, but nobody said that it was the last.
     await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE" });
-    expect(asked.map((range) => range?.start ?? 0)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(asked.map((range) => (range?.start ?? 0) / further)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  });
+
+  test("does not go on for ever, a few bytes further each time", async () => {
+    const bytes = large.subarray(0, 100_000);
+    const { read, asked } = await openObject(bytes, ranges, (reply) => firstBytes(reply, 100, brokenOff()));
+    await expect(read()).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    expect(asked).toHaveLength(retries + 1);
   });
 
   test("fails when it is broken off again and again without a byte", async () => {

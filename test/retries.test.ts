@@ -202,6 +202,15 @@ describe("silence", () => {
     expect(await readdir(cwd)).not.toContain("copy.bin");
   });
 
+  test("on one connection leaves half of the time for another", async () => {
+    const { proxy, run, sent } = await open();
+    proxy.inject({ operation: "Query", nth: 1, action: { kind: "black-hole" } });
+    const since = performance.now();
+    expect(await run("list", "--timeout", "12s")).toMatchObject({ status: 0 });
+    expect(performance.now() - since).toBeLessThan(11_000);
+    expect(sent("Query")).toBe(9);
+  });
+
   test("in answer to everything is given up, the clearing up included", async () => {
     const { proxy, run } = await open();
     proxy.inject({

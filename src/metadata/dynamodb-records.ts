@@ -71,7 +71,7 @@ export class DynamoDbMetadata implements MetadataService {
       signal,
     );
     if (outcome.done) return { committed: true };
-    const holder = outcome.reasons[1]?.Item?.["id"]?.S ?? (await this.holder(record.name, identity, signal));
+    const holder = holderOf(outcome.reasons[1]?.Item) ?? (await this.holder(record.name, identity, signal));
     // The SDK repeats a transaction whose answer was lost, and then meets its own success.
     return { committed: false, holder: holder ?? record.id };
   }
@@ -82,7 +82,7 @@ export class DynamoDbMetadata implements MetadataService {
   }
 
   async holder(name: string, identity: string, signal: AbortSignal): Promise<string | undefined> {
-    return (await this.#reads.read(claimKey(name, identity), signal))?.["id"]?.S;
+    return holderOf(await this.#reads.read(claimKey(name, identity), signal));
   }
 
   async *claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim> {
@@ -230,7 +230,7 @@ export class DynamoDbMetadata implements MetadataService {
     // Repeated after its answer was lost, it meets its own success.
     const now = await this.#reads.read(documentKey(id), signal);
     if (now?.["tags"]?.S === after && now["identity"]?.S === claimed) return { retagged: true };
-    return { retagged: false, holder: outcome.reasons[1]?.Item?.["id"]?.S };
+    return { retagged: false, holder: holderOf(outcome.reasons[1]?.Item) };
   }
 
   async catalog(signal: AbortSignal): Promise<string> {
@@ -294,6 +294,12 @@ export class DynamoDbMetadata implements MetadataService {
   #failure(error: unknown, action: string): DocprocError {
     return tableFailure(error, action, this.#table, this.#settings);
   }
+}
+
+/** Which document has a claim. It may be named in a command to copy, so what is no id is none. */
+function holderOf(claim: Item | undefined): string | undefined {
+  const id = claim?.["id"]?.S;
+  return id !== undefined && isDocumentId(id) ? id : undefined;
 }
 
 /** The table has its documents in the order of their ids, and in no other. */

