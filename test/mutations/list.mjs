@@ -1431,7 +1431,7 @@ export const mutations = [
     "src/stored-record.ts",
     " && Object.values(value).every(isTextOrNull);",
     ";",
-    ["test/commands/import-trust.test.ts"],
+    ["test/security/nested.test.ts"],
   ],
   [
     "a bucket policy that cannot be written back is changed",
