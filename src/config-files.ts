@@ -6,7 +6,7 @@ import { dirname, extname, join } from "node:path";
 import { DocprocError, fromSystemError, isSystemError } from "./errors.ts";
 import { readSmallFile } from "./files/regular-file.ts";
 import { isOurs, isWritableByAll, type Owners } from "./ownership.ts";
-import { statIfVisible } from "./presence.ts";
+import { isAbsence, statIfVisible } from "./presence.ts";
 
 export interface ConfigFile {
   readonly path: string;
@@ -64,7 +64,7 @@ async function searchDirectory(
       // In /tmp a file of another user is no more than clutter: there it is not even parsed.
       if (await isWritableByAll(path)) continue;
       throw new DocprocError("INVALID_CONFIG", `The config file ${path} belongs to another user.`, {
-        hint: `If you trust that user: --config ${path}, or DOCPROC_CONFIG.`,
+        hint: `If you trust that user, name the file: --config ${path}, or DOCPROC_CONFIG.`,
       });
     }
     const file = await readConfigFile(path);
@@ -94,6 +94,12 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
     }
   } catch (error) {
     if (error instanceof DocprocError) throw error;
+    if (isAbsence(error)) {
+      throw new DocprocError("INVALID_CONFIG", `The config file ${path} does not exist.`, {
+        hint: "Check the spelling of the path.",
+        cause: error,
+      });
+    }
     if (isSystemError(error)) {
       const failure = fromSystemError(error, path);
       // A disk that fails is no fault of the file.
@@ -143,7 +149,7 @@ function reasonOf(error: unknown): string {
 
 function unreadable(path: string, why: string, cause?: unknown): DocprocError {
   return new DocprocError("INVALID_CONFIG", `The config file ${path} cannot be read: ${why}.`, {
-    hint: 'It is JSON or YAML, and looks like {"bucket": "my-documents"}. Another one is named with --config.',
+    hint: 'It is JSON or YAML, and looks like {"bucket": "my-documents"}. Name another with --config.',
     cause,
   });
 }

@@ -11,6 +11,7 @@ import { DocprocError } from "./errors.ts";
 import { metadataDrivers } from "./metadata/registry.ts";
 import { trustedOwners } from "./ownership.ts";
 import { blocksOf, type ConfigFileBlocks, pickProfile, placeSettings, type SettingsBlock } from "./profiles.ts";
+import { flagOf, variableOf } from "./setting-names.ts";
 import {
   account,
   endpointUrl,
@@ -217,16 +218,6 @@ async function findFiles({ file, env, cwd, home, uid, paths }: ConfigInput): Pro
   const projectFile = await findProjectFile(cwd, home, owners);
   const consent = projectFile ? await new TrustStore(paths.config, owners).consentTo(projectFile) : "none";
   return { projectFile, consent, userFile };
-}
-
-/** `endpointUrl` -> `--endpoint-url` */
-export function flagOf(name: string): string {
-  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-}
-
-/** `endpointUrl` -> `DOCPROC_ENDPOINT_URL` */
-export function variableOf(name: string): string {
-  return `DOCPROC_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 
 function flagLayer({ flags, nameOf = flagOf, cwd }: ConfigInput): Layer {

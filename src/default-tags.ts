@@ -40,7 +40,7 @@ function expanded(key: string, text: string, variables: readonly string[], env: 
     if (name === undefined) return "$";
     const refuse = (why: string, hint: string) =>
       new DocprocError("INVALID_CONFIG", `The tag ${JSON.stringify(key)} holds ${whole}, ${why}.`, { hint });
-    if (namesSecret.test(name)) throw refuse("which is a secret by its name", `Give --tag ${key}=VALUE.`);
+    if (namesSecret.test(name)) throw refuse("whose name is that of a secret", `Give --tag ${key}=VALUE.`);
     if (!describesJob.test(name) && !variables.includes(name)) {
       const hint = `Add ${name} to tagVariables in your own config file, or set DOCPROC_TAG_VARIABLES=${name}.`;
       throw refuse("which does not describe a CI job", hint);

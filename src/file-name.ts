@@ -20,9 +20,9 @@ export function fileNameOf(name: string, windows: boolean, hidden: boolean): str
   if (hidden || !isHidden(name)) return name;
   throw new DocprocError(
     "USAGE",
-    `The name ${JSON.stringify(name)} is that of a hidden file, which programs may obey.`,
+    `${JSON.stringify(name)} would be a hidden file, which can change how programs behave.`,
     {
-      hint: "Say that it is meant: name the document by its name, or add --hidden or -o FILE.",
+      hint: "To write it, name the document by its name, or add --hidden or -o FILE.",
     },
   );
 }

@@ -2,10 +2,11 @@
 import type { Argument, Command, Option } from "commander";
 import type { AnyCommand } from "./commands/command.ts";
 import { commands } from "./commands/registry.ts";
-import { flagOf, settingNames, variableOf } from "./config.ts";
+import { settingNames } from "./config.ts";
 import { type ErrorCode, exitStatuses } from "./errors.ts";
 import { meanings } from "./exit-codes.ts";
 import { commandTree } from "./program.ts";
+import { flagOf, variableOf } from "./setting-names.ts";
 
 const files: readonly (readonly [path: string, what: string])[] = [
   [".docprocrc.json, .docprocrc.yaml", "Settings of a project, looked for from the working directory upwards."],

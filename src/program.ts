@@ -3,12 +3,13 @@ import { setMaxListeners } from "node:events";
 import { Command as Commander, CommanderError, Option } from "commander";
 import { type AnyCommand, completionWord } from "./commands/command.ts";
 import { type CommandEntry, commands, commandsIn, commandsNamed } from "./commands/registry.ts";
-import { flagOf, type SettingName, settingChoices, settingNames } from "./config.ts";
+import { type SettingName, settingChoices, settingNames } from "./config.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "./errors.ts";
 import { openReporter } from "./output/open-reporter.ts";
 import { columnsOf, type Reporter, writeAll } from "./output/reporter.ts";
 import { keepSecret, secretVariables } from "./secrets.ts";
+import { flagOf } from "./setting-names.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 

@@ -37,6 +37,7 @@ const ranks: Record<string, number> = {
   "src/ownership.ts": 2,
   "src/files/removal.ts": 0.5,
   "src/core/loopback.ts": -1,
+  "src/setting-names.ts": -1,
   "src/config/trust.ts": 4,
   "src/config/consent.ts": 5,
   "src/config/project-file.ts": 11,

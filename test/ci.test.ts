@@ -213,7 +213,7 @@ describe("tags of the configuration", () => {
         { a: `\${${name}:-none}` },
         { [name]: "x", DOCPROC_TAG_VARIABLES: name },
         "INVALID_CONFIG",
-        /is a secret by its name/,
+        /whose name is that of a secret/,
       ],
     ),
     [

@@ -1,7 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type ConfigInput, flagOf, type SettingName, settingNames, variableOf } from "../src/config.ts";
+import { type ConfigInput, type SettingName, settingNames } from "../src/config.ts";
+import { flagOf, variableOf } from "../src/setting-names.ts";
 import { loadIn, writeConfig } from "./support/config.ts";
 import { makeSandbox, type Sandbox } from "./support/run.ts";
 

@@ -4,8 +4,9 @@ import { readFile } from "node:fs/promises";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { commands } from "../src/commands/registry.ts";
-import { settingNames, variableOf } from "../src/config.ts";
+import { settingNames } from "../src/config.ts";
 import { exitStatuses } from "../src/errors.ts";
+import { variableOf } from "../src/setting-names.ts";
 import { findOnPath } from "./support/on-path.ts";
 import { makeSandbox, runDocproc } from "./support/run.ts";
 

@@ -5,7 +5,9 @@ export const config = defineCommand<object, null>({
   configure() {},
   parse: () => null,
   async run({ configAsFound, reporter }) {
-    const { origins, projectFile } = await configAsFound();
+    const { origins, projectFile, projectUse } = await configAsFound();
+    const isPending = (name: string) =>
+      projectUse?.consent !== "agreed" && (projectUse?.claims.some((claim) => claim.name === name) ?? false);
     for (const setting of origins) await reporter.item({ value: setting, id: null });
     return {
       envelope: { schema: "docproc.config/1", settings: origins, configFile: projectFile?.path ?? null },
@@ -15,7 +17,7 @@ export const config = defineCommand<object, null>({
           origins.map(({ name, value, origin }) => [
             name,
             value === null ? painter.faint("-") : painter.text(asGiven(name, value)),
-            painter.text(origin),
+            `${painter.text(origin)}${isPending(name) ? " (not agreed)" : ""}`,
           ]),
         ),
     };

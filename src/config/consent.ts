@@ -4,6 +4,7 @@ import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import { isLoopback } from "../core/loopback.ts";
 import { DocprocError } from "../errors.ts";
 import { placeSettings } from "../profiles.ts";
+import { variableOf } from "../setting-names.ts";
 import type { Value } from "../setting-values.ts";
 import type { Settings } from "../settings.ts";
 import type { Consent } from "./trust.ts";
@@ -86,9 +87,10 @@ async function wishOf(
 export function assertAgreed(use: ProjectFileUse | undefined): void {
   if (use === undefined || use.consent === "agreed" || use.claims.length === 0) return;
   const wishes = use.claims.map(({ wish }) => wish).join(", and to ");
+  const variables = use.claims.map(({ name }) => variableOf(name)).join(", ");
   const changed = use.consent === "changed" ? " The file has changed since you agreed to it." : "";
   throw new DocprocError("INVALID_CONFIG", `${use.path} wants to ${wishes}. You have not agreed to that.${changed}`, {
-    hint: "Read the file, then run docproc trust. A flag or a DOCPROC_ variable that says the same will do as well.",
+    hint: `Read the file, then run docproc trust. Or say the same yourself: ${variables}.`,
   });
 }
 
@@ -100,7 +102,7 @@ export function useWithoutConsent({ path, consent, used }: ProjectFileUse): stri
   const told = used.filter(({ name }) => place.has(name) && name !== "storage" && name !== "metadata");
   if (consent === "agreed" || told.length === 0) return undefined;
   const said = told.map(({ name, value }) => `${name} ${value}`).join(", ");
-  return `From ${path}: ${said}. (docproc trust agrees to this file.)`;
+  return `From ${path}: ${said}. Run docproc trust to agree to it.`;
 }
 
 /** Whether a path, which need not exist yet, is in a directory or is the directory itself, links followed. */

@@ -169,7 +169,7 @@ describe("consent is", () => {
 test("what a file decides without consent is said in one line to people, and not in scripts", async () => {
   const sandbox = await makeSandbox();
   const file = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { directory: "./library", concurrency: 2 });
-  const said = `From ${file}: directory ${join(sandbox.cwd, "library")}. (docproc trust agrees to this file.)\n`;
+  const said = `From ${file}: directory ${join(sandbox.cwd, "library")}. Run docproc trust to agree to it.\n`;
   const list = (...argv: string[]) => runDocproc(sandbox, ["list", ...argv]);
   expect((await list()).stderr).toContain(said);
   for (const flag of ["--json", "-q"]) expect((await list(flag)).stderr).toBe("");
@@ -181,6 +181,7 @@ test("docproc config shows what a file says before there is consent, and sends n
   const { sandbox } = await refusalOf({ ...aws, endpointUrl: "https://evil.example" });
   const outcome = await runDocproc(sandbox, ["config", "--json"]);
   expect(outcome.status).toBe(0);
+  expect((await runDocproc(sandbox, ["config"])).stdout).toMatch(/^endpointUrl\s.+docprocrc\.json \(not agreed\)$/m);
   expect(outcome.json().settings).toContainEqual(
     expect.objectContaining({ name: "endpointUrl", value: "https://evil.example" }),
   );
