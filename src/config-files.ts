@@ -89,6 +89,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     if (text.trim() === "") return undefined;
     const values = await parse(path, text);
+    assertSmall(values);
     if (typeof values === "object" && values !== null && !Array.isArray(values)) {
       return { path, values: values as ConfigFile["values"], sha256: await sha256Of(bytes) };
     }
@@ -110,6 +111,18 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
   throw new DocprocError("INVALID_CONFIG", `The config file ${path} does not hold settings.`, {
     hint: 'It should look like {"bucket": "my-documents"}.',
   });
+}
+
+/** Values in a file, each as often as it is met: by the aliases of YAML, a small file can hold itself many times over. */
+const mostValues = 20_000;
+
+function assertSmall(values: unknown): void {
+  const left = [values];
+  for (let count = 0; left.length > 0; count++) {
+    if (count + left.length > mostValues) throw new Error(`it has more than ${mostValues} values`);
+    const value = left.pop();
+    if (typeof value === "object" && value !== null) left.push(...Object.values(value));
+  }
 }
 
 /** SHA-256, hex. Loaded here: most starts of the program read no config file, and hash nothing. */

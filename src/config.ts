@@ -168,8 +168,9 @@ export async function loadConfig(input: ConfigInput): Promise<Config> {
     awsLayer(input.env),
   ];
   const resolved = resolveSettings(layers, input);
-  const own = user ? [user.main, ...user.profiles.values()].map(fileLayer) : [];
+  const own = user ? [fileLayer(user.main)] : [];
   const elsewhere = [...given, ...own, awsLayer(input.env)].map(({ values }) => values);
+  const others = [...(user?.profiles.values() ?? [])].map((block) => fileLayer(block).values);
   const projectUse =
     project && projectFile
       ? await useOfProjectFile(
@@ -177,6 +178,8 @@ export async function loadConfig(input: ConfigInput): Promise<Config> {
           resolved.settings,
           (name, value) =>
             elsewhere.some((values) => values[name as SettingName] === value) ||
+            // Whose credentials a profile is meant for, it says of its own library alone.
+            (name !== "profile" && others.some((values) => values[name as SettingName] === value)) ||
             (name === "endpointUrl" && awsEndpoint(input.env) === value),
         )
       : undefined;

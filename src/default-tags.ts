@@ -10,8 +10,9 @@ const reference = /\$\$|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}/g;
 
 /** What CI systems say of a job begins with one of these: see the lists that ci.ts links. */
 const describesJob = /^(GITHUB|CI|BUILDKITE|BUILD|JENKINS|CIRCLE|GIT)_/;
-/** Names that hold one of these words are refused, whatever else allows them. */
-const namesSecret = /TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|COOKIE/i;
+/** Names that hold one of these words are refused, whatever else allows them; the short ones as whole parts of a name. */
+const namesSecret =
+  /TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|COOKIE|CONFIG|NETRC|(^|_)(PAT|JWT|PWD|PW|CREDS?|CERT|DSN|SSH|SIG)(_|$)/i;
 
 export interface ConfiguredTags {
   readonly tags: TextMap;

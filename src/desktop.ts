@@ -37,6 +37,19 @@ export function assertDesktop({ env, platform }: Pick<Desktop, "env" | "platform
   throw new DocprocError("USAGE", "There is no desktop: neither DISPLAY nor WAYLAND_DISPLAY is set.", { hint });
 }
 
+/** Endings of files that a double click runs: on Windows by PATHEXT and the shell, on other desktops by their launchers. */
+const programs =
+  /\.(exe|com|bat|cmd|pif|scr|cpl|msi|msp|msc|hta|jar|js|jse|vbs|vbe|wsf|wsh|ps1|psm1|lnk|url|inf|reg|scf|appx|msix|application|gadget|command|terminal|workflow|app|pkg|dmg|desktop|appimage|sh|run)$/i;
+
+/** @throws USAGE for a name that a desktop would run and not show */
+export function assertNoProgram(name: string): void {
+  // Windows leaves off dots and spaces at the end.
+  if (!programs.test(name.replace(/[. ]+$/, ""))) return;
+  throw new DocprocError("USAGE", `A desktop would run ${JSON.stringify(name)}, and not show it.`, {
+    hint: "docproc download REF writes it to a file. Open that yourself, if you trust who uploaded it.",
+  });
+}
+
 /**
  * Opens a file as a double click would, and does not wait until it is closed.
  * @param path absolute; in a directory of this user alone

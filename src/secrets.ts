@@ -25,6 +25,8 @@ const patterns: readonly (readonly [RegExp, string])[] = [
   [/\b(X-Amz-(?:Signature|Credential|Security-Token)\s*[=:]\s*)[^&\s"'<>]+/gi, `$1${hidden}`],
   [/\b(aws_?(?:secret_?access_?key|session_?token)["']?\s*[=:]\s*["']?)[^\s"',}]+/gi, `$1${hidden}`],
   [/\b(AWS4-HMAC-SHA256)\b[^\n"<]*/g, `$1 ${hidden}`],
+  // A user and a password before a host, without a scheme.
+  [/(?<![\w/@.-])[\w.+-]{1,100}:[^\s@:/"'<>]{1,200}@(?=[\w.-]+)/g, `${hidden}@`],
 ];
 
 /** The text without anything that would let its reader in. */
@@ -37,5 +39,12 @@ export function withoutSecrets(text: string): string {
 
 /** Whether a text holds a credential of this process, or an address with more than a host and a path. */
 export function holdsSecret(text: string): boolean {
-  return withoutSecrets(text) !== text;
+  return withoutSecrets(text) !== text || tokens.test(text);
 }
+
+/**
+ * What tokens of well-known services look like: https://docs.github.com/en/authentication, GitLab, npm, Slack, JSON Web
+ * Tokens, and headers that carry one.
+ */
+const tokens =
+  /\b(gh[a-z]_|github_pat_|gl[a-z]+-|npm_|xox[a-z]-)\w{10,}|\beyJ[\w-]{8,}\.|\b(authorization\s*:|(basic|bearer)\s+\S{8,})|\w:[^\s@/]+@\w/i;

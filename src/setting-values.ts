@@ -93,7 +93,7 @@ export function yesOrNo(value: unknown): boolean {
 
 /** What `docproc init` wrote; a list in a file is as good as commas. */
 export function kinds(value: unknown): string {
-  const text = Array.isArray(value) ? value.join() : value;
+  const text = joined(value);
   if (typeof text === "string" && /^([a-z]+(-[a-z]+)*(,|$))*$/.test(text)) return text;
   throw new Error("it must be kinds of resources, separated by commas");
 }
@@ -127,7 +127,12 @@ function fromPairs(text: string): Record<string, string> {
 
 /** Names of variables; a list in a file is as good as commas. */
 export function variableNames(value: unknown): string {
-  const text = Array.isArray(value) ? value.join() : value;
+  const text = joined(value);
   if (typeof text === "string" && /^([A-Za-z_]\w*(,(?!$)|$))*$/.test(text)) return text;
   throw new Error("it must be names of variables, separated by commas");
+}
+
+/** A list as one text. Of lists within lists, which could be as large as they like, there is none. */
+function joined(value: unknown): unknown {
+  return Array.isArray(value) && value.every((one) => typeof one === "string") ? value.join() : value;
 }

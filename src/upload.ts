@@ -184,6 +184,7 @@ export class UploadProtocol {
       size: body instanceof MemoryBody ? facts().size : source.size,
       contentType: plan.contentType,
       catalog,
+      owns: async (other) => (await this.#options.marks.ownerOf(other, signal)) !== "other",
       signal,
       ...(onProgress && { onProgress }),
       ...(onSkipped && { onSkipped }),

@@ -207,15 +207,16 @@ describe("tags of the configuration", () => {
       "INVALID_CONFIG",
       /^The tag "a" holds \$\{CI_N\}, which is not set/,
     ],
-    ...["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "NPM_TOKEN", "CI_JOB_TOKEN", "CI_DEPLOY_PASSWORD", "GIT_SSH_KEY"].map(
-      (name): [string, unknown, Record<string, string>, string, RegExp] => [
-        `of ${name}, whatever is allowed`,
-        { a: `\${${name}:-none}` },
-        { [name]: "x", DOCPROC_TAG_VARIABLES: name },
-        "INVALID_CONFIG",
-        /whose name is that of a secret/,
-      ],
-    ),
+    ...[
+      ...["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "NPM_TOKEN", "CI_JOB_TOKEN", "CI_DEPLOY_PASSWORD", "GIT_SSH_KEY"],
+      ...["GIT_CONFIG_VALUE_0", "GIT_CONFIG_PARAMETERS", "CI_JOB_JWT_V2", "GITHUB_PAT", "CI_DB_PWD", "ci_token"],
+    ].map((name): [string, unknown, Record<string, string>, string, RegExp] => [
+      `of ${name}, whatever is allowed`,
+      { a: `\${${name}:-none}` },
+      { [name]: "x", DOCPROC_TAG_VARIABLES: name },
+      "INVALID_CONFIG",
+      /whose name is that of a secret/,
+    ]),
     [
       "of a variable that is not about a job",
       { a: "${DATABASE_URL}" },
@@ -223,6 +224,18 @@ describe("tags of the configuration", () => {
       "INVALID_CONFIG",
       /does not describe a CI job/,
     ],
+    ...[
+      "ghp_0123456789abcdef",
+      "eyJhbGciOiJIUzI1NiJ9.e30.x",
+      "AUTHORIZATION: basic eDp5",
+      "deploy:hunter2@db.corp",
+    ].map((value): [string, unknown, Record<string, string>, string, RegExp] => [
+      `of what looks like a secret: ${value}`,
+      { a: "${CI_X}" },
+      { CI_X: value },
+      "INVALID_CONFIG",
+      /holds what may be a secret/,
+    ]),
     [
       "of an address with a password",
       { a: "${CI_REPOSITORY_URL}" },

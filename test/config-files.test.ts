@@ -50,6 +50,21 @@ describe("what a config file looks like", () => {
     expect(failure).toMatchObject({ message: expect.stringContaining(path) });
   });
 
+  test.each([
+    [
+      "a list",
+      `unsupported: [&l0 [~,~,~,~,~,~,~,~,~,~]${Array.from({ length: 9 }, (_, n) => `, &l${n + 1} [${`*l${n},`.repeat(10)}]`).join("")}]`,
+    ],
+    [
+      "profiles",
+      `profiles: {a0: &a {tags: {${Array.from({ length: 3500 }, (_, n) => `k${n}: v`).join()}}}${Array.from({ length: 1500 }, (_, n) => `, p${n}: *a`).join("")}}`,
+    ],
+  ])("%s that hold themselves many times over are refused at once", async (_what, content) => {
+    const sandbox = await makeSandbox();
+    await writeConfig(join(sandbox.cwd, ".docprocrc.yaml"), content);
+    await expect(load(sandbox)).rejects.toMatchObject({ message: expect.stringContaining("more than 20000 values") });
+  });
+
   test("an empty file is no file", async () => {
     const sandbox = await makeSandbox();
     await writeConfig(join(sandbox.cwd, ".docprocrc.json"), "\n");

@@ -2,7 +2,7 @@
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { showOnDesktop } from "../src/desktop.ts";
+import { assertNoProgram, showOnDesktop } from "../src/desktop.ts";
 import { makeSandbox } from "./support/run.ts";
 
 const powerShell = "\\System32\\WindowsPowerShell\\v1.0\\powershell.exe";
@@ -27,6 +27,14 @@ function commandIn(argv: readonly string[]): string {
   const encoded = argv[argv.indexOf("-EncodedCommand") + 1] ?? "";
   return Buffer.from(encoded, "base64").toString("utf16le");
 }
+
+test.each([
+  ...["x.pdf.exe", "a.HTA", "b.lnk", "c.bat. ", "d.command", "e.desktop"].map((name) => [name, false] as const),
+  ...["x.pdf", "exe", "a.exe.txt", "notes.txt", "c.tar.gz"].map((name) => [name, true] as const),
+])("a file that a desktop would run is not opened: %j", (name, opens) => {
+  if (opens) expect(() => assertNoProgram(name)).not.toThrow();
+  else expect(() => assertNoProgram(name)).toThrow(expect.objectContaining({ code: "USAGE" }));
+});
 
 describe.skipIf(process.platform === "win32")("a file is shown", () => {
   test("by the PowerShell of Windows, whatever its name holds", async () => {

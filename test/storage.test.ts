@@ -318,6 +318,21 @@ function conformance(driver: StorageName, start: () => Promise<Target>): void {
     expect((await storage.stat(large, never))?.catalog).toBe(catalog);
   });
 
+  test("tells the objects of two catalogs apart, or takes those of one alone", async () => {
+    await put(newKey(), Buffer.from("x"));
+    const key = newKey();
+    const putting = put(key, Buffer.from("y"), { catalog: "another-catalog" });
+    if (storage.traits.shared) {
+      await putting;
+      expect((await storage.stat(key, never))?.catalog).toBe("another-catalog");
+    } else {
+      await expect(putting).rejects.toMatchObject({ code: "CONFLICT", message: expect.stringContaining(catalog) });
+      expect(await storage.stat(key, never)).toBeUndefined();
+      // One whose objects were adopted.
+      await put(key, Buffer.from("y"), { catalog: "another-catalog", owns: async (other) => other === catalog });
+    }
+  });
+
   describe("a signed request", () => {
     const contentType = "text/plain";
     const asked = { contentType, expiresIn: 60_000, signal: never };

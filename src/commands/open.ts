@@ -1,7 +1,7 @@
 import { mkdtemp } from "node:fs/promises";
 import { platform, tmpdir } from "node:os";
 import { basename, dirname, join, resolve, sep } from "node:path";
-import { assertDesktop, showOnDesktop } from "../desktop.ts";
+import { assertDesktop, assertNoProgram, showOnDesktop } from "../desktop.ts";
 import { downloadTo } from "../download.ts";
 import { fromSystemError } from "../errors.ts";
 import { fileNameOf } from "../file-name.ts";
@@ -27,6 +27,7 @@ export const open = defineCommand<object, { reference: string }>({
     assertDesktop(desktop);
     const service = await documents();
     const record = await service.find(reference, signal);
+    assertNoProgram(record.name);
     // Hidden or not: it is alone in a directory of its own.
     const file = fileNameOf(record.name, sep === "\\", true);
     // A copy for this user alone: an editor that saved into the stored file would make it another document.

@@ -75,6 +75,9 @@ async function wishOf(
     case "tagVariables":
       return value === "" ? undefined : `put the variables ${value} into tags`;
     case "directory":
+      // A prepared catalog could name the objects of another library as its own, for delete and doctor to remove.
+      if (settings.storage !== "local" && settings.metadata === "local")
+        return `keep the catalog of a bucket in ${value}`;
       return isLocal && !(await isBelow(String(value), dirname(path)))
         ? `keep documents in ${value}, outside of the project`
         : undefined;

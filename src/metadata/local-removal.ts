@@ -1,8 +1,8 @@
 /** Removes the catalog of the embedded library, once it has no documents. */
 import { join } from "node:path";
-import { throwIfCancelled } from "../errors.ts";
+import { DocprocError, throwIfCancelled } from "../errors.ts";
 import { assertOwnParts, assertRemovable, doomedParts, removeDirectory, removePart } from "../library-directory.ts";
-import { assertEmpty } from "../not-empty.ts";
+import { assertEmpty, listed } from "../not-empty.ts";
 import { statIfThere } from "../presence.ts";
 import type { DismantledResource, ProvisionOptions, Settings } from "../settings.ts";
 import { asRow, type Database, fromSqliteError, openDatabase, rollBack } from "../sqlite.ts";
@@ -44,6 +44,12 @@ export async function* removeCatalog(
   function assertNoDocuments(database: Database): boolean {
     const ours = assertOurs(database, path);
     const tables = tablesOf(database);
+    const others = tables.filter((name) => !ownTables.includes(name));
+    if (others.length > 0) {
+      throw new DocprocError("CONFLICT", `The catalog ${path} has tables that are not docproc's: ${listed(others)}.`, {
+        hint: "Move them to a database of their own. Nothing was removed.",
+      });
+    }
     const count = tables.includes("documents")
       ? Number(asRow(database.prepare("SELECT count(*) AS n FROM documents").get())["n"])
       : 0;
@@ -70,6 +76,9 @@ export async function* removeCatalog(
     }
   }
 }
+
+/** What the migrations of local.ts make. */
+const ownTables = ["documents", "catalog", "tags", "adopted"];
 
 function tablesOf(database: Database): string[] {
   const tables = database.prepare(

@@ -107,7 +107,7 @@ class LocalStorage implements StorageService {
     await makeDirectoryBelow(this.#directory, "incoming");
     const temporary = temporaryIn(this.#incoming);
     try {
-      await this.#mark(options.catalog);
+      await this.#mark(options);
       const { size, made } = await writeDurably(temporary, body, options);
       reached("local-file-flushed");
       await makeDirectoryBelow(this.#directory, dirname(`objects/${key}`));
@@ -250,9 +250,20 @@ class LocalStorage implements StorageService {
     }
   }
 
-  /** Says once whose documents are kept here, so that a doctor of another catalog leaves them alone. */
-  async #mark(catalog: string): Promise<void> {
-    if ((await this.#markedCatalog()) !== null) return;
+  /**
+   * Says once whose documents are kept here, so that a doctor of another catalog leaves them alone.
+   * @throws CONFLICT where they are another catalog's: of one directory, its doctor would take ours for garbage
+   */
+  async #mark({ catalog, owns = async () => false }: PutOptions): Promise<void> {
+    const marked = (await this.#markedCatalog()) ?? (await this.#markAs(catalog));
+    if (marked === null || marked === catalog || (await owns(marked))) return;
+    throw new DocprocError("CONFLICT", `${this.#directory} holds the documents of another catalog, ${marked}.`, {
+      hint: "Choose another place with --directory. If that catalog is gone: docproc doctor says how to adopt its documents.",
+    });
+  }
+
+  /** The mark that is there then: another process may have been faster, and the first one counts. */
+  async #markAs(catalog: string): Promise<string | null> {
     const temporary = temporaryIn(this.#incoming);
     const handle = await createNew(temporary);
     try {
@@ -262,8 +273,7 @@ class LocalStorage implements StorageService {
       } finally {
         await handle.close();
       }
-      // Another process may have been faster; the first one counts.
-      await publish(temporary, this.#catalogMark);
+      return (await publish(temporary, this.#catalogMark)) ? catalog : await this.#markedCatalog();
     } finally {
       await removeFile(temporaryFile(temporary, this.#directory));
     }

@@ -105,6 +105,8 @@ export interface PutOptions {
   readonly contentType: string;
   /** The catalog that the object will belong to, see `MetadataService.catalog`. */
   readonly catalog: string;
+  /** Whether the objects of another catalog are this one's, too; without it those of none are. */
+  readonly owns?: (catalog: string) => Promise<boolean>;
   readonly signal: AbortSignal;
   /** Called with the number of bytes newly on their way; the sum may end below the size, never above. */
   readonly onProgress?: (bytes: number) => void;

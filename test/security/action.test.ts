@@ -123,6 +123,8 @@ async function makeTrappedJob(): Promise<Job> {
   const beside = await plantPrograms(job, join(job.root, "other/node_modules/.bin"));
   await plantPrograms(job, job.cwd);
   await symlink(bin, join(job.root, "by-link"));
+  await mkdir(join(job.root, "link"));
+  await symlink("../cwd/node_modules/.bin/docproc", join(job.root, "link/docproc"));
   const trapped = [bin, "node_modules/.bin", ".", "", "./node_modules/.bin", `${job.cwd}/dist/..`, beside];
   Object.assign(job.env, { PATH: [...trapped, join(job.root, "by-link"), `${bin}/`, job.env["PATH"], ""].join(":") });
   execFileSync("git", ["init", "-q"], { cwd: job.cwd });
@@ -184,6 +186,7 @@ describe("what runs", () => {
   test.each([
     ["a path in the workspace", "JOB/cwd/node_modules/.bin/docproc"],
     ["one through a link", "JOB/by-link/docproc"],
+    ["a link to one", "JOB/link/docproc"],
     ["a relative path", "./docproc"],
     ["a relative path of two parts", "node_modules/.bin/docproc"],
     ["a name that only the checkout has", "docproc"],

@@ -43,6 +43,8 @@ describe("a project file needs consent", () => {
       /keep documents in .*elsewhere, outside of the project/,
     ],
     ["for a state directory", { stateDirectory: "./state" }, /keep its state in/],
+    ["for an endpoint whose name a server tells", { ...aws, endpointUrl: "http://x.localhost:9" }, /x\.localhost/],
+    ["for the catalog of a bucket", { ...aws, metadata: "local", directory: "./lib" }, /keep the catalog of a bucket/],
     ["for variables in tags", { tagVariables: ["DATABASE_URL"] }, /put the variables DATABASE_URL into tags/],
   ])("%s", async (_what, values, wish) => {
     const { file, outcome, code, message, hint } = await refusalOf(values);
@@ -108,6 +110,12 @@ describe("consent is", () => {
     ["DOCPROC_CONFIG", { env: { DOCPROC_CONFIG: ".docprocrc.json" } }],
   ])("%s", async (_what, how) => {
     expect(await refusalOf(values, how)).toMatchObject({ isRefused: false });
+  });
+
+  test("not the AWS profile of another library", async () => {
+    const user = { profiles: { archive: { bucket: "archive", profile: "admin" } } };
+    const project = { ...aws, endpointUrl: closed, profile: "admin" };
+    expect(await refusalOf(project, { user })).toMatchObject({ isRefused: true });
   });
 
   test("not a variable that says otherwise: the file would win over AWS's own", async () => {

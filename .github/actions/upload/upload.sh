@@ -48,9 +48,18 @@ done
 # An empty PATH would be the working directory.
 export PATH=${path:-/nowhere}
 
-# The program of a name, in $found.
+# The program of a name, in $found. A link to it may lead back into the workspace.
 find_program() {
+  local target link hops=0 back=$PWD
   found=$(type -P -- "$1") || fail "There is no $1 on PATH outside of the workspace. actions/setup-node provides node and npm."
+  target=$found
+  while [ -L "$target" ] && [ "$((hops += 1))" -le 40 ]; do
+    # By the system's own readlink, whatever PATH has.
+    link=$(command -p readlink "$target")
+    case $link in /*) target=$link ;; *) target=${target%/*}/$link ;; esac
+  done
+  enter "${target%/*}/" && ! in_workspace "$PWD" || fail "$1 is in the workspace: $target"
+  cd -- "$back"
 }
 
 enter "${RUNNER_TEMP:-/tmp}" || fail "RUNNER_TEMP cannot be entered."
@@ -72,7 +81,6 @@ fi
 if [ -n "${DOCPROC_COMMAND:-}" ]; then
   find_program "$DOCPROC_COMMAND"
   case $found in /*) ;; *) fail "DOCPROC_COMMAND is $found. It has to be an absolute path, or a name on PATH." ;; esac
-  enter "${found%/*}/" && ! in_workspace "$PWD" || fail "DOCPROC_COMMAND is in the workspace: $found"
   docproc=("$found")
 else
   case $INPUT_VERSION in
