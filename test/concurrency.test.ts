@@ -116,11 +116,19 @@ class Workers {
 /** The records in what a command printed, without what it adds to them. */
 function recordsOf(printed: { documents?: DocumentRecord[] } & DocumentRecord): DocumentRecord[] {
   return (printed.documents ?? [printed]).map((found) => {
-    const { schema: _, action: __, bytesSent: ___, path: ____, ...record } = found as DocumentRecord & Extra;
+    const {
+      schema: _,
+      action: __,
+      bytesSent: ___,
+      path: ____,
+      bytes: _____,
+      reason: ______,
+      ...record
+    } = found as DocumentRecord & Extra;
     return record;
   });
 }
-type Extra = { schema?: string; action?: string; bytesSent?: number; path?: string };
+type Extra = { schema?: string; action?: string; bytesSent?: number; path?: string; bytes?: string; reason?: string };
 
 /** In the order of a record. */
 const fields = "id name size contentType sha256 uploadedAt uri tags metadata source provenance crc32".split(" ");

@@ -58,7 +58,6 @@ export async function readSmallFile(path: string, most: number): Promise<Buffer>
     }
     return bytes.subarray(0, length);
   } finally {
-    // It was only read.
-    await handle.close().catch(() => {});
+    await handle.close();
   }
 }
