@@ -130,6 +130,8 @@ test.each(Object.entries(awsEndpoints()))(
     }));
     await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { profiles: { table, file, back } });
     const run = (...argv: string[]) => runDocproc(sandbox, argv);
+    // Catalogs of a bucket in the project.
+    expect(await run("trust")).toMatchObject({ status: 0 });
     expect(await run("init", "--use", "table")).toMatchObject({ status: 0 });
     await writeFile(join(sandbox.cwd, "a"), "a");
     for (const tag of ["1", "2", "3"]) await run("upload", "a", "--tag", `n=${tag}`, "--use", "table");
