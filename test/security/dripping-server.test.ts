@@ -198,13 +198,13 @@ test("the end of a large upload may take its time, as S3 says that it does, and 
     socket.on("error", () => {});
     socket.once("data", () => {
       drip(socket, `${ok}connection: close\r\n\r\n<?xml version="1.0"?>`, " ");
-      setTimeout(() => socket.end(done), 4_000);
+      setTimeout(() => socket.end(done), 9_000);
     });
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   onTestFinished(() => void server.close());
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const client = await connect(awsSettings(endpoint, { timeout: 1_000, retries: 0 }));
+  const client = await connect(awsSettings(endpoint, { timeout: 3_000, retries: 0 }));
   onTestFinished(() => client.destroy());
   const which = { Bucket: "bucket", Key: "key", UploadId: "id" };
   expect(await client.send(new CompleteMultipartUploadCommand(which))).toMatchObject({ ETag: "x" });
