@@ -33,7 +33,7 @@ for (const name of Object.keys(signalStatuses) as (keyof typeof signalStatuses)[
 
 /**
  * Ends the process as the signal does to one that does not handle it, which shells see as the same status. process.exit()
- * waits for Node's threads, and one of them may be in a system call that never ends: open() of a FIFO, a dead disk.
+ * waits for Node's threads, and one of them may be in a system call that never ends, such as open() of a FIFO.
  */
 function endBy(name: keyof typeof signalStatuses): never {
   process.removeAllListeners(name);

@@ -21,7 +21,7 @@ export interface RequestHandler {
 /** Bytes handed to a connection at a time: TLS would encrypt a part as a whole, into as much memory again. */
 const sliceSize = 256 * 1024;
 /** Bytes that have to travel in `timeout` milliseconds, of a request's body and of an object. */
-export const leastProgress = 64 * 1024;
+const leastProgress = 64 * 1024;
 /** How often the pace of an object is looked at in the time in which it has to make progress. */
 const looks = 8;
 
@@ -44,7 +44,7 @@ export function boundAnswers(handler: RequestHandler, timeout: number): void {
     try {
       const attempt = { ...request, body: watch.slicesOf(request.body) };
       const reply = await handle(attempt, { ...options, abortSignal: watch.signal });
-      // HEAD has no body, and one that nobody reads has no end.
+      // HEAD has no body, and one that is not read has no end.
       watch.follow(request.method === "HEAD" ? undefined : reply.response.body);
       return reply;
     } catch (error) {

@@ -2,7 +2,7 @@
  * Globs for names, paths and content types: `*`, `?`, `[…]`, `{a,b}`, `**`, and `\` before a character that means itself.
  * docs/finding.md says what each of them matches.
  *
- * Own code, because it is safety-critical: a name comes from everybody who uploads, and a glob perhaps from a script. A
+ * Own code, because it is safety-critical: names come from all who upload, and a glob perhaps from a script. A
  * matcher that makes a regular expression of a glob goes back whenever it was wrong. With picomatch, thirty times `{a,a}`
  * took 58 s for one name, and four stars 27 s for a name of 500 letters. Here a glob becomes a nondeterministic automaton,
  * and a name is read once, with the set of states that its beginning leads to: never more steps than states times
@@ -14,7 +14,7 @@ import { DocprocError } from "../errors.ts";
 /** A compiled glob. */
 export interface Glob {
   matches(text: string): boolean;
-  /** Of all matching so far, each some nanoseconds. At most five times the glob's length for a character of a text. */
+  /** Of all matching so far, each some nanoseconds. At most eight times the glob's length for a character of a text. */
   readonly steps: number;
 }
 
