@@ -17,7 +17,7 @@ const options = {
 };
 const { output } = await build({
   ...options,
-  input: { docproc: "bin/docproc.ts", library: "bin/library.ts", "digest-thread": "src/digest-thread.js" },
+  input: { docproc: "bin/docproc.ts", library: "bin/library.ts", "digest-thread": "src/core/digest-thread.js" },
   plugins: [withoutOtherPrograms()],
   transform: {
     target: "node20.19",
@@ -37,8 +37,8 @@ const { output } = await build({
       // A file is found, read and compiled on its own, so what is loaded together is one, with all that it imports.
       groups: [
         // What the library and the program have in common besides, and the program starts with.
-        { name: "errors", test: /\/src\/(errors|output\/runner-commands)\.ts$|\/node_modules\/env-paths\// },
-        { name: "program", test: /\/src\/(program|commands\/(command|filter))\.ts$/ },
+        { name: "errors", test: /\/src\/(core\/errors|cli\/output\/runner-commands)\.ts$|\/node_modules\/env-paths\// },
+        { name: "program", test: /\/src\/cli\/(program|commands\/(command|filter))\.ts$/ },
       ],
     },
     // Names stay readable in the stack traces of -v.
@@ -98,7 +98,7 @@ async function manualPage() {
   const folder = await mkdtemp(join(tmpdir(), "docproc-manual-"));
   try {
     const output = { dir: folder, format: "esm", entryFileNames: "[name].mjs", chunkFileNames: "[name]-[hash].mjs" };
-    await build({ ...options, input: { manual: "src/manual.ts" }, output });
+    await build({ ...options, input: { manual: "src/cli/help/manual.ts" }, output });
     const { manual } = await import(pathToFileURL(join(folder, "manual.mjs")).href);
     // https://reproducible-builds.org/specs/source-date-epoch/
     const { SOURCE_DATE_EPOCH: seconds } = process.env;

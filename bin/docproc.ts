@@ -6,8 +6,8 @@ import * as module from "node:module";
 import { homedir, totalmem } from "node:os";
 import { join } from "node:path";
 import envPaths from "env-paths";
-import type { Host } from "../src/context.ts";
-import { DocprocError, exitStatuses } from "../src/errors.ts";
+import type { Host } from "../src/cli/context.ts";
+import { DocprocError, exitStatuses } from "../src/core/errors.ts";
 
 declare const DOCPROC_VERSION: string;
 
@@ -142,7 +142,7 @@ async function runProgram(host: Host): Promise<number> {
     return 0;
   }
   keepCompiledCode(platformPaths.cache);
-  const { isCompletion, run } = await import("../src/program.ts");
+  const { isCompletion, run } = await import("../src/cli/program.ts");
   const status = await run(host);
   // The shell waits for the end of the process, which a request that nobody waits for any more would put off.
   if (isCompletion(host.argv)) process.stdout.write("", () => process.exit(status));

@@ -1,13 +1,11 @@
 /** docproc as a library of other programs: what `import { openLibrary } from "docproc-cli"` gives. */
 import { homedir, totalmem } from "node:os";
 import { join } from "node:path";
-import { DocprocError, exitStatuses, toDocprocError } from "../src/errors.ts";
-import type { Library, LibraryOptions } from "../src/library.ts";
-import { openLibraryIn } from "../src/open-library.ts";
-import { keepSecret, secretVariables } from "../src/secrets.ts";
+import type { Library, LibraryOptions } from "../src/api/library.ts";
+import { openLibraryIn } from "../src/api/open-library.ts";
+import { DocprocError, exitStatuses, toDocprocError } from "../src/core/errors.ts";
+import { keepSecret, secretVariables } from "../src/core/secrets.ts";
 
-export type { DocumentRecord, DocumentSource, Provenance, TextMap } from "../src/document.ts";
-export type { ErrorCode } from "../src/errors.ts";
 export type {
   CallOptions,
   DeletedRecord,
@@ -18,7 +16,9 @@ export type {
   Resource,
   UploadedRecord,
   UploadOptions,
-} from "../src/library.ts";
+} from "../src/api/library.ts";
+export type { ErrorCode } from "../src/core/errors.ts";
+export type { DocumentRecord, DocumentSource, Provenance, TextMap } from "../src/document/record.ts";
 export { DocprocError, exitStatuses };
 
 /**

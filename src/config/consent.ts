@@ -1,13 +1,13 @@
 /** What a project file may not decide by itself: where documents and credentials go otherwise than to a bucket by name. */
 import { realpath } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative } from "node:path";
+import { DocprocError } from "../core/errors.ts";
 import { isLoopback } from "../core/loopback.ts";
-import { DocprocError } from "../errors.ts";
-import { placeSettings } from "../profiles.ts";
-import { variableOf } from "../setting-names.ts";
-import type { Value } from "../setting-values.ts";
-import type { Settings } from "../settings.ts";
+import { variableOf } from "../core/setting-names.ts";
+import type { Settings } from "../core/settings.ts";
+import { placeSettings } from "./profiles.ts";
 import type { Consent } from "./trust.ts";
+import type { Value } from "./values.ts";
 
 /** A setting of a project file that needs the user's consent. */
 export interface Claim {

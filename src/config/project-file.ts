@@ -2,15 +2,15 @@
 import { lstat, readFile, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { publish } from "../atomic-file.ts";
-import type { Config, SettingName } from "../config.ts";
-import { readConfigFile } from "../config-files.ts";
-import { DocprocError, fromSystemError, toDocprocError } from "../errors.ts";
+import { DocprocError, fromSystemError, toDocprocError } from "../core/errors.ts";
+import type { ProvisionAction, Settings } from "../core/settings.ts";
+import { publish } from "../files/atomic.ts";
 import { removeFile, replaceFile, temporaryFile, temporaryIn } from "../files/removal.ts";
-import { statIfThere } from "../presence.ts";
-import { blocksOf } from "../profiles.ts";
-import type { ProvisionAction, Settings } from "../settings.ts";
+import { statIfThere } from "../files/stat.ts";
+import type { Config, SettingName } from "./config.ts";
 import { guardedSettings } from "./consent.ts";
+import { readConfigFile } from "./files.ts";
+import { blocksOf } from "./profiles.ts";
 import { TrustStore } from "./trust.ts";
 
 export interface PlannedFile {

@@ -4,12 +4,12 @@
  */
 import { mkdir, readdir, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { createNew, privateDirectory, writeWhole } from "../atomic-file.ts";
-import { type ConfigFile, sha256Of } from "../config-files.ts";
-import { DocprocError, fromSystemError, isSystemError } from "../errors.ts";
+import { DocprocError, fromSystemError, isSystemError } from "../core/errors.ts";
+import { createNew, privateDirectory, writeWhole } from "../files/atomic.ts";
+import { isOurs, type Owners } from "../files/ownership.ts";
 import { removeFile } from "../files/removal.ts";
-import { isOurs, type Owners } from "../ownership.ts";
-import { isAbsence, statIfThere } from "../presence.ts";
+import { isAbsence, statIfThere } from "../files/stat.ts";
+import { type ConfigFile, sha256Of } from "./files.ts";
 
 /** `changed`: the user agreed to another content of the file. */
 export type Consent = "agreed" | "changed" | "none";

@@ -1,5 +1,5 @@
 /** Values that several parts of a program may hold, and none of them can change. */
-import type { DocumentRecord } from "../document.ts";
+import type { DocumentRecord } from "./record.ts";
 
 /**
  * A record as programs get it. What it holds may be held by other records too.

@@ -9,7 +9,7 @@
  * characters. Sets that were met are kept, so that in a listing of many names a character takes one step.
  * https://swtch.com/~rsc/regexp/regexp1.html
  */
-import { DocprocError } from "../errors.ts";
+import { DocprocError } from "../core/errors.ts";
 
 /** A compiled glob. */
 export interface Glob {

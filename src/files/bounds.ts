@@ -1,7 +1,7 @@
 /** A directory that nothing which is read may lie outside of, wherever links lead. */
 import { type FileHandle, readlink, realpath, stat } from "node:fs/promises";
 import { sep } from "node:path";
-import { DocprocError, fromSystemError } from "../errors.ts";
+import { DocprocError, fromSystemError } from "../core/errors.ts";
 
 export interface Bounds {
   /** As the user named it, for messages. */

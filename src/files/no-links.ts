@@ -5,9 +5,9 @@
  */
 import { lstat, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { privateDirectory } from "../atomic-file.ts";
-import { DocprocError, fromSystemError, isSystemError } from "../errors.ts";
-import { statIfThere } from "../presence.ts";
+import { DocprocError, fromSystemError, isSystemError } from "../core/errors.ts";
+import { privateDirectory } from "./atomic.ts";
+import { statIfThere } from "./stat.ts";
 
 /**
  * Makes a directory that only this user may look into, and those above it. What is there keeps its mode.

@@ -13,7 +13,7 @@ import type { BigIntStats } from "node:fs";
 import { type FileHandle, lstat, open, rename, rmdir, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { v4 as randomId } from "uuid";
-import { isSystemError } from "../errors.ts";
+import { isSystemError } from "../core/errors.ts";
 
 /** A file or a directory of docproc's, and what shows that it is. */
 export interface Own {

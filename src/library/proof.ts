@@ -1,9 +1,10 @@
 /** Whether the SHA-256 of a record is known to be that of its bytes, or is what a file said that was imported. */
-import type { DocumentRecord } from "../document.ts";
-import { DocprocError } from "../errors.ts";
-import { identityOf } from "../identity.ts";
+
+import { DocprocError } from "../core/errors.ts";
+import { pause } from "../core/retry.ts";
+import { identityOf } from "../document/identity.ts";
+import type { DocumentRecord } from "../document/record.ts";
 import { apart, type MetadataService } from "../metadata/service.ts";
-import { pause } from "../retry.ts";
 
 /** How often others may change the tags of a document meanwhile. */
 const attempts = 5;

@@ -1,6 +1,6 @@
 /** Every kind of catalog: one line each. Names in `--help`, config and the conformance suite derive from here. */
-import { dynamodbMetadata } from "./dynamodb.ts";
-import { localMetadata } from "./local.ts";
+import { dynamodbMetadata } from "./dynamodb/driver.ts";
+import { localMetadata } from "./local/driver.ts";
 import type { MetadataDriver } from "./service.ts";
 
 export const metadataDrivers = {

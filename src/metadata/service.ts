@@ -1,13 +1,14 @@
 /**
- * The contract for the catalog of records. Drivers: local.ts, dynamodb.ts; registry.ts lists them.
+ * The contract for the catalog of records. Drivers: local/, dynamodb/; registry.ts lists them.
  *
  * Beside each record stands a claim: the name and an identity (see `identityOf`), held by one document.
  * Everything thrown is a DocprocError; a vendor's error is only ever its cause. A read sees every commit that
- * was confirmed before it, to any process. The promises are what test/metadata.test.ts asks of every driver.
+ * was confirmed before it, to any process. The promises are what test/metadata/conformance.test.ts asks of every driver.
  */
-import type { DocumentRecord, TextMap } from "../document.ts";
-import type { ListQuery } from "../query.ts";
-import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+
+import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../core/settings.ts";
+import type { ListQuery } from "../document/query.ts";
+import type { DocumentRecord, TextMap } from "../document/record.ts";
 
 export interface MetadataService {
   /**

@@ -1,11 +1,11 @@
 /**
- * The contract for where bytes are kept. Drivers: local.ts, s3.ts; registry.ts lists them.
+ * The contract for where bytes are kept. Drivers: local/, s3/; registry.ts lists them.
  *
  * Everything thrown is a DocprocError; a vendor's error is only ever its cause.
- * The promises below are what test/storage.test.ts asks of every driver.
+ * The promises below are what test/storage/conformance.test.ts asks of every driver.
  */
-import type { ForeignEntry, Leftover } from "../leftover.ts";
-import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../settings.ts";
+import type { ForeignEntry, Leftover } from "../core/leftover.ts";
+import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../core/settings.ts";
 
 export interface StorageService {
   /** Where kinds of storage differ; nothing else of them is ever asked. */

@@ -1,8 +1,8 @@
 /** What an embedded library of a million records takes, beside one of a thousand. */
 import { mkdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { openDatabase } from "../../src/files/sqlite.ts";
 import { metadataDrivers } from "../../src/metadata/registry.ts";
-import { openDatabase } from "../../src/sqlite.ts";
 import { localSettings } from "../support/aws.ts";
 import type { Bench, Case } from "./cases.ts";
 import { docproc, plain } from "./peers.ts";

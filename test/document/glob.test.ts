@@ -1,7 +1,7 @@
 /** What globs match, held against a matcher that is too simple to be wrong, and how long the worst of them take. */
 import { describe, expect, test } from "vitest";
+import { DocprocError } from "../../src/core/errors.ts";
 import { compileGlob, globEnds, globMatcher } from "../../src/document/glob.ts";
-import { DocprocError } from "../../src/errors.ts";
 import { randomNumbers } from "../support/random.ts";
 
 describe("a glob", () => {

@@ -233,7 +233,7 @@ describe("the rest of the program", () => {
       codeOf(file).match(/(?<!handle\.)\b(writeFile|appendFile|createWriteStream)(Sync)?\s*\([^;]*;/g);
     const found = others.flatMap((file) => (writes(file) ?? []).map((call) => `${file}: ${call}`));
     // The GIT_DIR is a new directory that nothing else knows of.
-    const expected = /flag: "wx"|^src\/output\/github\.ts: appendFile|^src\/provenance\/git-directory\.ts: /;
+    const expected = /flag: "wx"|^src\/cli\/output\/github\.ts: appendFile|^src\/provenance\/git\/directory\.ts: /;
     expect(found.filter((call) => !expected.test(call))).toEqual([]);
     expect(found.length).toBeGreaterThan(1);
   });

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
 import { CompleteMultipartUploadCommand, ListPartsCommand } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { connect } from "../../src/storage/s3-client.ts";
+import { connect } from "../../src/storage/s3/client.ts";
 import { awsSettings, type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { docproc, finish, start } from "../support/process.ts";

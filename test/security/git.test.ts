@@ -7,7 +7,7 @@ import { chmod, mkdir, readdir, readFile, rename, rm, stat, symlink, truncate, w
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { findProgram, trustedFolders } from "../../src/files/programs.ts";
-import { readGit } from "../../src/provenance/git.ts";
+import { readGit } from "../../src/provenance/git/commit.ts";
 import { git, hasGit, makeRepository, touch } from "../support/repository.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "../support/run.ts";
 

@@ -1,7 +1,7 @@
 /** JSON from outside that is nested deeper than a program can follow, or larger than a catalog keeps. */
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { openDatabase } from "../../src/sqlite.ts";
+import { openDatabase } from "../../src/files/sqlite.ts";
 import { startInRepoAws } from "../support/aws.ts";
 import { openLibrary } from "../support/library.ts";
 

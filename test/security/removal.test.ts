@@ -7,7 +7,7 @@ import { DynamoDBClient, PutItemCommand, ScanCommand } from "@aws-sdk/client-dyn
 import { CreateMultipartUploadCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { newDocumentId } from "../../src/document.ts";
+import { newDocumentId } from "../../src/document/record.ts";
 import { temporaryIn } from "../../src/files/removal.ts";
 import { type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { picture } from "../support/picture.ts";

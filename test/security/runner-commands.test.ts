@@ -5,7 +5,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { joinWithoutCommands, linesWithoutCommands, withoutCommands } from "../../src/output/runner-commands.ts";
+import { joinWithoutCommands, linesWithoutCommands, withoutCommands } from "../../src/cli/output/runner-commands.ts";
 import { awsSettings, type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { randomNumbers } from "../support/random.ts";

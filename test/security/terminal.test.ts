@@ -6,7 +6,7 @@ import { chmod, mkdir, rm, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { newDocumentId } from "../../src/document.ts";
+import { newDocumentId } from "../../src/document/record.ts";
 import { awsSettings, type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { randomNumbers } from "../support/random.ts";

@@ -164,7 +164,7 @@ describe("in the sources", () => {
     `table.replaceAll('"', '""')`,
   ];
   /** Their statements are put together, of their own texts; that nothing else gets into them is what their tests ask. */
-  const composing = ["local-conditions.ts", "local-listing.ts", "local-sorting.ts"].map((name) => `metadata/${name}`);
+  const composing = ["conditions.ts", "listing.ts", "sorting.ts"].map((name) => `metadata/local/${name}`);
 
   test("no SQL is put together from values", () => {
     const isSql = /\b(SELECT|INSERT|UPDATE|DELETE FROM|CREATE TABLE|ALTER TABLE|DROP TABLE|PRAGMA|BEGIN|VALUES)\b/;
@@ -189,7 +189,7 @@ describe("in the sources", () => {
   });
 
   test("no expression of DynamoDB is put together from values", async () => {
-    const code = await readFile("src/metadata/dynamodb-records.ts", "utf8");
+    const code = await readFile("src/metadata/dynamodb/catalog.ts", "utf8");
     const expressions = [...code.matchAll(/\b\w+Expression: ("[^"]*"|[^,}\n]+)/g)].map(([, value = ""]) => value);
     expect(expressions.length).toBeGreaterThan(5);
     expect(expressions.filter((value) => !/^(absent|"[^"]*")$/.test(value.trim()))).toEqual([]);

@@ -4,9 +4,9 @@ import { once } from "node:events";
 import { mkdir, open, readFile, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { findInputs, type Input } from "../../src/cli/commands/upload/inputs.ts";
 import { openBounds } from "../../src/files/bounds.ts";
-import { findInputs, type Input } from "../../src/inputs.ts";
-import { openFile } from "../../src/source.ts";
+import { openFile } from "../../src/transfer/source.ts";
 import { makeSandbox, runDocproc } from "../support/run.ts";
 
 const refused = expect.objectContaining({ code: "USAGE", message: expect.stringContaining("leads out of") });

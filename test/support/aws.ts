@@ -4,7 +4,7 @@
  */
 
 import { randomUUID } from "node:crypto";
-import type { Settings } from "../../src/settings.ts";
+import type { Settings } from "../../src/core/settings.ts";
 import { type DynamoDbServer, startDynamoDbServer } from "./dynamodb-server.ts";
 import { forward, listen } from "./forward.ts";
 import { motoOnPath, startMoto } from "./moto.ts";

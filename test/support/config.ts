@@ -1,7 +1,7 @@
 /** Config files in a sandbox, and the configuration that is made of them. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { type ConfigInput, loadConfig } from "../../src/config.ts";
+import { type ConfigInput, loadConfig } from "../../src/config/config.ts";
 import type { Sandbox } from "./run.ts";
 
 /** Writes a file, an object as JSON, and the directories above it; returns its path. */

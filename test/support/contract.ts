@@ -6,7 +6,7 @@
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
-import { commands } from "../../src/commands/registry.ts";
+import { commands } from "../../src/cli/commands/registry.ts";
 
 const folder = "src/schemas";
 /** A line for each validation; all test files of a run write into it. */

@@ -1,6 +1,6 @@
 /**
  * Preloaded with `node --import`: ends the process as kill -9 does, at the moment when it has reached a step of
- * src/steps.ts for the n-th time. Plain JavaScript, since the oldest Node that runs docproc takes nothing else.
+ * src/core/crash-points.ts for the n-th time. Plain JavaScript, since the oldest Node that runs docproc takes nothing else.
  */
 import { subscribe } from "node:diagnostics_channel";
 

@@ -2,11 +2,11 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
-import type { DocumentRecord } from "../../src/document.ts";
-import { identityOf } from "../../src/identity.ts";
+import type { Settings } from "../../src/core/settings.ts";
+import { identityOf } from "../../src/document/identity.ts";
+import type { DocumentRecord } from "../../src/document/record.ts";
 import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.ts";
 import type { MetadataService } from "../../src/metadata/service.ts";
-import type { Settings } from "../../src/settings.ts";
 import { type AwsEndpoint, awsEndpoints, awsSettings, localSettings } from "./aws.ts";
 import { makeSandbox, type RunOptions, runDocproc } from "./run.ts";
 

@@ -7,7 +7,7 @@ import { readdir, readFile, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { DynamoDBClient, paginateScan, ResourceNotFoundException } from "@aws-sdk/client-dynamodb";
 import { DatabaseSync } from "@photostructure/sqlite";
-import type { DocumentRecord } from "../../src/document.ts";
+import type { DocumentRecord } from "../../src/document/record.ts";
 import type { InRepoAws } from "./aws.ts";
 
 /** Milliseconds: more than what a doctor leaves alone. */

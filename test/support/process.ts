@@ -10,7 +10,7 @@ import type { Sandbox } from "./run.ts";
 
 export const cli = fileURLToPath(new URL("../../dist/docproc.js", import.meta.url));
 
-/** Flags for Node: with them, KILL_AT_STEP and KILL_AT_NTH name a step of src/steps.ts at which the process is killed. */
+/** Flags for Node: with them, KILL_AT_STEP and KILL_AT_NTH name a step of src/core/crash-points.ts at which the process is killed. */
 export const killer = ["--import", new URL("kill-at-step.mjs", import.meta.url).href];
 
 export interface SpawnOptions {

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { onTestFinished } from "vitest";
-import type { Host } from "../../src/context.ts";
-import type { OutputStream } from "../../src/output/reporter.ts";
-import { run } from "../../src/program.ts";
+import type { Host } from "../../src/cli/context.ts";
+import type { OutputStream } from "../../src/cli/output/reporter.ts";
+import { run } from "../../src/cli/program.ts";
 import { assertContract } from "./contract.ts";
 import { capture } from "./streams.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type Database, openDatabase } from "../../src/sqlite.ts";
+import { type Database, openDatabase } from "../../src/files/sqlite.ts";
 import { breakSqlite } from "./sqlite-faults.ts";
 
 const open = async () => await openDatabase("", 0, (made) => made.exec("CREATE TABLE t (a)"));

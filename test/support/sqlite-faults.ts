@@ -69,7 +69,7 @@ export async function breakSqlite(): Promise<FaultySqlite> {
   const DatabaseSync = new Proxy(engine.DatabaseSync, {
     construct: (target, args) => watch(Reflect.construct(target, args)),
   });
-  // src/sqlite.ts imports its engine anew for every database that it opens.
+  // src/files/sqlite.ts imports its engine anew for every database that it opens.
   vi.doMock(name, () => ({ ...engine, DatabaseSync }));
   onTestFinished(() => void vi.doUnmock(name));
 
@@ -85,7 +85,7 @@ export async function breakSqlite(): Promise<FaultySqlite> {
   };
 }
 
-/** The one of src/sqlite.ts. */
+/** The one of src/files/sqlite.ts. */
 async function loadEngine(): Promise<{ name: string; engine: typeof import("@photostructure/sqlite") }> {
   const [builtIn, installed] = ["node:sqlite", "@photostructure/sqlite"];
   try {

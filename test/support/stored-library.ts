@@ -2,7 +2,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, vi } from "vitest";
-import type { DocumentRecord } from "../../src/document.ts";
+import type { DocumentRecord } from "../../src/document/record.ts";
 import { awsSettings, type InRepoAws, startInRepoAws } from "./aws.ts";
 import { awsState, complaints, dayAndAnHour, localState } from "./oracle.ts";
 import { docproc, type SpawnOptions, start } from "./process.ts";

@@ -9,7 +9,7 @@ import {
   paginateListObjectsV2,
   S3Client,
 } from "@aws-sdk/client-s3";
-import type { Settings } from "../../src/settings.ts";
+import type { Settings } from "../../src/core/settings.ts";
 
 /** The keys of everything that is stored in a directory or a bucket. */
 export async function storedKeys({ directory, bucket: Bucket, customEndpoint: endpoint }: Settings): Promise<string[]> {

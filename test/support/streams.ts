@@ -1,6 +1,6 @@
 /** A stream that keeps what is written, and with columns is a terminal; and a keyboard for such a terminal. */
 import { PassThrough, type Readable } from "node:stream";
-import type { OutputStream } from "../../src/output/reporter.ts";
+import type { OutputStream } from "../../src/cli/output/reporter.ts";
 
 export interface Capture {
   readonly stream: OutputStream;

@@ -6,7 +6,7 @@
  */
 import { appendFile } from "node:fs/promises";
 import { onTestFinished } from "vitest";
-import type { DocumentRecord } from "../../src/document.ts";
+import type { DocumentRecord } from "../../src/document/record.ts";
 import { soak } from "./nth-call.ts";
 import { complaints, type LibraryState } from "./oracle.ts";
 import type { Outcome, RunOptions, Sandbox } from "./run.ts";

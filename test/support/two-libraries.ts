@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "vitest";
-import type { DocumentRecord } from "../../src/document.ts";
+import type { DocumentRecord } from "../../src/document/record.ts";
 import { awsSettings } from "./aws.ts";
 import { writeConfig } from "./config.ts";
 import { makeSandbox, type RunOptions, runDocproc } from "./run.ts";

@@ -3,8 +3,8 @@
  * too much of it is given up, so that the same can be asked in smaller pieces.
  */
 import { compileGlob, type Glob } from "../../document/glob.ts";
-import type { Database } from "../../sqlite.ts";
-import { TooManySteps } from "../local-conditions.ts";
+import type { Database } from "../../files/sqlite.ts";
+import { TooManySteps } from "./conditions.ts";
 
 export class GlobFunction {
   readonly #mostSteps: number;

@@ -1,4 +1,4 @@
-/** A page of documentation as the steps that a reader would take. The convention is described in test/docs.test.ts. */
+/** A page of documentation as the steps that a reader would take. The convention is described in test/project/docs.test.ts. */
 import { readFileSync } from "node:fs";
 import type { Code } from "mdast";
 import { fromMarkdown } from "mdast-util-from-markdown";

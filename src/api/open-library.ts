@@ -1,0 +1,257 @@
+/** A library that a program opened: what library.ts promises, on the services that its options choose. */
+import { Readable } from "node:stream";
+import { type ConfigInput, loadConfig, type SettingName, settingNames, unknownKey } from "../config/config.ts";
+import { assertAgreed } from "../config/consent.ts";
+import { cancelled, DocprocError, toDocprocError } from "../core/errors.ts";
+import type { Settings } from "../core/settings.ts";
+import { detectedType } from "../document/detected-type.ts";
+import { frozenRecord } from "../document/frozen.ts";
+import { parseTime } from "../document/query.ts";
+import { contentType, type DocumentRecord, documentMetadata, documentName, documentTags } from "../document/record.ts";
+import type { DocumentService } from "../library/documents.ts";
+import { openServices, type Services } from "../library/services.ts";
+import { Destination, downloadTo } from "../transfer/download.ts";
+import { openGiven } from "./given-source.ts";
+import type {
+  CallOptions,
+  Chunks,
+  DeletedRecord,
+  DownloadOptions,
+  Library,
+  LibraryOptions,
+  ListOptions,
+  Resource,
+  UploadedRecord,
+  UploadOptions,
+} from "./library.ts";
+
+/** What a library has to know of the process that it is in. */
+export interface Surroundings extends Omit<ConfigInput, "flags" | "file"> {
+  /** Permissions that new files do not get. */
+  readonly umask: number;
+}
+
+/**
+ * Opens a library. Sends nothing and makes nothing.
+ * @throws INVALID_CONFIG
+ */
+export async function openLibraryIn(options: LibraryOptions, surroundings: Surroundings): Promise<Library> {
+  const settings = await settingsFrom(options, surroundings);
+  const services = openServices({ settings: async () => settings, now: Date.now, debug() {} });
+  // What a driver cannot work with is said now, and not by the first upload.
+  await services.drivers();
+  return new OpenLibrary(settings, services, surroundings);
+}
+
+async function settingsFrom(options: LibraryOptions, surroundings: Surroundings): Promise<Settings> {
+  const { config, ...given } = options;
+  for (const key of Object.keys(given)) {
+    if (!settingNames.some((name) => name === key)) throw unknownKey("What openLibrary() was given", key);
+  }
+  const flags: Partial<Record<SettingName, string | number | boolean | undefined>> = given;
+  const asked = config === true || typeof config === "string";
+  const file = typeof config === "string" ? config : undefined;
+  const input = { ...surroundings, flags, file, files: asked, nameOf: (name: string) => `the option ${name}` };
+  const { settings, origins, projectUse } = await loadConfig(input);
+  assertAgreed(projectUse);
+  if (asked) return settings;
+  const isDefault = (name: SettingName) => origins.some((one) => one.name === name && one.origin === "default");
+  const local = settings.storage === "local" || settings.metadata === "local";
+  if (local && isDefault("directory")) {
+    throw new DocprocError("INVALID_CONFIG", "openLibrary() was not told where the library is.", {
+      hint: "Give { directory } or { bucket }, or { config: true } for the one that the command line uses.",
+    });
+  }
+  return { ...settings, resume: settings.resume && !isDefault("stateDirectory") };
+}
+
+class OpenLibrary implements Library {
+  readonly #settings: Settings;
+  readonly #services: Services;
+  readonly #surroundings: Surroundings;
+  #closed = false;
+
+  constructor(settings: Settings, services: Services, surroundings: Surroundings) {
+    this.#settings = settings;
+    this.#services = services;
+    this.#surroundings = surroundings;
+  }
+
+  async init(options: CallOptions = {}): Promise<Resource[]> {
+    return await this.#call(options, async (_service, signal) => {
+      const drivers = Object.values(await this.#services.drivers());
+      const resources: Resource[] = [];
+      // A table that cannot be used is found out before a bucket is made.
+      for (const plan of [true, false]) {
+        for (const driver of drivers) {
+          for await (const { kind, name, action } of driver.provision(this.#settings, { plan, signal })) {
+            if (!plan) resources.push({ kind, name, action: action as Resource["action"] });
+          }
+        }
+      }
+      return resources;
+    });
+  }
+
+  async upload(given: Parameters<Library["upload"]>[0], options: UploadOptions = {}): Promise<UploadedRecord> {
+    return await this.#call(options, async (service, signal) => {
+      const { tags, metadata, onProgress, onDuplicate = this.#settings.onDuplicate } = options;
+      const type = options.contentType === undefined ? undefined : contentType(options.contentType);
+      const request = {
+        tags: documentTags(pairs("tag", tags)),
+        metadata: documentMetadata(pairs("metadata", metadata)),
+        // A program knows better where its documents come from than the directory that it runs in.
+        provenance: Promise.resolve(null),
+        onDuplicate,
+        dryRun: false,
+        signal,
+        ...(onProgress && { onProgress }),
+      };
+      const source = await openGiven(given);
+      try {
+        const name = options.name ?? source.name;
+        if (name === "") {
+          throw new DocprocError("USAGE", "A document that is not a file needs a name.", { hint: "Give { name }." });
+        }
+        const document = await service.upload(source, {
+          ...request,
+          name: documentName(name),
+          contentType: async (head) => type ?? (await detectedType(name, head)),
+        });
+        // What only a dry run leaves open is known.
+        return frozenRecord(document as UploadedRecord);
+      } finally {
+        await source.close();
+      }
+    });
+  }
+
+  async *list(options: ListOptions = {}): AsyncIterable<DocumentRecord> {
+    const { tags, name, type, since, until, after, limit = Number.POSITIVE_INFINITY, ascending = false } = options;
+    if (!(limit >= 1) || (limit !== Number.POSITIVE_INFINITY && !Number.isInteger(limit))) {
+      throw new DocprocError("USAGE", `The limit ${String(limit)} is not a whole number above 0.`, {
+        hint: "Leave it out for everything.",
+      });
+    }
+    const query = {
+      ascending,
+      after,
+      since: timeOf("since", since),
+      until: timeOf("until", until),
+      filter: { tags: documentTags(pairs("tag", tags)), name, type },
+      expected: limit === Number.POSITIVE_INFINITY ? undefined : limit,
+    };
+    const records = await this.#call(options, (service, signal) => service.list(query, signal));
+    let count = 0;
+    try {
+      for await (const record of records) {
+        yield frozenRecord(record);
+        if (++count === limit) return;
+      }
+    } catch (error) {
+      throw toDocprocError(error);
+    }
+  }
+
+  async get(reference: string, options: CallOptions = {}): Promise<DocumentRecord> {
+    return await this.#call(options, async (service, signal) => frozenRecord(await service.find(reference, signal)));
+  }
+
+  async read(document: string | DocumentRecord, options: CallOptions = {}): Promise<Readable> {
+    return await this.#call(options, async (service, signal) => {
+      const record = await found(service, document, signal);
+      const bytes = service.read(record, signal)[Symbol.asyncIterator]();
+      // That there are none is said before there is a stream, and with it half an answer to somebody.
+      const first = await bytes.next();
+      return Readable.from(heldBack(first, bytes), { objectMode: false });
+    });
+  }
+
+  async download(document: string | DocumentRecord, { to, force = false, ...options }: DownloadOptions) {
+    return await this.#call(options, async (service, signal) => {
+      const record = await found(service, document, signal);
+      const { cwd, umask } = this.#surroundings;
+      const path = (await Destination.open(cwd, to, false)).pathFor(record.name, document === record.name);
+      const onProgress = options.onProgress ?? (() => {});
+      await downloadTo(path, service.read(record, signal), { force, umask, signal, onProgress });
+      return frozenRecord({ ...record, path });
+    });
+  }
+
+  async delete(document: string | DocumentRecord, options: CallOptions = {}): Promise<DeletedRecord> {
+    return await this.#call(options, async (service, signal) => {
+      // The record of another library may have the same id, and says where the bytes are there.
+      const record =
+        typeof document === "string" ? await service.find(document, signal) : await service.get(document.id, signal);
+      return frozenRecord({ ...record, ...(await service.remove(record, signal)) });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#services.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Runs a call, and gives whatever it throws the one shape. */
+  async #call<T>(
+    { signal }: CallOptions,
+    run: (service: DocumentService, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    try {
+      if (this.#closed) throw new DocprocError("USAGE", "The library is closed.", { hint: "Open it again." });
+      // One of its own: as many listen to it as there are requests in flight, and Node warns of more than ten.
+      return await run(await this.#services.documents(), AbortSignal.any(signal ? [signal] : []));
+    } catch (error) {
+      const failure = toDocprocError(error);
+      throw signal?.aborted && failure.code === "CANCELLED" ? cancelled(signal) : failure;
+    }
+  }
+}
+
+async function found(
+  service: DocumentService,
+  document: string | DocumentRecord,
+  signal: AbortSignal,
+): Promise<DocumentRecord> {
+  return typeof document === "string" ? await service.find(document, signal) : document;
+}
+
+/**
+ * The chunks, each when the next is there: the last one is held back until all of them were found to be right, so that
+ * whoever was told the size does not take damaged bytes for all there is.
+ */
+async function* heldBack(first: IteratorResult<Uint8Array>, rest: AsyncIterator<Uint8Array>): Chunks {
+  try {
+    let held = first;
+    while (!held.done) {
+      const next = await rest.next();
+      yield held.value;
+      held = next;
+    }
+  } catch (error) {
+    throw toDocprocError(error);
+  } finally {
+    await rest.return?.();
+  }
+}
+
+/** As the command line has them. */
+function pairs(kind: string, map: Readonly<Record<string, string>> = {}): string[] {
+  return Object.entries(map).map(([key, value]) => {
+    if (key !== "" && !key.includes("=") && typeof value === "string") return `${key}=${value}`;
+    throw new DocprocError("USAGE", `The ${kind} ${JSON.stringify(key)} cannot be kept.`, {
+      hint: "A key is text without =, and a value is text.",
+    });
+  });
+}
+
+function timeOf(option: string, time: Date | string | undefined): number | undefined {
+  if (time === undefined) return undefined;
+  if (typeof time === "string") return parseTime(option, time, Date.now());
+  if (!Number.isNaN(time.getTime())) return time.getTime();
+  throw new DocprocError("USAGE", `${option} is not a time.`, { hint: "Give a date, or text like 7d." });
+}

@@ -1,0 +1,358 @@
+/** What a failure of the AWS SDK means. Needs nothing of the SDK itself: every command may load it. */
+import { DocprocError, type ErrorCode } from "../core/errors.ts";
+import type { Settings } from "../core/settings.ts";
+
+/** What was asked of whom, for a sentence a person understands. */
+export interface AwsOperation {
+  /** For example `s3:PutObject`, as an IAM policy names it. */
+  readonly action: string;
+  /** For example `bucket invoices`. */
+  readonly resource: string;
+  readonly settings: Settings;
+}
+
+/** For an answer that the SDK takes and that makes no sense all the same. */
+export class UnusableAnswer extends Error {
+  override readonly name = "UnusableAnswer";
+}
+
+/**
+ * The pages of a listing, as long as they lead further: the SDK would ask for the same one for ever.
+ * @param markerOf what the page after this one is asked for with
+ * @throws UnusableAnswer; to end there would cut the listing in silence
+ */
+export async function* furtherPages<Page>(
+  pages: AsyncIterable<Page>,
+  markerOf: (page: Page) => unknown,
+): AsyncIterable<Page> {
+  let last: string | undefined;
+  for await (const page of pages) {
+    const marker = JSON.stringify(markerOf(page));
+    if (marker !== undefined && marker === last) throw new UnusableAnswer("A page of a listing leads to itself.");
+    last = marker;
+    yield page;
+  }
+}
+
+/** The steps of some work over a connection, which is closed however the work ends. */
+export async function* closing<Client extends { destroy(): void }, Step>(
+  client: Client,
+  work: (client: Client) => AsyncIterable<Step>,
+): AsyncIterable<Step> {
+  try {
+    yield* work(client);
+  } finally {
+    client.destroy();
+  }
+}
+
+/**
+ * Classifies a failure of the SDK. The answer to a HEAD request has no body, so its error has a status and
+ * nothing else: the status decides wherever the name says nothing.
+ */
+export function fromAwsError(error: unknown, operation: AwsOperation): DocprocError {
+  if (error instanceof DocprocError) return error;
+  const facts = factsOf(error);
+  for (const meaning of meanings) {
+    if (meaning.names.has(facts.name) || meaning.names.has(facts.systemCode) || meaning.matches?.(facts)) {
+      const [message, hint] = meaning.explain(operation, facts);
+      return new DocprocError(meaning.code, message, { hint, requestId: facts.requestId, cause: error });
+    }
+  }
+  return new DocprocError("INTERNAL", `${operation.action} failed: ${facts.name}: ${beginning(facts.message, 1000)}.`, {
+    hint: "Run the command again with -v for the details.",
+    requestId: facts.requestId,
+    cause: error,
+  });
+}
+
+/** The HTTP status of a failed request, for callers to whom one status is an answer. */
+export function httpStatusOf(error: unknown): number | undefined {
+  return factsOf(error).status;
+}
+
+/** The service's own name of a failure, for callers to whom one name is an answer. */
+export function errorNameOf(error: unknown): string {
+  return factsOf(error).name;
+}
+
+interface Facts {
+  readonly name: string;
+  readonly message: string;
+  readonly status: number | undefined;
+  /** Requests that the SDK sent before it gave up. */
+  readonly attempts: number;
+  /** The errno of a failed connection. */
+  readonly systemCode: string;
+  readonly requestId: string | undefined;
+  /** Where the bucket really is, when S3 says so. */
+  readonly bucketRegion: string | undefined;
+}
+
+function factsOf(error: unknown): Facts {
+  const record = asRecord(error);
+  const metadata = asRecord(record["$metadata"]);
+  const response = asRecord(record["$response"]);
+  const headers = asRecord(response["headers"]);
+  return {
+    name: beginning(text(record["name"]) ?? "Error", 100),
+    // Ours are the sentences that it is put into.
+    message: (text(record["message"]) ?? "no message").replace(/\.$/, ""),
+    status: typeof metadata["httpStatusCode"] === "number" ? metadata["httpStatusCode"] : undefined,
+    attempts: typeof metadata["attempts"] === "number" ? metadata["attempts"] : 0,
+    systemCode: text(record["code"]) ?? "",
+    requestId: text(metadata["requestId"]),
+    bucketRegion: region(record["Region"]) ?? region(headers["x-amz-bucket-region"]),
+  };
+}
+
+/** A region may be copied into a shell, so what a server calls one has to look like one; emulators have their own. */
+function region(value: unknown): string | undefined {
+  return typeof value === "string" && /^[a-z][a-z0-9-]{1,31}$/.test(value) ? value : undefined;
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
+/** A server can say as much as it likes. */
+function beginning(said: string, most: number): string {
+  return said.length > most ? `${said.slice(0, most)}…` : said;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+/** What the SDK calls an error whose answer had no body. */
+const nameless = new Set(["Unknown", "UnknownError", "BadRequest", "400"]);
+
+interface Meaning {
+  readonly code: ErrorCode;
+  readonly names: ReadonlySet<string>;
+  readonly matches?: (facts: Facts) => boolean;
+  readonly explain: (operation: AwsOperation, facts: Facts) => [message: string, hint: string];
+}
+
+/**
+ * Tried in order. Names are from the error lists of the two services:
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+ */
+const meanings: readonly Meaning[] = [
+  {
+    code: "CANCELLED",
+    names: new Set(["AbortError"]),
+    explain: () => ["Cancelled before it was done.", "Run the same command again."],
+  },
+  {
+    code: "NOT_INITIALISED",
+    names: new Set(["NoSuchBucket", "ResourceNotFoundException"]),
+    explain: ({ resource }) => [`The ${resource} does not exist.`, "Run docproc init to create it."],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"]),
+    // An expired SSO session is a CredentialsProviderError like any other but for its sentence.
+    matches: ({ name, message }) => /Credentials|Token/.test(name) && /expired|SSO session/i.test(message),
+    explain: ({ settings }) => [`The AWS credentials${ofProfile(settings)} have expired.`, signInHint(settings)],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(["CredentialsProviderError", "TokenProviderError"]),
+    explain: ({ settings }, { message }) => [
+      /^Could not load credentials/.test(message)
+        ? `No AWS credentials were found${ofProfile(settings)}.`
+        : `The AWS credentials${ofProfile(settings)} could not be loaded: ${beginning(message, 1000)}.`,
+      signInHint(settings),
+    ],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(["RequestTimeTooSkewed", "RequestInTheFuture"]),
+    explain: () => ["The clock of this machine is wrong by more than AWS accepts.", "Set the clock and run it again."],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set([
+      "InvalidAccessKeyId",
+      "SignatureDoesNotMatch",
+      "UnrecognizedClientException",
+      "InvalidSignatureException",
+      "IncompleteSignature",
+      "MissingAuthenticationToken",
+      "InvalidClientTokenId",
+      "InvalidToken",
+    ]),
+    explain: ({ settings }) => [`AWS does not accept the credentials${ofProfile(settings)}.`, signInHint(settings)],
+  },
+  {
+    code: "INVALID_CONFIG",
+    names: new Set([
+      "PermanentRedirect",
+      "AuthorizationHeaderMalformed",
+      "IllegalLocationConstraintException",
+      "InvalidLocationConstraint",
+    ]),
+    // HEAD has no body to name the error in, but S3 says in a header where the bucket is.
+    matches: ({ name, status, bucketRegion }) =>
+      status === 301 || (status === 400 && bucketRegion !== undefined && nameless.has(name)),
+    explain: ({ resource }, { bucketRegion }) =>
+      bucketRegion
+        ? [`The ${resource} is in the region ${bucketRegion}.`, `Add --region ${bucketRegion}.`]
+        : [`The ${resource} is in another region.`, "Set the region it was created in with --region."],
+  },
+  {
+    code: "INVALID_CONFIG",
+    names: new Set(["InvalidBucketName"]),
+    explain: ({ resource }) => [`The ${resource} cannot have that name.`, "Choose another one with --bucket."],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(),
+    matches: ({ name, status }) => status === 400 && nameless.has(name),
+    explain: ({ resource, settings }) => [
+      `S3 refused a look at the ${resource} without saying why.`,
+      `The credentials may have expired, or the region may be another. ${signInHint(settings)}`,
+    ],
+  },
+  {
+    code: "INTEGRITY",
+    names: new Set([
+      "BadDigest",
+      "InvalidDigest",
+      "InvalidPart",
+      "XAmzContentSHA256Mismatch",
+      "XAmzContentChecksumMismatch",
+    ]),
+    explain: ({ resource }) => [
+      `The bytes that reached the ${resource} are not the bytes that were sent.`,
+      "Nothing was stored. Run it again; if it happens again, look at the network between here and there.",
+    ],
+  },
+  {
+    code: "CONFLICT",
+    names: new Set(["PreconditionFailed", "BucketAlreadyExists"]),
+    matches: ({ status }) => status === 412,
+    explain: ({ resource }) => [
+      `What was to be created in the ${resource} exists already.`,
+      "Nothing was overwritten.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    names: new Set(["NoSuchUpload", "ConditionalRequestConflict"]),
+    explain: ({ resource }) => [
+      `An upload to the ${resource} was dropped before it was complete.`,
+      "Run the same command again: it starts anew.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set(["ENOTFOUND", "EAI_AGAIN"]),
+    explain: ({ settings, resource }) => [
+      `Cannot find the address of ${endpointOf(settings)} for the ${resource}.`,
+      "Check the endpoint, the region and the network.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "TimeoutError"]),
+    explain: ({ settings, resource }, { systemCode, name }) => [
+      `Cannot reach ${endpointOf(settings)} for the ${resource} (${systemCode || name}).`,
+      "Check the endpoint and the network, then run the same command again.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set([
+      "SELF_SIGNED_CERT_IN_CHAIN",
+      "DEPTH_ZERO_SELF_SIGNED_CERT",
+      "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+      "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+    ]),
+    matches: ({ systemCode }) => systemCode.startsWith("CERT_") || systemCode.startsWith("ERR_TLS_"),
+    explain: ({ settings }, { systemCode }) => [
+      `The certificate of ${endpointOf(settings)} is not trusted (${systemCode}).`,
+      "Name the authority that signed it in NODE_EXTRA_CA_CERTS.",
+    ],
+  },
+  {
+    code: "INVALID_CONFIG",
+    names: new Set(["NotImplemented", "UnknownOperationException"]),
+    explain: ({ action, settings }) => [
+      `${endpointOf(settings)} does not support ${action}.`,
+      "Choose an endpoint that does, or another kind of storage or metadata.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set([
+      "SlowDown",
+      "ThrottlingException",
+      "Throttling",
+      "ProvisionedThroughputExceededException",
+      "RequestLimitExceeded",
+      "TransactionConflictException",
+      "TransactionInProgressException",
+      "OperationAborted",
+      "RequestTimeout",
+    ]),
+    matches: ({ status }) => status === 429 || (status !== undefined && status >= 500),
+    explain: ({ resource, action }, { status, name }) => [
+      `AWS could not answer ${action} for the ${resource} now (${status ?? "no status"} ${name}).`,
+      "Wait a moment and run the same command again.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    // What the parser of answers says: a captive portal, or a web server that is none of AWS. They redirect, too.
+    names: new Set(["SyntaxError", "UnusableAnswer"]),
+    matches: ({ message, status }) =>
+      message.includes("Deserialization error:") || (status !== undefined && status >= 300 && status < 400),
+    explain: ({ settings }) => [
+      `What ${endpointOf(settings)} answered is not an answer of AWS.`,
+      "Check the endpoint.",
+    ],
+  },
+  {
+    code: "UNAVAILABLE",
+    names: new Set(),
+    // It was sent and never answered, for a reason that is not in this table.
+    matches: ({ status, attempts }) => status === undefined && attempts > 0,
+    explain: ({ resource, settings }, { name, message }) => [
+      `No answer from ${endpointOf(settings)} for the ${resource} (${name}: ${beginning(message, 1000)}).`,
+      "Check the endpoint and the network, then run the same command again.",
+    ],
+  },
+  {
+    code: "ACCESS_DENIED",
+    names: new Set(["AccessDenied", "AccessDeniedException", "AllAccessDisabled"]),
+    matches: ({ status }) => status === 401 || status === 403,
+    explain: ({ action, resource, settings }) => [
+      `${action} on the ${resource} is not allowed with the credentials${ofProfile(settings)}.`,
+      `Ask for the permission ${action}, or choose other credentials with --profile.`,
+    ],
+  },
+  {
+    code: "NOT_FOUND",
+    names: new Set(["NoSuchKey", "NotFound"]),
+    matches: ({ status }) => status === 404,
+    explain: ({ resource }) => [`The ${resource} does not hold this object.`, "Check the name, or list what is there."],
+  },
+];
+
+function endpointOf(settings: Settings): string {
+  return settings.customEndpoint ?? "AWS";
+}
+
+function ofProfile(settings: Settings): string {
+  return settings.profile === undefined ? "" : ` of the profile ${settings.profile}`;
+}
+
+function signInHint(settings: Settings): string {
+  return settings.profile === undefined
+    ? "Sign in (aws sso login), set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or choose a --profile."
+    : `Sign in with: aws sso login --profile ${settings.profile}`;
+}

@@ -1,0 +1,130 @@
+/** Many of the same at once: some in flight at a time, one's failure never the others', and an account of it all. */
+import pMap, { pMapSkip } from "p-map";
+import { DocprocError, type ErrorCode, toDocprocError } from "../core/errors.ts";
+
+export interface BatchOptions<Input, Done> {
+  /** Inputs in flight. No other is taken from the inputs before one of them is through. */
+  readonly concurrency: number;
+  /** Start no other input after one failed. */
+  readonly failFast?: boolean;
+  /** False keeps nothing of each input but counts, so that any number of them takes the same memory. */
+  readonly keep?: boolean;
+  readonly signal: AbortSignal;
+  readonly labelOf: (input: Input) => string;
+  readonly run: (input: Input) => Promise<Done>;
+  readonly onDone?: (done: Done) => Promise<void>;
+  readonly onFailure: (failure: Failure) => void;
+}
+
+export interface Failure {
+  /** As it was given on the command line. */
+  readonly label: string;
+  readonly error: DocprocError;
+}
+
+/** How many inputs came to what end, and why the first of those that failed did. */
+export interface Account {
+  /** Inputs, those that were never started included. */
+  readonly total: number;
+  /** False when the batch was interrupted before the last of its inputs was found. */
+  readonly complete: boolean;
+  readonly doneCount: number;
+  readonly failedCount: number;
+  readonly firstFailure: Failure | undefined;
+  /** Of all failures. */
+  readonly codes: ReadonlySet<ErrorCode>;
+}
+
+export interface Batch<Done> extends Account {
+  /** In the order of the inputs; empty when they are not kept. */
+  readonly done: readonly Done[];
+  /** In the order of the inputs; empty when they are not kept. */
+  readonly failures: readonly Failure[];
+}
+
+/**
+ * Never rejects for an input that fails; inputs not begun when the signal fires are not begun.
+ * @throws what keeps the inputs from being found, once those in flight are through
+ */
+export async function runBatch<Input, Done>(
+  inputs: Iterable<Input> | AsyncIterable<Input>,
+  options: BatchOptions<Input, Done>,
+): Promise<Batch<Done>> {
+  const { keep = true, signal } = options;
+  const outcomes: ({ done: Done } | { failure: Failure })[] = [];
+  const codes = new Set<ErrorCode>();
+  const counts = { total: 0, doneCount: 0, failedCount: 0 };
+  let firstFailure: Failure | undefined;
+  let search: { failed?: unknown } = {};
+  let stopped = false;
+
+  /** Ends without an error: pMap would not wait for what is in flight. */
+  const numbered = async function* () {
+    try {
+      for await (const input of inputs) {
+        const index = counts.total++;
+        // The others are counted all the same.
+        if (!stopped && !signal.aborted) yield { input, index };
+      }
+    } catch (error) {
+      search = { failed: error };
+    }
+  };
+  const runOne = async ({ input, index }: { input: Input; index: number }) => {
+    if (stopped || signal.aborted) return pMapSkip;
+    try {
+      const done = await options.run(input);
+      await options.onDone?.(done);
+      if (keep) outcomes[index] = { done };
+      counts.doneCount += 1;
+    } catch (thrown) {
+      const failure = { label: options.labelOf(input), error: toDocprocError(thrown) };
+      if (keep) outcomes[index] = { failure };
+      counts.failedCount += 1;
+      firstFailure ??= failure;
+      codes.add(failure.error.code);
+      stopped ||= options.failFast ?? false;
+      options.onFailure(failure);
+    }
+    return pMapSkip;
+  };
+  await pMap(numbered(), runOne, { concurrency: options.concurrency });
+  if ("failed" in search && !signal.aborted) throw search.failed;
+  return {
+    ...counts,
+    complete: !("failed" in search),
+    firstFailure,
+    codes,
+    done: outcomes.flatMap((outcome) => ("done" in outcome ? [outcome.done] : [])),
+    failures: outcomes.flatMap((outcome) => ("failure" in outcome ? [outcome.failure] : [])),
+  };
+}
+
+/**
+ * What the whole batch has to say for itself: undefined, its one failure, or how many there were.
+ * @param what the inputs are, for example `files`
+ * @param hint the next step after more than one failure
+ */
+export function batchFailure(
+  { total, complete, doneCount, failedCount, firstFailure, codes }: Account,
+  what: string,
+  hint: string,
+  signal: AbortSignal,
+): DocprocError | undefined {
+  if (total === 1 && complete && firstFailure) return firstFailure.error;
+  if (signal.aborted && (doneCount < total || !complete)) {
+    const of = complete ? ` of ${total}` : "";
+    return new DocprocError("CANCELLED", `Interrupted: ${doneCount}${of} ${what} are done.`, { hint });
+  }
+  if (firstFailure === undefined) return undefined;
+  const code = doneCount === 0 && codes.size === 1 ? firstFailure.error.code : "PARTIAL";
+  return new DocprocError(code, `${failedCount} of ${total} ${what} failed; ${doneCount} are done.`, { hint });
+}
+
+/** The failures of a batch in its JSON document. */
+export function failureList(failures: readonly Failure[], labelField: "path" | "ref") {
+  return failures.map(({ label, error }) => {
+    const { code, message, hint } = error.toJSON();
+    return { [labelField]: label, code, message, hint };
+  });
+}

@@ -1,0 +1,51 @@
+import { DocprocError } from "../../core/errors.ts";
+import type { ShellName } from "../completion/shells.ts";
+import { writeAll } from "../output/reporter.ts";
+import { completionWord, defineCommand } from "./command.ts";
+
+interface CompletionFlags {
+  json?: boolean;
+  ndjson?: boolean;
+  quiet?: boolean;
+}
+
+/** How the script of each shell is put to use. */
+const installations: Readonly<Record<ShellName, string>> = {
+  bash: 'Add to ~/.bashrc: eval "$(docproc completion bash)"',
+  zsh: 'Add to ~/.zshrc, behind compinit: eval "$(docproc completion zsh)"',
+  fish: "Run: docproc completion fish > ~/.config/fish/completions/docproc.fish",
+  powershell: "Add to $PROFILE: docproc completion powershell | Out-String | Invoke-Expression",
+};
+
+const shells = Object.keys(installations) as ShellName[];
+
+export const completion = defineCommand<CompletionFlags, { shell: ShellName }>({
+  examples: [
+    ["For bash, in ~/.bashrc", "completion bash"],
+    ["For zsh, in ~/.zshrc behind compinit", "completion zsh"],
+    ["For fish, once", "completion fish > ~/.config/fish/completions/docproc.fish"],
+    ["For PowerShell, in $PROFILE", "completion powershell | Out-String | Invoke-Expression"],
+  ],
+  configure(command) {
+    command.argument(`<${shells.join("|")}>`, "the shell that loads the script");
+  },
+  parse([shell], flags) {
+    const known = shells.find((name) => name === shell);
+    if (known === undefined) {
+      throw new DocprocError("USAGE", `There is no completion for the shell ${JSON.stringify(shell ?? "")}.`, {
+        hint: `There is one for ${shells.join(", ")}.`,
+      });
+    }
+    if (flags.json || flags.ndjson || flags.quiet) {
+      throw new DocprocError("USAGE", "completion prints a script for a shell, which has one form.", {
+        hint: "Leave the flag out.",
+      });
+    }
+    return { shell: known };
+  },
+  async run({ host }, { shell }) {
+    const { completionScript } = await import("../completion/shells.ts");
+    await writeAll(host.stdout, completionScript(shell, [completionWord, shell, "--"]));
+    return { envelope: {}, text: () => "", note: host.stdout.isTTY ? installations[shell] : undefined };
+  },
+});

@@ -1,0 +1,148 @@
+import { DocprocError, throwIfCancelled } from "../../../core/errors.ts";
+import { uploadConcurrency } from "../../../core/limits.ts";
+import type { DocumentRecord } from "../../../document/record.ts";
+import { assertApart, type CopiedDocument, copyDocument, type Library } from "../../../library/copy.ts";
+import { type Batch, batchFailure, failureList, runBatch } from "../../batch.ts";
+import type { Context } from "../../context.ts";
+import { defineCommand } from "../command.ts";
+import { addFilterFlags, type Chosen, type FilterFlags, hasFilter, parseFilter } from "../filter.ts";
+import { CopyCounts, copySummary } from "./report.ts";
+
+interface CopyFlags extends FilterFlags {
+  to?: string;
+  from?: string;
+  dryRun?: boolean;
+  failFast?: boolean;
+}
+
+interface CopyInput {
+  readonly references: readonly string[];
+  readonly to: string | undefined;
+  readonly from: string | undefined;
+  readonly chosen: Chosen;
+  readonly dryRun: boolean;
+  readonly failFast: boolean;
+}
+
+export const copy = defineCommand<CopyFlags, CopyInput>({
+  examples: [
+    ["Everything from here to the library of a profile", "copy --to archive"],
+    ["And back", "copy --from archive"],
+    ["What one build made", "copy --tag build=42 --to archive"],
+    ["Only look", "copy invoice.pdf --from archive --to team --dry-run"],
+  ],
+  configure(command) {
+    command
+      .argument("[ref...]", "ids, unique beginnings of ids, or names (default: all documents)")
+      .option("--to <profile>", "the library to copy to (default: the one that is configured)")
+      .option("--from <profile>", "the library to copy from (default: the one that is configured)");
+    addFilterFlags(command)
+      .option("--dry-run", "say what would be copied, send nothing")
+      .option("--no-resume", "start from nothing where a large document was interrupted")
+      .option("--fail-fast", "start no other document after one failed");
+  },
+  parse(references, flags, now) {
+    const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
+    if (flags.to === undefined && flags.from === undefined) {
+      throw usage("Nothing says where to copy to.", "Name a profile of the config file: docproc copy --to archive");
+    }
+    if (flags.to === flags.from) throw usage("Both are the same library.", "Name another profile with --to or --from.");
+    if (references.length > 0 && hasFilter(flags)) {
+      throw usage("Documents are named, or chosen by flags, not both.", "Leave out one of them.");
+    }
+    return {
+      references: [...new Set(references)],
+      to: flags.to,
+      from: flags.from,
+      chosen: parseFilter(flags, now),
+      dryRun: flags.dryRun ?? false,
+      failFast: flags.failFast ?? false,
+    };
+  },
+  async run(context, input) {
+    const { reporter, signal, host } = context;
+    const started = host.now();
+    const [from, to] = await Promise.all([openLibrary(context, input.from), openLibrary(context, input.to)]);
+    await assertApart(from, to, signal);
+    const { concurrency = uploadConcurrency } = to.settings;
+    const onFailure: Parameters<typeof runBatch>[1]["onFailure"] = ({ label, error }) =>
+      input.references.length !== 1 && reporter.problem(label, error);
+    const options = { concurrency, signal, failFast: input.failFast, onFailure };
+    const found = await runBatch(input.references, {
+      ...options,
+      labelOf: (reference) => reference,
+      run: async (reference) => await from.documents.find(reference, signal),
+    });
+    throwIfCancelled(signal);
+    const named = [...new Map(found.done.map((record) => [record.id, record])).values()];
+    const all = input.references.length === 0;
+    const records = all ? await from.documents.list({ ascending: true, ...input.chosen }, signal) : named;
+    if (!all) reporter.progress.expect(named.length, sizeOf(named));
+    const counts = new CopyCounts();
+    const copied: Batch<CopiedDocument> = await runBatch(found.failedCount > 0 && input.failFast ? [] : records, {
+      ...options,
+      keep: reporter.printsEnvelope,
+      labelOf: ({ id }) => id,
+      run: async (record) => await copyOne(context, record, from, to, input.dryRun),
+      onDone: async (document) => {
+        const { id, name, size, action } = document;
+        const line = `${action.padEnd(9)} ${id}`;
+        await reporter.item({
+          value: document,
+          id,
+          line: (painter) =>
+            `${action === "copied" ? painter.good(line) : painter.faint(line)}  ${painter.text(name)}  ${painter.faint(painter.size(size))}`,
+        });
+        counts.add(document);
+      },
+    });
+    const total = copied.total + found.failedCount;
+    const failures = [...found.failures, ...copied.failures];
+    const failedCount = found.failedCount + copied.failedCount;
+    const firstFailure = found.firstFailure ?? copied.firstFailure;
+    const account = { ...copied, total, failedCount, firstFailure, codes: new Set([...found.codes, ...copied.codes]) };
+    const summary = counts.summary(total, failedCount, host.now() - started);
+    return {
+      envelope: {
+        schema: "docproc.copy/1",
+        documents: copied.done,
+        failures: failureList(failures, "ref"),
+        summary,
+      },
+      text: () => "",
+      note: copySummary(summary),
+      failure: batchFailure(
+        account,
+        "documents",
+        "Run the same command again: what is there is not sent again.",
+        signal,
+      ),
+    };
+  },
+});
+
+async function openLibrary(context: Context, profile: string | undefined): Promise<Library> {
+  const of = profile === undefined ? context : context.inProfile(profile);
+  const [{ settings }, documents, services] = await Promise.all([of.config(), of.documents(), of.services()]);
+  return { settings, documents, ...services };
+}
+
+async function copyOne(
+  { reporter, signal }: Context,
+  record: DocumentRecord,
+  from: Library,
+  to: Library,
+  dryRun: boolean,
+): Promise<CopiedDocument> {
+  const progress = reporter.progress.start(record.name, record.size);
+  try {
+    const { advance: onProgress, skip: onSkipped } = progress;
+    return await copyDocument(record, { from, to, dryRun, signal, onProgress, onSkipped });
+  } finally {
+    progress.done();
+  }
+}
+
+function sizeOf(records: readonly DocumentRecord[]): number {
+  return records.reduce((sum, { size }) => sum + size, 0);
+}

@@ -1,0 +1,138 @@
+import { listed } from "../../core/not-empty.ts";
+import { examine, type Finding, remaining } from "../../library/doctor.ts";
+import type { Context } from "../context.ts";
+import type { Painter } from "../output/reporter.ts";
+import { defineCommand } from "./command.ts";
+
+interface DoctorInput {
+  readonly repair: boolean;
+  readonly yes: boolean;
+}
+
+interface Check {
+  readonly check: string;
+  /** `weaker`: it works, but an endpoint lacks something, or others may write to a directory. */
+  readonly status: "ok" | "weaker" | "found";
+  readonly detail: string;
+}
+
+/** Milliseconds; ids are made by this machine's clock, and listings are ordered by them. */
+const tolerableSkew = 60_000;
+
+export const doctor = defineCommand<{ repair?: boolean; yes?: boolean }, DoctorInput>({
+  examples: [
+    ["Only look", "doctor"],
+    ["Remove what interrupted uploads left, once it is a day old", "doctor --repair"],
+  ],
+  configure(command) {
+    command
+      .option("--repair", "remove objects without records, unfinished uploads and stray claims, if a day old")
+      .option("-y, --yes", "with --repair: the catalog is right, even if most objects have no record");
+  },
+  parse: (_args, flags) => ({ repair: flags.repair ?? false, yes: flags.yes ?? false }),
+  async run(context, { repair, yes }) {
+    const { reporter, signal, host } = context;
+    const started = host.now();
+    const checks: Check[] = [];
+    const findings: Finding[] = [];
+    const counts = { found: 0, repaired: 0 };
+    let fix: string | undefined;
+    const passed = async (check: Check) => {
+      checks.push(check);
+      await reporter.item({ value: check, id: null, line: (painter) => checkLine(check, painter) });
+    };
+    const found = async (finding: Finding) => {
+      counts.found += 1;
+      if (finding.repaired) counts.repaired += 1;
+      else fix ??= finding.fix;
+      if (!reporter.streams) findings.push(finding);
+      await reporter.item({ value: finding, id: finding.id, line: (painter) => findingLine(finding, painter) });
+    };
+    const { settings, projectFile } = await context.config();
+    await passed({ check: "config", status: "ok", detail: projectFile?.path ?? "defaults" });
+    await checkServices(context, passed, found);
+    const services = { documents: await context.documents(), ...(await context.services()) };
+    const { prefix } = settings;
+    const examination = { ...services, prefix, repair, trustCatalog: yes, signal, now: host.now };
+    const { checksums, foreignNames, ...examined } = await examine(examination, found);
+    if (!checksums) {
+      const detail = "this endpoint keeps none: uploads and verify can compare sizes only";
+      await passed({ check: "checksums", status: "weaker", detail });
+    }
+    const { records, objects, foreign } = examined;
+    if (foreign > 0) {
+      const detail = `${foreign} that docproc did not make, left alone: ${listed(foreignNames, foreign)}`;
+      await passed({ check: "other files", status: "ok", detail });
+    }
+    const status = counts.found === 0 ? "ok" : "found";
+    await passed({ check: "documents", status, detail: `${records} records, ${objects} objects` });
+    return {
+      envelope: {
+        schema: "docproc.doctor/1",
+        checks,
+        findings,
+        summary: { ...examined, ...counts, durationMs: host.now() - started },
+      },
+      text: () => "",
+      note: summary(counts, examined.young),
+      failure: remaining(counts, fix),
+    };
+  },
+});
+
+/** Credentials, clocks, and whether what init made is still as it made it. */
+async function checkServices(
+  context: Context,
+  passed: (check: Check) => Promise<void>,
+  found: (finding: Finding) => Promise<void>,
+): Promise<void> {
+  const { signal } = context;
+  const { settings } = await context.config();
+  const drivers = Object.entries(await context.drivers());
+  for (const [service, driver] of drivers) {
+    const skew = await driver.clockSkew(settings, signal);
+    const seconds = Math.round(Math.abs(skew) / 1000);
+    if (Math.abs(skew) <= tolerableSkew) {
+      await passed({ check: `${service} clock`, status: "ok", detail: `${seconds} s apart` });
+    } else {
+      const message = `This machine's clock is ${seconds} s ${skew > 0 ? "behind" : "ahead of"} that of the ${service} service.`;
+      await found({ code: "CLOCK_SKEW", id: null, name: service, message, fix: "Set the clock.", repaired: false });
+    }
+  }
+  for (const [, driver] of drivers) {
+    for await (const { kind, name, action, weakness } of driver.provision(settings, { plan: true, signal })) {
+      if (weakness) await passed({ check: kind, status: "weaker", detail: `${name}: ${weakness}` });
+      else if (action === "exists") await passed({ check: kind, status: "ok", detail: name });
+      else if (action === "unsupported") {
+        await passed({ check: kind, status: "weaker", detail: `${name}: this endpoint does not support it` });
+      } else if (isMadeOnFirstUse(kind))
+        await passed({ check: kind, status: "ok", detail: `${name}: nothing stored yet` });
+      else {
+        const message = action === "would-create" ? "It is not there." : "It is not as docproc init makes it.";
+        const finding = { id: null, name: `${kind} of ${name}`, message, fix: "Run docproc init.", repaired: false };
+        await found({ code: "DRIFT", ...finding });
+      }
+    }
+  }
+}
+
+/** The embedded library needs no init. */
+function isMadeOnFirstUse(kind: string): boolean {
+  return kind === "directory" || kind === "catalog";
+}
+
+function checkLine({ check, status, detail }: Check, painter: Painter): string {
+  const paint = status === "ok" ? painter.good : painter.strong;
+  return `${paint.call(painter, status.padEnd(8))} ${check.padEnd(24)} ${painter.text(detail)}`;
+}
+
+function findingLine({ code, name, message, fix, repaired }: Finding, painter: Painter): string {
+  const mark = repaired ? painter.good("repaired") : painter.bad("found   ");
+  const advice = repaired ? "" : `\n${" ".repeat(9)}${painter.faint(painter.text(fix))}`;
+  return `${mark} ${code.padEnd(24)} ${painter.text(name)}: ${painter.text(message)}${advice}`;
+}
+
+function summary({ found, repaired }: { found: number; repaired: number }, young: number): string {
+  const left = young === 0 ? "" : ` ${young} younger than a day were left alone.`;
+  return `${found} found, ${repaired} repaired.${left}`;
+}

@@ -1,0 +1,120 @@
+import { DocprocError } from "../../core/errors.ts";
+import { defaultConcurrency } from "../../core/limits.ts";
+import type { DocumentRecord } from "../../document/record.ts";
+import type { DocumentService } from "../../library/documents.ts";
+import { Destination, downloadTo } from "../../transfer/download.ts";
+import { type Batch, batchFailure, failureList, runBatch } from "../batch.ts";
+import type { Context } from "../context.ts";
+import { writeToStdout } from "../output/document.ts";
+import { defineCommand } from "./command.ts";
+
+interface DownloadFlags {
+  output?: string;
+  force?: boolean;
+  hidden?: boolean;
+  json?: boolean;
+  ndjson?: boolean;
+  quiet?: boolean;
+}
+
+interface DownloadInput {
+  readonly references: readonly string[];
+  readonly output: string | undefined;
+  readonly force: boolean;
+  readonly hidden: boolean;
+}
+
+type Downloaded = DocumentRecord & { readonly action: "downloaded"; readonly path: string };
+
+export const download = defineCommand<DownloadFlags, DownloadInput>({
+  examples: [
+    ["The newest of a name, into this directory", "download invoice.pdf"],
+    ["Under another name", "download 019aae5c-1f2e -o ./copy.pdf"],
+    ["Everything of a build", "download $(docproc list --tag build=42 -q) -o artifacts/"],
+    ["To another command", "download dump.sql -o - | psql app"],
+  ],
+  configure(command) {
+    command
+      .argument("<ref...>", "ids, unique beginnings of ids, or names")
+      .option("-o, --output <path>", "a file, a directory, or - for standard output (default: this directory)")
+      .option("--force", "replace files that exist")
+      .option("--hidden", "also write names that begin with a dot, where ids were given and no names");
+  },
+  parse(references, flags) {
+    if (flags.output === "-") {
+      if (references.length > 1) {
+        throw new DocprocError("USAGE", "Only one document can go to standard output.", { hint: "Name a directory." });
+      }
+      if (flags.json || flags.ndjson || flags.quiet) {
+        throw new DocprocError("USAGE", "Standard output cannot hold the document and a report.", {
+          hint: "Leave the flag out, or write to a file with -o FILE.",
+        });
+      }
+    }
+    const { output, force = false, hidden = false } = flags;
+    // Named twice, it is one document.
+    return { references: [...new Set(references)], output, force, hidden };
+  },
+  async run(context, { references, output, force, hidden }) {
+    const { reporter, signal, host } = context;
+    const started = host.now();
+    const service = await context.documents();
+    if (output === "-") {
+      await writeToStdout(context, service, await service.find(references[0] ?? "", signal));
+      return { envelope: {}, text: () => "" };
+    }
+    const destination = await Destination.open(host.cwd, output, references.length > 1);
+    reporter.progress.expect(references.length, null);
+    const batch: Batch<Downloaded> = await runBatch(references, {
+      concurrency: (await context.config()).settings.concurrency ?? defaultConcurrency,
+      signal,
+      labelOf: (reference) => reference,
+      run: async (reference) => await downloadOne(context, service, reference, destination, { force, hidden }),
+      onDone: async (one) =>
+        await reporter.item({
+          value: one,
+          id: one.id,
+          line: (painter) =>
+            `${painter.good("downloaded")} ${one.id}  ${painter.text(one.path)}  ${painter.faint(painter.size(one.size))}`,
+        }),
+      onFailure: ({ label, error }) => references.length > 1 && reporter.problem(label, error),
+    });
+    const { total, done, failures } = batch;
+    const bytes = done.reduce((sum, { size }) => sum + size, 0);
+    const counts = { total, downloaded: done.length, failed: failures.length, bytes };
+    return {
+      envelope: {
+        schema: "docproc.download/1",
+        documents: done,
+        failures: failureList(failures, "ref"),
+        summary: { ...counts, durationMs: host.now() - started },
+      },
+      text: () => "",
+      failure: batchFailure(batch, "documents", "Run the command again for those that failed.", signal),
+    };
+  },
+});
+
+async function downloadOne(
+  { reporter, signal, host }: Context,
+  service: DocumentService,
+  reference: string,
+  destination: Destination,
+  { force, hidden }: Pick<DownloadInput, "force" | "hidden">,
+): Promise<Downloaded> {
+  const record = await service.find(reference, signal);
+  const path = destination.pathFor(record.name, hidden || isNamed(record, reference));
+  const progress = reporter.progress.start(record.name, record.size);
+  try {
+    const options = { force, umask: host.umask, signal, onProgress: progress.advance };
+    await downloadTo(path, service.read(record, signal), options);
+    return { ...record, action: "downloaded", path };
+  } finally {
+    progress.done();
+  }
+}
+
+/** Whether the user wrote the document's own name, and so knows what the file will be called. */
+function isNamed({ name }: DocumentRecord, reference: string): boolean {
+  return reference.normalize("NFC") === name;
+}

@@ -1,0 +1,52 @@
+/** The flags that choose documents, for every command that goes through the catalog. */
+import type { Command as CommanderCommand } from "commander";
+import { DocprocError } from "../../core/errors.ts";
+import { type ListQuery, parseTime } from "../../document/query.ts";
+import { documentTags } from "../../document/record.ts";
+import { collect } from "./command.ts";
+
+export interface FilterFlags {
+  tag?: string[];
+  name?: string;
+  type?: string;
+  since?: string;
+  until?: string;
+  commit?: string;
+  run?: string;
+}
+
+export function addFilterFlags(command: CommanderCommand): CommanderCommand {
+  return command
+    .option("--tag <key=value>", "with this tag (repeatable: with all of them)", collect)
+    .option("--name <glob>", "with a name like this, for example 'inv*.pdf'")
+    .option("--type <type>", "of this content type, for example application/pdf, 'image/*' or image")
+    .option("--since <when>", "uploaded at or after: 7d, 24h, or 2026-01-31 (UTC)")
+    .option("--until <when>", "uploaded before: the same forms")
+    .option("--commit <sha>", "made from this git commit, or one that begins so (7 digits at least)")
+    .option("--run <id>", "made by this CI run");
+}
+
+/** What the flags chose. */
+export type Chosen = Pick<ListQuery, "since" | "until" | "filter">;
+
+/** Whether any of the flags is given. */
+export function hasFilter({ tag, name, type, since, until, commit, run }: FilterFlags): boolean {
+  return [tag, name, type, since, until, commit, run].some((flag) => flag !== undefined);
+}
+
+/** @throws USAGE for what cannot be meant */
+export function parseFilter(flags: FilterFlags, now: number): Chosen {
+  const { name, type, run } = flags;
+  const since = flags.since === undefined ? undefined : parseTime("--since", flags.since, now);
+  const until = flags.until === undefined ? undefined : parseTime("--until", flags.until, now);
+  if (since !== undefined && until !== undefined && since >= until) {
+    throw new DocprocError("USAGE", "--since is not before --until.", { hint: "Swap them." });
+  }
+  const commit = flags.commit?.toLowerCase();
+  if (commit !== undefined && !/^[0-9a-f]{7,64}$/.test(commit)) {
+    throw new DocprocError("USAGE", `${JSON.stringify(flags.commit)} is not a git commit.`, {
+      hint: "Give at least 7 of its hexadecimal digits.",
+    });
+  }
+  return { since, until, filter: { tags: documentTags(flags.tag ?? []), name, type, commit, run } };
+}

@@ -1,0 +1,62 @@
+import { agreeToProjectFile, planProjectFile, writeProjectFile } from "../../config/project-file.ts";
+import type { ProvisionedResource } from "../../core/settings.ts";
+import type { Painter } from "../output/reporter.ts";
+import { defineCommand } from "./command.ts";
+
+type InitialisedResource = Pick<ProvisionedResource, "kind" | "name" | "action" | "settings">;
+
+export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
+  examples: [
+    ["The embedded library, in a directory of its own", "init --directory ./library"],
+    ["A bucket and a table of the same name", "init --bucket my-documents --region eu-west-1"],
+    ["Only look: what would be made, and with which settings", "init --bucket my-documents --plan --json"],
+  ],
+  configure(command) {
+    command.option("--plan", "say what would be made, change nothing");
+  },
+  parse: (_args, flags) => ({ plan: flags.plan ?? false }),
+  async run(context, { plan }) {
+    const { reporter, signal } = context;
+    const config = await context.config();
+    const { storage, metadata } = await context.drivers();
+    // Before anything is made: a file that cannot be changed is a reason to stop.
+    const planned = await planProjectFile(context.host.cwd, config);
+    const resources: InitialisedResource[] = [];
+    const add = async ({ kind, name, action, settings, weakness }: ProvisionedResource) => {
+      const resource = { kind, name, action, settings };
+      resources.push(resource);
+      await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
+      reporter.debug(`  ${JSON.stringify(resource.settings)}`);
+      if (weakness !== undefined) reporter.note(`The ${kind} ${name} is used as it is: ${weakness}.`);
+    };
+    const provision = async function* (planOnly: boolean) {
+      for (const driver of [storage, metadata]) yield* driver.provision(config.settings, { plan: planOnly, signal });
+    };
+    // A table that cannot be used is found out before a bucket is made.
+    if (!plan) for await (const _ of provision(true));
+    let bucketOwner: string | undefined;
+    for await (const resource of provision(plan)) {
+      bucketOwner ??= resource.remember?.bucketOwner;
+      await add(resource);
+    }
+    const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
+    const file = plan
+      ? planned
+      : await planProjectFile(context.host.cwd, config, { bucketOwner, unsupported: weaker.join() });
+    const action = plan ? file.planned : await writeProjectFile(file);
+    const refused = plan ? undefined : await agreeToProjectFile(config, file.path, context.host.paths.config);
+    if (refused !== undefined) reporter.note(`The consent to ${file.path} could not be kept: ${refused.message}`);
+    await add({ kind: "config-file", name: file.path, action, settings: file.values });
+    if (config.profile && (bucketOwner !== undefined || weaker.length > 0)) {
+      const found = JSON.stringify({ bucketOwner, unsupported: weaker.join() || undefined });
+      reporter.note(`Found out, and worth adding to ${config.profile.origin}: ${found}`);
+    }
+    if (weaker.length > 0) reporter.note(`The endpoint does not support: ${weaker.join(", ")}.`);
+    return { envelope: { schema: "docproc.init/1", resources, configFile: file.path }, text: () => "" };
+  },
+});
+
+function line({ kind, name, action }: InitialisedResource, painter: Painter): string {
+  const paint = action === "created" || action === "updated" ? painter.good : painter.faint;
+  return `${paint.call(painter, action.padEnd(12))} ${kind.padEnd(24)} ${painter.text(name)}`;
+}

@@ -1,0 +1,129 @@
+import { DocprocError } from "../../core/errors.ts";
+import type { ListQuery } from "../../document/query.ts";
+import { type DocumentRecord, isDocumentId } from "../../document/record.ts";
+import type { Column, Painter } from "../output/reporter.ts";
+import { defineCommand } from "./command.ts";
+import { addFilterFlags, type FilterFlags, parseFilter } from "./filter.ts";
+
+interface ListFlags extends FilterFlags {
+  limit?: string;
+  cursor?: string;
+  all?: boolean;
+  asc?: boolean;
+  sort?: string;
+}
+
+interface ListInput {
+  readonly query: ListQuery;
+  readonly limit: number;
+}
+
+const defaultLimit = 50;
+
+export const list = defineCommand<ListFlags, ListInput>({
+  examples: [
+    ["The newest fifty", "list"],
+    ["What one build made", "list --tag build=42"],
+    ["PDFs of the last week, for a script", "list --type application/pdf --since 7d --json"],
+    ["What one commit made", "list --commit 4f475bb"],
+    ["The largest", "list --sort size --limit 10"],
+    ["Everything, a record a line", "list --all --ndjson"],
+  ],
+  configure(command) {
+    addFilterFlags(command)
+      .option("--sort <time|size|name>", "newest first (default), largest first, or by name from A to Z")
+      .option("--limit <count>", `at most this many (default: ${defaultLimit})`)
+      .option("--cursor <id>", "continue behind this document: the nextCursor of the page before")
+      .option("--all", "without a limit")
+      .option("--asc", "oldest, or smallest, first");
+  },
+  parse(_args, flags, now) {
+    if (flags.all && flags.limit !== undefined) {
+      throw new DocprocError("USAGE", "--all and --limit contradict each other.", { hint: "Give one of them." });
+    }
+    if (flags.cursor !== undefined && !isDocumentId(flags.cursor)) {
+      throw new DocprocError("USAGE", `${JSON.stringify(flags.cursor)} is not a cursor.`, {
+        hint: "Take the nextCursor of the page before.",
+      });
+    }
+    const sort = parseSort(flags.sort);
+    const limit = flags.all ? Number.POSITIVE_INFINITY : parseLimit(flags.limit);
+    return {
+      query: {
+        ...parseFilter(flags, now),
+        // Of names everybody expects the first of the alphabet first.
+        ascending: (flags.asc ?? false) || sort === "name",
+        after: flags.cursor,
+        sort: sort === "time" ? undefined : sort,
+        // One more tells whether there is another page.
+        expected: flags.all ? undefined : limit + 1,
+      },
+      limit,
+    };
+  },
+  async run({ documents: openDocuments, reporter, signal }, { query, limit }) {
+    const service = await openDocuments();
+    const kept: DocumentRecord[] = [];
+    let count = 0;
+    let last: string | null = null;
+    let more = false;
+    for await (const record of await service.list(query, signal)) {
+      // One more than asked for tells whether there is another page.
+      more = count === limit;
+      if (more || reporter.closed) break;
+      const written = reporter.item({ value: record, id: record.id, many: true });
+      if (written) await written;
+      if (!reporter.streams) kept.push(record);
+      last = record.id;
+      count += 1;
+    }
+    const nextCursor = more ? last : null;
+    return {
+      envelope: { schema: "docproc.list/1", count, documents: kept, nextCursor },
+      note: count === 0 ? "No documents." : undefined,
+      warning: nextCursor === null ? undefined : `There are more: add --cursor ${nextCursor}, or --all.`,
+      text: (painter) =>
+        kept.length === 0
+          ? ""
+          : painter.table(
+              columns,
+              kept.map((record) => row(record, painter)),
+            ),
+    };
+  },
+});
+
+const columns: readonly Column[] = [
+  { heading: "ID" },
+  { heading: "NAME", narrow: "cut" },
+  { heading: "SIZE", align: "right" },
+  { heading: "UPLOADED", narrow: "drop" },
+  { heading: "TAGS", narrow: "drop" },
+  { heading: "TYPE", narrow: "drop" },
+];
+
+function row(record: DocumentRecord, painter: Painter): string[] {
+  const tags = Object.entries(record.tags).map(([key, value]) => `${key}=${value}`);
+  return [
+    record.id,
+    painter.text(record.name),
+    painter.size(record.size),
+    painter.time(record.uploadedAt),
+    painter.text(tags.join(" ")),
+    painter.text(record.contentType),
+  ];
+}
+
+function parseSort(text = "time"): "time" | "size" | "name" {
+  if (text === "time" || text === "size" || text === "name") return text;
+  throw new DocprocError("USAGE", `--sort ${JSON.stringify(text)} is no order.`, { hint: "Use time, size or name." });
+}
+
+function parseLimit(text: string | undefined): number {
+  if (text === undefined) return defaultLimit;
+  const limit = Number(text);
+  if (Number.isInteger(limit) && limit >= 1) return limit;
+  throw new DocprocError("USAGE", `--limit ${JSON.stringify(text)} is not a whole number above 0.`, {
+    hint: "Use --all for everything.",
+  });
+}

@@ -1,0 +1,55 @@
+import { mkdtemp } from "node:fs/promises";
+import { platform, tmpdir } from "node:os";
+import { basename, dirname, join, resolve, sep } from "node:path";
+import { fromSystemError } from "../../core/errors.ts";
+import { fileNameOf } from "../../files/names.ts";
+import { trustedOwners } from "../../files/ownership.ts";
+import { removeDirectory } from "../../files/removal.ts";
+import { downloadTo } from "../../transfer/download.ts";
+import { assertDesktop, assertNoProgram, showOnDesktop } from "../desktop.ts";
+import { defineCommand } from "./command.ts";
+
+export const open = defineCommand<object, { reference: string }>({
+  examples: [
+    ["The newest of a name, in the desktop's own viewer", "open invoice.pdf"],
+    ["Another one, by its id", "open 019aae5c-1f2e"],
+  ],
+  configure(command) {
+    command.argument("<ref>", "id, unique beginning of an id, or name");
+  },
+  parse([reference = ""]) {
+    return { reference };
+  },
+  async run({ documents, reporter, signal, host }, { reference }) {
+    const { env, cwd, uid } = host;
+    const owners = trustedOwners(uid, env);
+    const desktop = { platform: platform(), env, cwd, owners, signal };
+    assertDesktop(desktop);
+    const service = await documents();
+    const record = await service.find(reference, signal);
+    assertNoProgram(record.name);
+    // Hidden or not: it is alone in a directory of its own.
+    const file = fileNameOf(record.name, sep === "\\", true);
+    // A copy for this user alone: an editor that saved into the stored file would make it another document.
+    const folder = await mkdtemp(join(resolve(tmpdir()), "docproc-")).catch((error) => {
+      throw fromSystemError(error, tmpdir());
+    });
+    const path = join(folder, file);
+    const progress = reporter.progress.start(record.name, record.size);
+    try {
+      const readOnly = { force: false, umask: 0o377 };
+      await downloadTo(path, service.read(record, signal), { ...readOnly, signal, onProgress: progress.advance });
+    } catch (error) {
+      // Nothing is in it after a download that failed.
+      const own = { root: dirname(folder), path: basename(folder), form: /^docproc-[^/]{6}$/ };
+      await removeDirectory(own).catch(() => {});
+      throw error;
+    } finally {
+      progress.done();
+    }
+    await showOnDesktop(path, desktop);
+    const envelope = { schema: "docproc.open/1", id: record.id, name: record.name, path };
+    await reporter.item({ value: envelope, id: record.id });
+    return { envelope, text: (painter) => `${painter.good("opened")} ${record.id}  ${painter.text(path)}` };
+  },
+});

@@ -1,0 +1,59 @@
+import { policyFor, type Role, roles, terraformOf } from "../../aws/permissions.ts";
+import { DocprocError } from "../../core/errors.ts";
+import { defineCommand } from "./command.ts";
+
+interface PolicyFlags {
+  format?: string;
+  json?: boolean;
+  ndjson?: boolean;
+  quiet?: boolean;
+}
+
+interface PolicyInput {
+  readonly role: Role;
+  readonly format: "json" | "terraform";
+}
+
+export const policy = defineCommand<PolicyFlags, PolicyInput>({
+  examples: [
+    ["What a CI job that uploads needs", "policy upload"],
+    [
+      "Make it in IAM",
+      "policy upload | aws iam create-policy --policy-name docproc-upload --policy-document file:///dev/stdin",
+    ],
+    ["For Terraform", "policy read --format terraform > docproc.tf"],
+  ],
+  configure(command) {
+    command
+      .argument(`<${roles.join("|")}>`, "what is to be allowed: to upload and tag, to list and read, or everything")
+      .option("--format <json|terraform>", "the policy itself, or a resource that holds it (default: json)");
+  },
+  parse([given = ""], { format = "json", json, ndjson, quiet }) {
+    const role = roles.find((name) => name === given);
+    if (role === undefined) {
+      throw new DocprocError("USAGE", `There is no policy for ${JSON.stringify(given)}.`, {
+        hint: `There is one for ${roles.join(", ")}.`,
+      });
+    }
+    if (format !== "json" && format !== "terraform") {
+      throw new DocprocError("USAGE", `A policy cannot be printed as ${JSON.stringify(format)}.`, {
+        hint: "Use --format json or --format terraform.",
+      });
+    }
+    if (quiet || (format === "terraform" && (json || ndjson))) {
+      throw new DocprocError("USAGE", "A policy is printed in one form at a time, and has no id.", {
+        hint: "Leave one of the flags out.",
+      });
+    }
+    return { role, format };
+  },
+  async run({ config, drivers, reporter }, { role, format }) {
+    // What is missing is said as by every other command.
+    await drivers();
+    const document = policyFor(role, (await config()).settings);
+    const envelope = { schema: "docproc.policy/1", role, policy: document };
+    await reporter.item({ value: envelope, id: null });
+    const printed = format === "terraform" ? terraformOf(role, document) : JSON.stringify(document, null, 2);
+    return { envelope, text: () => printed };
+  },
+});

@@ -1,0 +1,70 @@
+import { resolve } from "node:path";
+import { DocprocError } from "../../../core/errors.ts";
+import { downloadTo } from "../../../transfer/download.ts";
+import { writeAll } from "../../output/reporter.ts";
+import { defineCommand } from "../command.ts";
+import { addFilterFlags, type Chosen, type FilterFlags, parseFilter } from "../filter.ts";
+import { linesOf } from "./file.ts";
+
+interface ExportFlags extends FilterFlags {
+  output?: string;
+  force?: boolean;
+  json?: boolean;
+  quiet?: boolean;
+  format?: string;
+}
+
+interface ExportInput {
+  /** Undefined is standard output. */
+  readonly output: string | undefined;
+  readonly force: boolean;
+  readonly chosen: Chosen;
+}
+
+export const exportRecords = defineCommand<ExportFlags, ExportInput>({
+  examples: [
+    ["Every record, into a file", "export -o records.ndjson"],
+    ["Into another catalog of the same bucket", "export | docproc import --use other"],
+    ["Compressed", "export | gzip > records.ndjson.gz"],
+  ],
+  configure(command) {
+    command
+      .option("-o, --output <file>", "written whole or not at all (default: standard output)")
+      .option("--force", "replace the file if it exists");
+    addFilterFlags(command);
+  },
+  parse(_args, flags, now) {
+    const output = flags.output === "-" ? undefined : flags.output;
+    if (output === undefined && (flags.json || flags.quiet || flags.format !== undefined)) {
+      throw new DocprocError("USAGE", "Standard output cannot hold the records and a report.", {
+        hint: "Leave the flag out, or write to a file with -o FILE.",
+      });
+    }
+    return { output, force: flags.force ?? false, chosen: parseFilter(flags, now) };
+  },
+  async run(context, { output, force, chosen }) {
+    const { reporter, signal, host } = context;
+    const service = await context.documents();
+    let count = 0;
+    const lines = linesOf(await service.list({ ascending: true, ...chosen }, signal), () => {
+      count += 1;
+    });
+    if (output === undefined) {
+      for await (const chunk of lines) {
+        // A reader that went away has what it wanted.
+        if (reporter.closed) break;
+        await writeAll(host.stdout, chunk);
+      }
+      return { envelope: {}, text: () => "" };
+    }
+    const file = resolve(host.cwd, output);
+    await downloadTo(file, bytesOf(lines), { force, umask: host.umask, signal, onProgress: () => {} });
+    const envelope = { schema: "docproc.export/1", file, count };
+    await reporter.item({ value: envelope, id: null });
+    return { envelope, text: () => "", note: `${count} records written to ${output}.` };
+  },
+});
+
+async function* bytesOf(lines: AsyncIterable<string>): AsyncIterable<Uint8Array> {
+  for await (const text of lines) yield Buffer.from(text);
+}

@@ -1,0 +1,198 @@
+/** Records as lines of JSON, `docproc.record/1` each: what `docproc export` writes and `docproc import` reads. */
+
+import { DocprocError } from "../../../core/errors.ts";
+import {
+  type CiProvenance,
+  canonicalJson,
+  contentType,
+  type DocumentRecord,
+  type DocumentSource,
+  documentMetadata,
+  documentName,
+  documentTags,
+  type GitProvenance,
+  type Provenance,
+  type TextMap,
+} from "../../../document/record.ts";
+import { fromJson } from "../../../document/stored-form.ts";
+import { jsonLine } from "../../output/json.ts";
+
+/** Characters that are written at a time. */
+const chunkLength = 64 * 1024;
+
+/**
+ * Whole lines, many at a time.
+ * @param onRecord called with every record that was taken
+ */
+export async function* linesOf(records: AsyncIterable<DocumentRecord>, onRecord: () => void): AsyncIterable<string> {
+  let held = "";
+  for await (const record of records) {
+    held += jsonLine(record);
+    onRecord();
+    if (held.length < chunkLength) continue;
+    yield held;
+    held = "";
+  }
+  if (held !== "") yield held;
+}
+
+/**
+ * Bytes. A record has at most some 100 KiB; more than this is no item of DynamoDB, which has 400 KB at most:
+ * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+ */
+const maxLineLength = 384 * 1024;
+
+export interface Line {
+  /** From 1. */
+  readonly number: number;
+  /** The bytes of the line; undefined for one that is too long to be a record. */
+  readonly bytes: Buffer | undefined;
+}
+
+/** The lines that hold anything. However long a line is, no more of it is kept than a record can have. */
+export async function* splitLines(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Line> {
+  let number = 1;
+  let pieces: Uint8Array[] = [];
+  let length = 0;
+  const take = (piece: Uint8Array) => {
+    length += piece.length;
+    if (length <= maxLineLength) pieces.push(piece);
+    else pieces = [];
+  };
+  const end = (): Line => {
+    const line = { number, bytes: length > maxLineLength ? undefined : Buffer.concat(pieces) };
+    number += 1;
+    pieces = [];
+    length = 0;
+    return line;
+  };
+  for await (const chunk of chunks) {
+    let from = 0;
+    for (let at = chunk.indexOf(0x0a); at >= 0; at = chunk.indexOf(0x0a, from)) {
+      take(chunk.subarray(from, at));
+      from = at + 1;
+      const line = end();
+      if (!isBlank(line)) yield line;
+    }
+    take(chunk.subarray(from));
+  }
+  const last = end();
+  if (!isBlank(last)) yield last;
+}
+
+function isBlank({ bytes }: Line): boolean {
+  return bytes?.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d) ?? false;
+}
+
+const fields: ReadonlySet<string> = new Set([
+  ...(["id", "name", "size", "contentType", "sha256", "uploadedAt", "uri"] satisfies (keyof DocumentRecord)[]),
+  ...(["tags", "metadata", "source", "provenance", "crc32"] satisfies (keyof DocumentRecord)[]),
+]);
+
+/** Kinds of source that this version knows; the compiler asks for every one. */
+const kinds: Record<DocumentRecord["source"]["kind"], true> = { file: true, stdin: true, register: true };
+
+type Is = (value: unknown) => boolean;
+
+/** Text that every catalog gives back as it was. */
+const isText: Is = (value) => typeof value === "string" && value.isWellFormed();
+const isTextOrNull: Is = (value) => value === null || isText(value);
+const isFactOrNull: Is = (value) => value === null || typeof value === "boolean";
+
+/** Fields that this version knows; the compiler asks for these, too. */
+const sourceFields: Record<keyof DocumentSource, Is> = {
+  kind: (kind) => typeof kind === "string" && Object.hasOwn(kinds, kind),
+  path: isTextOrNull,
+  modifiedAt: isTextOrNull,
+};
+const gitFields: Record<keyof GitProvenance, Is> = {
+  commit: isTextOrNull,
+  branch: isTextOrNull,
+  dirty: isFactOrNull,
+  remote: isTextOrNull,
+};
+const ciFields: Record<keyof CiProvenance, Is> = {
+  provider: isText,
+  run: isTextOrNull,
+  attempt: isTextOrNull,
+  job: isTextOrNull,
+  actor: isTextOrNull,
+  url: isTextOrNull,
+};
+const provenanceFields: Record<keyof Provenance, Is> = {
+  git: (git) => git === null || consistsOf(git, gitFields),
+  ci: (ci) => ci === null || consistsOf(ci, ciFields),
+};
+
+/** Whether an object has these fields and no other. */
+function consistsOf(value: unknown, fields: Readonly<Record<string, Is>>): boolean {
+  const entries = Object.entries(value as object);
+  if (entries.length !== Object.keys(fields).length) return false;
+  return entries.every(([field, one]) => Object.hasOwn(fields, field) && fields[field]?.(one) === true);
+}
+
+/**
+ * The record of a line. It may come from anywhere, so it is held to all that an upload is held to.
+ * @throws USAGE, with the field
+ */
+export function parseRecord({ bytes }: Line): DocumentRecord {
+  if (bytes === undefined) throw noRecord(`it is longer than ${maxLineLength} bytes`);
+  const given = parseJson(bytes);
+  if (typeof given !== "object" || given === null || Array.isArray(given)) throw noRecord("it is no JSON object");
+  const { schema = "docproc.record/1", ...values } = given as Record<string, unknown>;
+  // Shown only where it is text: anything else may be nested deeper than can be printed.
+  const title = typeof schema === "string" ? JSON.stringify(schema.slice(0, 100)) : "not text";
+  if (schema !== "docproc.record/1") throw noRecord(`its schema is ${title}`);
+  // Taken in without it, a record that a newer version wrote would lose it in silence.
+  const unknown = Object.keys(values).find((key) => !fields.has(key));
+  if (unknown !== undefined) throw noRecord(`it has the unknown field ${JSON.stringify(unknown).slice(0, 100)}`);
+  const record = fromJson(values, (_id, field) => {
+    throw noRecord(`its ${field} ${values[field] === undefined ? "is missing" : "cannot be"}`);
+  });
+  const check = (field: keyof DocumentRecord, holds: () => boolean) => {
+    if (!isTrue(holds)) throw noRecord(`its ${field} cannot be`);
+  };
+  const { source, provenance } = record;
+  for (const field of ["provenance", "crc32"] as const) check(field, () => values[field] !== undefined);
+  check("uploadedAt", () => values["uploadedAt"] === record.uploadedAt);
+  check("name", () => documentName(record.name) === record.name);
+  check("contentType", () => contentType(record.contentType) === record.contentType);
+  check("uri", () => record.uri.isWellFormed());
+  check("tags", () => isSame(documentTags(pairsOf(record.tags)), record.tags));
+  check("metadata", () => isSame(documentMetadata(pairsOf(record.metadata)), record.metadata));
+  check("source", () => consistsOf(source, sourceFields));
+  check("provenance", () => provenance === null || consistsOf(provenance, provenanceFields));
+  return record;
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    throw noRecord("it is not JSON");
+  }
+}
+
+/** What is wrong with a value is said once, in the words for a line. */
+function isTrue(holds: () => boolean): boolean {
+  try {
+    return holds();
+  } catch {
+    return false;
+  }
+}
+
+/** As they would be given on the command line; a key that holds `=` comes back as another one. */
+function pairsOf(map: TextMap): string[] {
+  return Object.entries(map).map(([key, value]) => `${key}=${value}`);
+}
+
+function isSame(one: TextMap, other: TextMap): boolean {
+  return canonicalJson(one) === canonicalJson(other);
+}
+
+function noRecord(why: string): DocprocError {
+  return new DocprocError("USAGE", `The line is no record of docproc: ${why}.`, {
+    hint: "docproc export writes records, one a line.",
+  });
+}

@@ -1,0 +1,43 @@
+/** What an import of many records has to say for itself. */
+import type { ImportedDocument } from "../../../library/import.ts";
+
+/** Other catalogs that are named: a hostile bucket may have marks of any number. */
+const catalogsNamed = 5;
+
+/** Sums over the records of an import, none of which has to be kept for them. */
+export class ImportCounts {
+  /** Whether an object is marked with the catalog that was to be adopted. */
+  adopted = false;
+  readonly #counts = { imported: 0, unchanged: 0, unhashed: 0 };
+  readonly #others = new Set<string>();
+
+  add({ action, hashed }: ImportedDocument): void {
+    this.#counts[action] += 1;
+    if (!hashed) this.#counts.unhashed += 1;
+  }
+
+  /** @param id of another catalog that an object is marked with */
+  addOther(id: string): void {
+    if (this.#others.size < catalogsNamed) this.#others.add(id);
+  }
+
+  /** The summary in `docproc.import/1`; `durationMs` in milliseconds. */
+  summary(total: number, failed: number, durationMs: number) {
+    return { total, ...this.#counts, failed, otherCatalogs: [...this.#others], durationMs };
+  }
+}
+
+/** Lines for a person. */
+export function importSummary(summary: ReturnType<ImportCounts["summary"]>): string {
+  const { imported, unchanged, unhashed, failed, otherCatalogs } = summary;
+  const sentences = [`${imported} imported, ${unchanged} unchanged, ${failed} failed.`];
+  if (unhashed > 0)
+    sentences.push(
+      `The bytes of ${unhashed} were not hashed: until --deep does it, their files would be stored again.`,
+    );
+  if (otherCatalogs.length > 0) {
+    const ids = otherCatalogs.join(", ");
+    sentences.push(`Objects are marked as those of the catalog ${ids}. If it is gone, --adopt makes them this one's.`);
+  }
+  return sentences.join(" ");
+}

@@ -1,0 +1,128 @@
+import { createReadStream } from "node:fs";
+import { resolve } from "node:path";
+import { DocprocError, fromSystemError, isSystemError } from "../../../core/errors.ts";
+import { uploadConcurrency } from "../../../core/limits.ts";
+import { type ImportedDocument, importRecord } from "../../../library/import.ts";
+import { isCatalogId } from "../../../metadata/marks.ts";
+import { type Batch, batchFailure, runBatch } from "../../batch.ts";
+import type { Host } from "../../context.ts";
+import { defineCommand } from "../command.ts";
+import { type Line, parseRecord, splitLines } from "./file.ts";
+import { ImportCounts, importSummary } from "./import-report.ts";
+
+interface ImportFlags {
+  deep?: boolean;
+  adopt?: string;
+  failFast?: boolean;
+}
+
+interface ImportInput {
+  readonly file: string;
+  readonly deep: boolean;
+  readonly adopt: string | undefined;
+  readonly failFast: boolean;
+}
+
+export const importRecords = defineCommand<ImportFlags, ImportInput>({
+  examples: [
+    ["What docproc export wrote", "import records.ndjson"],
+    ["The same, and prove that the bytes are those that were uploaded", "import records.ndjson --deep"],
+    ["From another catalog of the same bucket", "import < records.ndjson"],
+  ],
+  configure(command) {
+    command
+      .argument("[file]", "records, one a line; - is standard input (default: -)")
+      .option("--deep", "read and hash the bytes; until then an upload of the same document stores it again")
+      .option("--adopt <catalog>", "this catalog is gone: its objects become those of the one here")
+      .option("--fail-fast", "take in no other record after one failed");
+  },
+  parse([file = "-"], { deep = false, adopt, failFast = false }) {
+    if (adopt === undefined || isCatalogId(adopt)) return { file, deep, adopt, failFast };
+    throw new DocprocError("USAGE", `${JSON.stringify(adopt)} is not the id of a catalog.`, {
+      hint: "docproc import says which catalog the objects are marked with.",
+    });
+  },
+  async run(context, { file, deep, adopt, failFast }) {
+    const { reporter, signal, host } = context;
+    const started = host.now();
+    const { concurrency = uploadConcurrency, prefix } = (await context.config()).settings;
+    const [documents, services] = await Promise.all([context.documents(), context.services()]);
+    const counts = new ImportCounts();
+    const options = {
+      ...{ documents, ...services, prefix, deep, adopt, signal, now: host.now },
+      onAdopted() {
+        counts.adopted = true;
+      },
+      onOtherCatalog: (id: string) => counts.addOther(id),
+    };
+    const importOne = async (line: Line) => {
+      const record = parseRecord(line);
+      const progress = deep ? reporter.progress.start(record.name, record.size) : undefined;
+      try {
+        return await importRecord(record, { ...options, onProgress: progress?.advance ?? (() => {}) });
+      } finally {
+        progress?.done();
+      }
+    };
+    const batch: Batch<ImportedDocument> = await runBatch(splitLines(openRecords(file, host)), {
+      concurrency,
+      failFast,
+      keep: reporter.printsEnvelope,
+      signal,
+      labelOf: ({ number }: Line) => String(number),
+      run: importOne,
+      onDone: async (one) => {
+        const { action, id, name } = one;
+        counts.add(one);
+        await reporter.item({
+          value: one,
+          id,
+          line: (painter) =>
+            `${painter[action === "imported" ? "good" : "faint"](action.padEnd(9))} ${id}  ${painter.text(name)}`,
+        });
+      },
+      onFailure: ({ label, error }) => reporter.problem(`line ${label}`, error),
+    });
+    const { total, done, failures, failedCount } = batch;
+    const summary = counts.summary(total, failedCount, host.now() - started);
+    return {
+      envelope: {
+        schema: "docproc.import/1",
+        documents: done,
+        failures: failures.map(({ label, error }) => {
+          const { code, message, hint } = error.toJSON();
+          return { line: Number(label), code, message, hint };
+        }),
+        summary,
+      },
+      text: () => "",
+      note: importSummary(summary),
+      failure:
+        batchFailure(batch, "records", "Run the same command again: what is recorded stays as it is.", signal) ??
+        (adopt === undefined || counts.adopted ? undefined : nothingToAdopt(adopt)),
+    };
+  },
+});
+
+function nothingToAdopt(catalog: string): DocprocError {
+  return new DocprocError("NOT_FOUND", `None of these documents is marked as one of the catalog ${catalog}.`, {
+    hint: "Nothing was adopted. Without --adopt, docproc import says which catalog they are marked with.",
+  });
+}
+
+async function* openRecords(file: string, { cwd, stdin, signal }: Host): AsyncIterable<Uint8Array> {
+  const stream = file === "-" ? stdin() : createReadStream(resolve(cwd, file), { signal });
+  if (file === "-" && "isTTY" in stream && stream.isTTY) {
+    throw new DocprocError("USAGE", "There is nothing on standard input: it is the terminal.", {
+      hint: "Name a file: docproc import records.ndjson",
+    });
+  }
+  try {
+    for await (const chunk of stream) yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+  } catch (error) {
+    const failure = fromSystemError(error, file);
+    throw isSystemError(error) && error.code === "EISDIR"
+      ? failure.withHint("Name a file that docproc export wrote.")
+      : failure;
+  }
+}

@@ -1,0 +1,71 @@
+import { contentType, documentMetadata, documentName, documentTags, type TextMap } from "../../document/record.ts";
+import { registerObject } from "../../library/register.ts";
+import type { FileProgress } from "../output/reporter.ts";
+import { collect, defineCommand } from "./command.ts";
+
+interface RegisterFlags {
+  name?: string;
+  contentType?: string;
+  tag?: string[];
+  meta?: string[];
+}
+
+interface RegisterInput {
+  readonly uri: string;
+  readonly name: string | undefined;
+  readonly contentType: string | undefined;
+  readonly tags: TextMap;
+  readonly documentMetadata: TextMap;
+}
+
+export const register = defineCommand<RegisterFlags, RegisterInput>({
+  examples: [
+    ["An object of the configured bucket", "register s3://my-documents/incoming/invoice.pdf"],
+    ["With a name and a tag", "register s3://my-documents/dumps/17 --name dump.sql --tag app=shop"],
+  ],
+  configure(command) {
+    command
+      .argument("<uri>", "s3://bucket/key, in the bucket that is configured; read once, and left where it is")
+      .option("--name <name>", "name of the document (default: the last part of the key)")
+      .option("--content-type <type>", "instead of the object's own, or the detected one")
+      .option("--tag <key=value>", "to find it by; part of what makes it the same document (repeatable)", collect)
+      .option("--meta <key=value>", "to keep with it (repeatable)", collect)
+      .option("--on-duplicate <reuse|store>", "what to do with the same name, bytes and tags (default: reuse)");
+  },
+  parse([uri = ""], flags) {
+    return {
+      uri,
+      name: flags.name === undefined ? undefined : documentName(flags.name),
+      contentType: flags.contentType === undefined ? undefined : contentType(flags.contentType),
+      tags: documentTags(flags.tag ?? []),
+      documentMetadata: documentMetadata(flags.meta ?? []),
+    };
+  },
+  async run(context, { uri, ...given }) {
+    const { reporter, signal, host } = context;
+    const { retries, onDuplicate } = (await context.config()).settings;
+    let progress: FileProgress | undefined;
+    const onBegin = (size: number) => {
+      progress = reporter.progress.start(uri, size);
+      return progress.advance;
+    };
+    const options = { ...given, retries, onDuplicate, signal, now: host.now, onBegin };
+    try {
+      const services = { documents: await context.documents(), ...(await context.services()) };
+      const document = await registerObject(uri, { ...services, ...options });
+      const envelope = { schema: "docproc.register/1", ...document };
+      await reporter.item({ value: envelope, id: document.id });
+      const { id, name, size, action } = document;
+      return {
+        envelope,
+        text: (painter) => {
+          const mark = action === "registered" ? painter.good(action) : painter.faint(action);
+          return `${mark} ${id}  ${painter.text(name)}  ${painter.faint(painter.size(size))}`;
+        },
+        note: document.uri === uri ? undefined : `The same document is stored as ${document.uri}.`,
+      };
+    } finally {
+      progress?.done();
+    }
+  },
+});

@@ -1,0 +1,39 @@
+import { DocprocError } from "../../core/errors.ts";
+import { documentTags } from "../../document/record.ts";
+import type { TagEdit } from "../../library/tag.ts";
+import { defineCommand } from "./command.ts";
+
+export const tag = defineCommand<object, { reference: string; edit: TagEdit }>({
+  examples: [
+    ["Add tags, or change them", "tag invoice.pdf paid=yes year=2026"],
+    ["Remove one", "tag invoice.pdf draft-"],
+  ],
+  configure(command) {
+    command
+      .argument("<ref>", "id, unique beginning of an id, or name")
+      .argument("<changes...>", "key=value sets a tag, key- removes it");
+  },
+  parse([reference = "", ...changes]) {
+    const unset = changes.filter((change) => !change.includes("=") && /.-$/s.test(change));
+    const set = documentTags(changes.filter((change) => !unset.includes(change)));
+    const keys = unset.map((change) => change.slice(0, -1));
+    const both = keys.find((key) => Object.hasOwn(set, key));
+    if (both !== undefined) {
+      throw new DocprocError("USAGE", `The tag ${JSON.stringify(both)} is to be set and to be removed.`, {
+        hint: "Give one of them.",
+      });
+    }
+    return { reference, edit: { set, unset: keys } };
+  },
+  async run({ documents, reporter, signal }, { reference, edit }) {
+    const service = await documents();
+    const document = await service.tag(await service.find(reference, signal), edit, signal);
+    const envelope = { schema: "docproc.tag/1", ...document };
+    await reporter.item({ value: envelope, id: document.id });
+    const tags = Object.entries(document.tags).map(([key, value]) => `${key}=${value}`);
+    return {
+      envelope,
+      text: (painter) => `${painter.good(document.action)} ${document.id}  ${painter.text(tags.join(" "))}`.trimEnd(),
+    };
+  },
+});

@@ -1,0 +1,69 @@
+/** What an upload of many files has to say for itself, to a program and to a person. */
+import ms from "ms";
+import prettyBytes from "pretty-bytes";
+import type { UploadAction, UploadedDocument } from "../../../transfer/upload.ts";
+import { type Batch, failureList } from "../../batch.ts";
+import type { Painter } from "../../output/reporter.ts";
+import { describeSkipped, type Skipped } from "./inputs.ts";
+
+/** Sums over the documents of an upload, none of which has to be kept for them. */
+export class UploadCounts {
+  readonly actions: Record<UploadAction, number> = { uploaded: 0, resumed: 0, unchanged: 0, planned: 0 };
+  bytes = 0;
+  bytesSent = 0;
+
+  add({ action, size, bytesSent }: UploadedDocument): void {
+    this.actions[action] += 1;
+    this.bytes += size ?? 0;
+    this.bytesSent += bytesSent;
+  }
+}
+
+/**
+ * The JSON document of an upload, `docproc.upload/1`.
+ * @param durationMs milliseconds
+ */
+export function uploadEnvelope(
+  { total, failedCount, done, failures }: Batch<UploadedDocument>,
+  { actions, bytes, bytesSent }: UploadCounts,
+  skipped: Skipped,
+  durationMs: number,
+) {
+  const { uploaded, resumed, unchanged } = actions;
+  return {
+    schema: "docproc.upload/1",
+    documents: done,
+    failures: failureList(failures, "path"),
+    summary: {
+      total,
+      // Those among them that went on from an earlier run are counted once more.
+      uploaded: uploaded + resumed,
+      resumed,
+      unchanged,
+      failed: failedCount,
+      bytes,
+      bytesSent,
+      durationMs,
+      skipped,
+    },
+  };
+}
+
+/** A line for a person; undefined for one file and nothing left out, which speaks for itself. */
+export function uploadSummary(counts: ReturnType<typeof uploadEnvelope>["summary"]): string | undefined {
+  const { total, uploaded, resumed, unchanged, failed, bytesSent, durationMs, skipped } = counts;
+  const leftOut = describeSkipped(skipped);
+  if (total === 1 && leftOut === "" && resumed === 0) return undefined;
+  const outcomes = Object.entries({ uploaded, unchanged, failed }).filter(([, count]) => count > 0);
+  const done = outcomes.map(([what, count]) => `${count} ${what}`).join(", ") || "nothing sent";
+  const went = resumed === 0 ? "" : ` (${resumed} resumed)`;
+  const sent = `${done}${went}; ${prettyBytes(bytesSent)} sent in ${ms(durationMs)}`;
+  return leftOut === "" ? `${sent}.` : `${sent}; left out: ${leftOut}.`;
+}
+
+/** How a person sees one document, as soon as it is there. */
+export function uploadLine({ action, id, size, name }: UploadedDocument, painter: Painter): string {
+  const sent = action === "uploaded" || action === "resumed";
+  const mark = sent ? painter.good(action.padEnd(9)) : painter.faint(action.padEnd(9));
+  return `${mark} ${id ?? "-"}  ${painter.text(name ?? "")}  ${painter.faint(painter.size(size))}`;
+}

@@ -1,0 +1,136 @@
+import { DocprocError } from "../../../core/errors.ts";
+import { uploadConcurrency } from "../../../core/limits.ts";
+import { contentType, documentMetadata, documentName, documentTags, type TextMap } from "../../../document/record.ts";
+import { batchFailure, runBatch } from "../../batch.ts";
+import type { Context } from "../../context.ts";
+import { collect, defineCommand } from "../command.ts";
+import { defaultTags } from "./default-tags.ts";
+import { uploadInput } from "./input.ts";
+import { findInputs } from "./inputs.ts";
+import { UploadCounts, uploadEnvelope, uploadLine, uploadSummary } from "./report.ts";
+
+interface UploadFlags {
+  name?: string;
+  contentType?: string;
+  tag?: string[];
+  meta?: string[];
+  recursive?: boolean;
+  exclude?: string[];
+  filesFrom?: string;
+  within?: string;
+  null?: boolean;
+  dryRun?: boolean;
+  failFast?: boolean;
+}
+
+interface UploadInput {
+  readonly paths: readonly string[];
+  readonly filesFrom: string | undefined;
+  readonly within: string | undefined;
+  readonly nul: boolean;
+  readonly name: string | undefined;
+  readonly contentType: string | undefined;
+  readonly tags: TextMap;
+  readonly metadata: TextMap;
+  readonly recursive: boolean;
+  readonly exclude: readonly string[];
+  readonly dryRun: boolean;
+  readonly failFast: boolean;
+}
+
+export const upload = defineCommand<UploadFlags, UploadInput>({
+  makesDocuments: true,
+  examples: [
+    ["One file", "upload ./invoice.pdf"],
+    ["The artifacts of a build", "upload dist/*.tgz --tag build=42"],
+    ["Everything below a directory but maps", "upload -r dist --exclude '*.map'"],
+    ["What a command prints", "upload - --name dump.sql < dump.sql"],
+  ],
+  configure(command) {
+    command
+      .argument("[paths...]", "files, directories with -r, or - for standard input")
+      .option("--name <name>", "name of the document; needed for -")
+      .option("--content-type <type>", "instead of the detected one")
+      .option("--tag <key=value>", "to find it by; part of what makes it the same document (repeatable)", collect)
+      .option("--meta <key=value>", "to keep with it (repeatable)", collect)
+      .option("-r, --recursive", "upload the files below directories; hidden files and links are skipped")
+      .option("--exclude <glob>", "leave out names or, with a slash, paths (repeatable)", collect)
+      .option("--files-from <file>", "read paths from a file, one a line, or with -0 one a NUL; - is standard input")
+      .option("--within <path>", "upload nothing that is not in this directory, wherever links lead")
+      .option("--on-duplicate <reuse|store>", "what to do with the same name, bytes and tags (default: reuse)")
+      .option("--dry-run", "say what would be uploaded, send nothing")
+      .option("--no-provenance", "do not record the git commit and the CI job that it comes from")
+      .option("--no-resume", "start from nothing where an upload was interrupted")
+      .option("--fail-fast", "start no other file after one failed")
+      .option("--part-size <size>", "of multipart uploads, for example 16MiB (default: from the file's size)")
+      .option("--parts-in-flight <count>", "parts sent at a time, of all files together (default: from the memory)");
+  },
+  parse(paths, flags) {
+    const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
+    if (paths.length === 0 && flags.filesFrom === undefined) {
+      throw usage("Nothing to upload was named.", "Name files: docproc upload ./file.pdf");
+    }
+    const stdins = [...paths, flags.filesFrom].filter((path) => path === "-").length;
+    if (stdins > 1) throw usage("Standard input can be read once only.", "Use - for one thing.");
+    if (paths.includes("-") && flags.name === undefined) {
+      throw usage("A document from standard input needs a name.", "Add --name NAME.");
+    }
+    if (flags.name !== undefined && (paths.length !== 1 || flags.filesFrom !== undefined || flags.recursive)) {
+      throw usage("--name is for one document.", "Upload the others with a command of their own.");
+    }
+    return {
+      paths,
+      filesFrom: flags.filesFrom,
+      within: flags.within,
+      nul: flags.null ?? false,
+      name: flags.name === undefined ? undefined : documentName(flags.name),
+      contentType: flags.contentType === undefined ? undefined : contentType(flags.contentType),
+      tags: documentTags(flags.tag ?? []),
+      metadata: documentMetadata(flags.meta ?? []),
+      recursive: flags.recursive ?? false,
+      exclude: flags.exclude ?? [],
+      dryRun: flags.dryRun ?? false,
+      failFast: flags.failFast ?? false,
+    };
+  },
+  async run(context, input) {
+    const { reporter, signal, host } = context;
+    const started = host.now();
+    const { settings } = await context.config();
+    const { concurrency = uploadConcurrency, directory, stateDirectory } = settings;
+    const configured = { tags: settings.tags, expand: settings.expandTags, variables: settings.tagVariables };
+    const tags = defaultTags(configured, input.tags, host.env);
+    const provenance = settings.provenance ? findProvenance(context) : Promise.resolve(null);
+    const place = { cwd: host.cwd, stdin: host.stdin, own: [directory, stateDirectory] };
+    const { inputs, skipped, several, count } = await findInputs({ ...input, ...place, signal });
+    // Until they are counted, progress has no totals.
+    count(reporter.progress.drawn, (files, bytes) => reporter.progress.expect(files, bytes));
+    const service = await context.documents();
+    const request = { ...input, tags, provenance, onDuplicate: settings.onDuplicate };
+    const counts = new UploadCounts();
+    const batch = await runBatch(inputs, {
+      concurrency,
+      failFast: input.failFast,
+      keep: reporter.printsEnvelope,
+      signal,
+      labelOf: ({ label }) => label,
+      run: async (one) => await uploadInput(context, service, one, request),
+      onDone: async (document) => {
+        await reporter.item({ value: document, id: document.id, line: (painter) => uploadLine(document, painter) });
+        counts.add(document);
+      },
+      // The only failure of a command is its error; it is not said twice.
+      onFailure: ({ label, error }) => several && reporter.problem(label, error),
+    });
+    const envelope = uploadEnvelope(batch, counts, skipped, host.now() - started);
+    const hint = "Run the same command again: what is done is not sent again.";
+    const failure = batchFailure(batch, "files", hint, signal);
+    return { envelope, text: () => "", note: uploadSummary(envelope.summary), failure };
+  },
+});
+
+/** It takes a moment, and nothing has to wait for it before the first record. */
+async function findProvenance({ host, reporter }: Context) {
+  const { findProvenance } = await import("../../../provenance/collect.ts");
+  return await findProvenance(host, (message) => reporter.debug(message));
+}

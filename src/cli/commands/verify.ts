@@ -1,0 +1,144 @@
+import { pMapIterable } from "p-map";
+import { cancelled, DocprocError, type ErrorCode, toDocprocError } from "../../core/errors.ts";
+import { defaultConcurrency } from "../../core/limits.ts";
+import type { DocumentRecord } from "../../document/record.ts";
+import { type Damage, verifyDocument } from "../../library/verify.ts";
+import { type Failure, failureList } from "../batch.ts";
+import type { Context } from "../context.ts";
+import { defineCommand } from "./command.ts";
+
+interface VerifyFlags {
+  all?: boolean;
+  deep?: boolean;
+  sample?: string;
+}
+
+interface VerifyInput {
+  readonly references: readonly string[];
+  readonly deep: boolean;
+  /** The share of the documents that is checked, from 0 to 1. */
+  readonly share: number;
+}
+
+export const verify = defineCommand<VerifyFlags, VerifyInput>({
+  examples: [
+    ["Size and checksum of one", "verify invoice.pdf"],
+    ["Of all of them", "verify --all"],
+    ["Read and hash a twentieth, each night", "verify --all --deep --sample 5%"],
+  ],
+  configure(command) {
+    command
+      .argument("[ref...]", "ids, unique beginnings of ids, or names")
+      .option("--all", "check every document")
+      .option("--deep", "read the documents and hash what is read")
+      .option("--sample <percent>", "with --all: only so many of them, chosen at random, for example 5%");
+  },
+  parse(references, flags) {
+    if (references.length > 0 === Boolean(flags.all)) {
+      throw new DocprocError("USAGE", "Name documents to check, or give --all.", { hint: "docproc verify --all" });
+    }
+    if (flags.sample !== undefined && !flags.all) {
+      throw new DocprocError("USAGE", "--sample is for --all.", { hint: "docproc verify --all --sample 5%" });
+    }
+    return { references, deep: flags.deep ?? false, share: parseShare(flags.sample) };
+  },
+  async run(context, { references, deep, share }) {
+    const { reporter, signal, host } = context;
+    const started = host.now();
+    reporter.progress.expect(references.length || null, null);
+    const findings: Damage[] = [];
+    const failures: Failure[] = [];
+    const codes = new Set<ErrorCode>();
+    const counts = { checked: 0, damaged: 0, failed: 0, bytes: 0 };
+    const { concurrency = defaultConcurrency } = (await context.config()).settings;
+    const check = async (label: string | DocumentRecord) => await verifyOne(context, label, deep);
+    const documents = references.length > 0 ? references : sampled(context, share);
+    // Streamed: a catalog of any size is checked in the same memory.
+    for await (const outcome of pMapIterable(documents, check, { concurrency, backpressure: 4 * concurrency })) {
+      if ("error" in outcome) {
+        counts.failed += 1;
+        codes.add(outcome.error.code);
+        if (!reporter.streams || failures.length === 0) failures.push(outcome);
+        reporter.problem(outcome.label, outcome.error);
+        continue;
+      }
+      counts.checked += 1;
+      counts.bytes += outcome.size;
+      if (outcome.damage === undefined) continue;
+      const { damage } = outcome;
+      counts.damaged += 1;
+      if (!reporter.streams) findings.push(damage);
+      await reporter.item({
+        value: damage,
+        id: damage.id,
+        line: (painter) =>
+          `${painter.bad(damage.code)}  ${damage.id}  ${painter.text(damage.name)}  ${painter.text(damage.message)}`,
+      });
+    }
+    return {
+      envelope: {
+        schema: "docproc.verify/1",
+        findings,
+        failures: failureList(failures, "ref"),
+        summary: { ...counts, deep, durationMs: host.now() - started },
+      },
+      text: () => "",
+      note: `${counts.checked} checked${deep ? ", bytes and all" : ""}; ${counts.damaged} damaged.`,
+      failure: failureOf(counts, failures, codes, signal),
+    };
+  },
+});
+
+type Outcome = Failure | { readonly size: number; readonly damage: Damage | undefined };
+
+async function verifyOne(context: Context, of: string | DocumentRecord, deep: boolean): Promise<Outcome> {
+  const { reporter, signal } = context;
+  try {
+    const service = await context.documents();
+    const record = typeof of === "string" ? await service.find(of, signal) : of;
+    const progress = reporter.progress.start(record.name, deep ? record.size : null);
+    try {
+      return { size: record.size, damage: await verifyDocument(service, record, deep, signal, progress.advance) };
+    } finally {
+      progress.done();
+    }
+  } catch (error) {
+    return { label: typeof of === "string" ? of : of.id, error: toDocprocError(error) };
+  }
+}
+
+async function* sampled({ documents, signal }: Context, share: number): AsyncIterable<DocumentRecord> {
+  for await (const record of await (await documents()).list({ ascending: true }, signal)) {
+    if (share === 1 || Math.random() < share) yield record;
+  }
+}
+
+function failureOf(
+  { checked, damaged, failed }: { checked: number; damaged: number; failed: number },
+  failures: readonly Failure[],
+  codes: ReadonlySet<ErrorCode>,
+  signal: AbortSignal,
+): DocprocError | undefined {
+  if (signal.aborted) return cancelled(signal);
+  if (damaged > 0) {
+    return new DocprocError("INTEGRITY", `${damaged} of ${checked + failed} documents are damaged.`, {
+      hint: "Nothing was changed. Upload the files again, then docproc delete the damaged ones.",
+    });
+  }
+  if (failed === 0) return undefined;
+  const [first] = failures;
+  if (failed === 1 && checked === 0 && first) return first.error;
+  // None of them, and all for the same reason: that is no partial result.
+  const [code = "PARTIAL"] = checked === 0 && codes.size === 1 ? codes : [];
+  return new DocprocError(code, `${failed} of ${checked + failed} documents could not be checked.`, {
+    hint: "Run the same command again.",
+  });
+}
+
+function parseShare(text: string | undefined): number {
+  const percent = text === undefined ? 100 : Number(/^(\d+(?:\.\d+)?)%?$/.exec(text)?.[1] ?? Number.NaN);
+  if (percent > 0 && percent <= 100) return percent / 100;
+  throw new DocprocError("USAGE", `--sample ${JSON.stringify(text)} is not a share above 0% and up to 100%.`, {
+    hint: "For example: --sample 5%",
+  });
+}

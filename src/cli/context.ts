@@ -1,0 +1,88 @@
+/** What a command is given: the outside world, the configuration, the services. Nothing opens until asked. */
+import type { Readable } from "node:stream";
+import { type Config, type ConfigInput, loadConfig } from "../config/config.ts";
+import { assertAgreed, useWithoutConsent } from "../config/consent.ts";
+import { once, openServices, type Services } from "../library/services.ts";
+import type { OutputStream, Reporter } from "./output/reporter.ts";
+
+/** Everything of the process that the program may know. bin/docproc.ts makes the real one, tests make others. */
+export interface Host {
+  /** Arguments, without the program. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly home: string;
+  /** Of this user; undefined on Windows. */
+  readonly uid?: number | undefined;
+  /** Permissions that new files of this process do not get. */
+  readonly umask: number;
+  /** Absolute; where the platform keeps data, config and state of this program. */
+  readonly paths: { readonly data: string; readonly config: string; readonly state: string };
+  /** Bytes that this machine or container has. */
+  readonly memory: number;
+  readonly stdin: () => Readable & { readonly isTTY?: boolean };
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  /** Why stdout could not be written; undefined while it can. */
+  readonly stdoutError?: () => Error | undefined;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Fires on the first SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+  readonly version: string;
+}
+
+export interface Context extends Services {
+  readonly host: Host;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+  /**
+   * The configuration that a command works with.
+   * @throws INVALID_CONFIG where a project file decides what needs the user's consent
+   */
+  config(): Promise<Config>;
+  /** The same, to look at: whatever a project file says. */
+  configAsFound(): Promise<Config>;
+  /** The same for the library of a profile, wherever flags and variables say that this one is. */
+  inProfile(name: string): Context;
+}
+
+export type ConfigFlags = Pick<ConfigInput, "flags" | "file" | "use" | "apart">;
+
+export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags): Context {
+  const configAsFound = once(() => loadConfig(configInput(host, flags)));
+  const config = once(async () => {
+    const found = await configAsFound();
+    assertAgreed(found.projectUse);
+    const said = found.projectUse && useWithoutConsent(found.projectUse);
+    if (said !== undefined) reporter.note(said);
+    return found;
+  });
+  const services = openServices({
+    settings: async () => (await config()).settings,
+    now: host.now,
+    debug: (message) => reporter.debug(message),
+  });
+  const others: Context[] = [];
+  return {
+    host,
+    reporter,
+    signal: host.signal,
+    config,
+    configAsFound,
+    ...services,
+    inProfile(name) {
+      const other = createContext(host, reporter, { ...flags, use: name, apart: true });
+      others.push(other);
+      return other;
+    },
+    async close() {
+      await Promise.all([services, ...others].map((opened) => opened.close()));
+    },
+  };
+}
+
+/** Where the configuration of a command line comes from. */
+export function configInput({ env, cwd, home, uid, paths, memory }: Host, flags: ConfigFlags): ConfigInput {
+  return { ...flags, env, cwd, home, uid, paths, memory };
+}

@@ -1,0 +1,135 @@
+/** The manual page, made from what `--help` says: what is in neither is in no other place. Runs when docproc is built. */
+import type { Argument, Command, Option } from "commander";
+import { settingNames } from "../../config/config.ts";
+import { type ErrorCode, exitStatuses } from "../../core/errors.ts";
+import { flagOf, variableOf } from "../../core/setting-names.ts";
+import type { AnyCommand } from "../commands/command.ts";
+import { commands } from "../commands/registry.ts";
+import { commandTree } from "../program.ts";
+import { meanings } from "./error-codes.ts";
+
+const files: readonly (readonly [path: string, what: string])[] = [
+  [".docprocrc.json, .docprocrc.yaml", "Settings of a project, looked for from the working directory upwards."],
+  ["$XDG_CONFIG_HOME/docproc/config.json, config.yaml", "Settings of the user, in ~/.config by default."],
+  ["$XDG_DATA_HOME/docproc", "The embedded library where no other place is set, in ~/.local/share by default."],
+  ["$XDG_STATE_HOME/docproc", "What is remembered of interrupted uploads, in ~/.local/state by default."],
+];
+
+const environment: readonly (readonly [name: string, what: string])[] = [
+  ["DOCPROC_CONFIG", "A config file to read in place of the project's."],
+  ["AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL", "As in every program that uses the AWS SDK, its other variables too."],
+  ["NO_COLOR", "Set to anything, it leaves out colours."],
+];
+
+/**
+ * The manual page docproc(1) in the macros of https://man.openbsd.org/man.7.
+ * @param date of the page, YYYY-MM-DD
+ */
+export async function manual(version: string, date: string): Promise<string> {
+  const stdout = { write: () => true, once() {} };
+  const program = await commandTree({ stdout, version }, async () => {}, new Set(commands));
+  const sections: string[][] = [];
+  const examples: string[] = [];
+  for (const entry of commands) {
+    const sub = program.commands.find((one) => one.name() === entry.name);
+    const command = await entry.load();
+    if (sub === undefined) continue;
+    sections.push(commandSection(sub));
+    examples.push(...examplesOf(command));
+  }
+  const help = program.createHelp();
+  return [
+    `.TH DOCPROC 1 ${date} "docproc ${escaped(version)}" "User Commands"`,
+    ".SH NAME",
+    "docproc \\- upload documents and build artifacts, and keep a catalog of them",
+    ".SH SYNOPSIS",
+    "\\fBdocproc\\fR [\\fIflags\\fR] \\fIcommand\\fR [\\fIargument\\fR ...]",
+    ".SH DESCRIPTION",
+    text(program.description()),
+    text("Bytes go to a local directory or to Amazon S3, one record per document goes to SQLite or DynamoDB."),
+    ".SH COMMANDS",
+    ...sections.flat(),
+    ".SH GLOBAL FLAGS",
+    "They may stand before or behind the command.",
+    ...help.visibleOptions(program).flatMap(optionItem),
+    ".SH ENVIRONMENT",
+    text("A flag is stronger than a variable, and a variable is stronger than a config file."),
+    ...settingNames.flatMap((name) => item(variableOf(name), sameAs(program, name))),
+    ...environment.flatMap(([name, what]) => item(name, what)),
+    ".SH FILES",
+    "A config file holds settings by the names that docproc config lists.",
+    ...files.flatMap(([path, what]) => item(path, what)),
+    ".SH EXIT STATUS",
+    ...item("0", "Done."),
+    ...Object.entries(exitStatuses).flatMap(([code, status]) =>
+      item(`${status}  ${code}`, meanings[code as ErrorCode]),
+    ),
+    ".SH EXAMPLES",
+    "Each is a command line of a shell.",
+    ...examples,
+    "",
+  ].join("\n");
+}
+
+/** Blank lines are paragraphs only where there is something above them. */
+function commandSection(command: Command): string[] {
+  const names = [command.name(), ...command.aliases()];
+  const help = command.createHelp();
+  const own = help.visibleOptions(command).filter(({ long }) => long !== "--help");
+  const usage = command.registeredArguments.map((argument) => usageOf(argument)).join(" ");
+  const described = command.registeredArguments.filter(({ description }) => description !== "");
+  return [
+    `.SS ${names.map(escaped).join(", ")}`,
+    `\\fBdocproc ${escaped(command.name())}\\fR${own.length > 0 ? " [\\fIflags\\fR]" : ""} ${usage}`.trim(),
+    ".PP",
+    text(`${command.description()}.`),
+    ...described.flatMap((argument) => [".TP", usageOf(argument), text(argument.description)]),
+    ...own.flatMap(optionItem),
+  ];
+}
+
+function usageOf(argument: Argument): string {
+  const name = `\\fI${escaped(argument.name())}\\fR${argument.variadic ? " ..." : ""}`;
+  return argument.required ? name : `[${name}]`;
+}
+
+function optionItem({ flags, description }: Option): string[] {
+  const [, names = "", value] = /^(.*?)(?: <(.*)>)?$/.exec(flags) ?? [];
+  return [".TP", `\\fB${escaped(names)}\\fR${value ? ` \\fI${escaped(value)}\\fR` : ""}`, text(description)];
+}
+
+function sameAs(program: Command, name: string): string {
+  const flag = program.options.find(({ long }) => long === flagOf(name));
+  return flag ? `The same as ${flagOf(name)}.` : `The setting ${name}.`;
+}
+
+function examplesOf(command: AnyCommand): string[] {
+  return command.examples.flatMap(([what, args]) => [
+    ".PP",
+    text(`${what}:`),
+    ".PP",
+    ".EX",
+    code(`docproc ${args}`),
+    ".EE",
+  ]);
+}
+
+function item(tag: string, what: string): string[] {
+  return [".TP", `\\fB${escaped(tag)}\\fR`, text(what)];
+}
+
+/** Lines of text. What begins one with a dot or an apostrophe would be taken for a macro. */
+function text(words: string): string {
+  const lines = escaped(words).match(/\S.{0,77}(?!\S)|\S+/g) ?? [];
+  return lines.map((line) => line.trimEnd().replace(/^[.']/, "\\&$&")).join("\n");
+}
+
+/** A line that can be copied into a shell, where an apostrophe is no quotation mark. */
+function code(line: string): string {
+  return `    ${escaped(line).replaceAll("'", "\\(aq").replaceAll("`", "\\(ga").replaceAll("~", "\\(ti").replaceAll("^", "\\(ha")}`;
+}
+
+/** https://man.openbsd.org/mandoc_char.7: a backslash begins an escape, and a hyphen alone is one of typography. */
+function escaped(words: string): string {
+  return words.replaceAll("\\", "\\e").replaceAll("-", "\\-");
+}

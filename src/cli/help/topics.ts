@@ -1,0 +1,63 @@
+/** `docproc help exit-codes` and `docproc help json`: the contract with scripts, from what it is checked with. */
+import { type ErrorCode, exitStatuses } from "../../core/errors.ts";
+import { type Schema, schemas } from "../../schemas/index.ts";
+import { meanings, nextSteps } from "./error-codes.ts";
+
+/** @returns undefined for what is no topic */
+export function helpTopic(name: string): string | undefined {
+  return name === "exit-codes" ? exitCodes() : name === "json" ? jsonContract() : undefined;
+}
+
+function exitCodes(): string {
+  const codes = Object.entries(exitStatuses).map(([code, status]) => {
+    const shown = code === "CANCELLED" ? "130" : String(status);
+    return `${shown.padEnd(4)} ${code.padEnd(16)} ${meanings[code as ErrorCode]}\n     ${"".padEnd(16)} ${nextSteps[code as ErrorCode]}`;
+  });
+  return [
+    "Exit statuses. Codes and statuses may be added; none changes its meaning. Take one that you do not know for a failure.",
+    "",
+    `0    ${"".padEnd(16)} Done; an empty list, and what was there already, included.`,
+    ...codes,
+  ].join("\n");
+}
+
+function jsonContract(): string {
+  return [
+    "With --json a command prints one JSON document, on every way out: without a result, the error. With --ndjson it",
+    "prints a line for each item, without the document around them. Fields are never left out, and null when unknown.",
+    "New fields may be added; none changes its meaning or goes away. The same as JSON Schema: docproc-cli/schemas/*.json",
+    ...schemas.map(({ title, description, ...schema }) => {
+      return [``, `${title}: ${description}`, ...fieldsOf(schema, schema, "  ")].join("\n");
+    }),
+  ].join("\n");
+}
+
+/** A line for each field, and those of what is in it. */
+function fieldsOf(schema: Schema, root: Schema, indent: string): string[] {
+  // Of a record, everywhere but where it is described, the name says enough.
+  const own = schema.$ref?.startsWith("#/") ? fieldsOf(pointed(root, schema.$ref), root, indent) : [];
+  const record = schema.$ref?.startsWith("urn:") ? [`${indent}the fields of docproc.record/1`] : [];
+  const fields = Object.entries(schema.properties ?? {}).flatMap(([name, field]) => [
+    `${indent}${name.padEnd(Math.max(1, 22 - indent.length))} ${[kindOf(field), field.description].filter(Boolean).join(". ")}`.trimEnd(),
+    ...fieldsOf(within(field), root, `${indent}  `),
+  ]);
+  return [...own, ...record, ...fields];
+}
+
+function pointed(root: Schema, reference: string): Schema {
+  return root.$defs?.[reference.slice("#/$defs/".length)] ?? {};
+}
+
+/** What is in a list, or in what may be null. */
+function within(field: Schema): Schema {
+  const inner = field.items ?? field.anyOf?.[0];
+  return inner === undefined ? field : within(inner);
+}
+
+function kindOf(field: Schema): string {
+  if (field.const !== undefined) return JSON.stringify(field.const);
+  if (field.enum) return field.enum.map(String).join(", ");
+  if (field.anyOf) return `${kindOf(field.anyOf[0] ?? {})} or null`;
+  if (field.items) return "list";
+  return [field.type ?? "object"].flat().join(" or ");
+}

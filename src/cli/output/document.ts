@@ -1,0 +1,33 @@
+/** A document on its way to standard output. */
+
+import { DocprocError } from "../../core/errors.ts";
+import type { DocumentRecord } from "../../document/record.ts";
+import type { DocumentService } from "../../library/documents.ts";
+import type { Context } from "../context.ts";
+import { writeAll } from "./reporter.ts";
+
+/**
+ * Writes a document to standard output. Bytes that were written cannot be taken back: that they were not the right
+ * ones is the last thing it says.
+ * @throws USAGE for bytes that would garble a terminal
+ */
+export async function writeToStdout(
+  { host, reporter, signal }: Context,
+  service: DocumentService,
+  record: DocumentRecord,
+): Promise<void> {
+  if (host.stdout.isTTY && !isReadable(record.contentType)) {
+    throw new DocprocError("USAGE", `${record.name} is ${record.contentType}, which is nothing for a terminal.`, {
+      hint: "Pipe it into a program, or write it to a file: docproc download REF -o FILE",
+    });
+  }
+  for await (const chunk of service.read(record, signal)) {
+    // A reader that went away has what it wanted.
+    if (reporter.closed) return;
+    await writeAll(host.stdout, chunk);
+  }
+}
+
+function isReadable(contentType: string): boolean {
+  return /^text\/|^application\/(json|xml|yaml|toml|sql|javascript|x-sh)|[+](json|xml)\b/i.test(contentType);
+}

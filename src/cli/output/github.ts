@@ -1,0 +1,159 @@
+/**
+ * What a step of GitHub Actions is told beside what the command prints: ids and uris as outputs, a table in the summary,
+ * failures as annotations. It wraps whichever reporter the flags chose.
+ */
+import { randomUUID } from "node:crypto";
+import { appendFile } from "node:fs/promises";
+import prettyBytes from "pretty-bytes";
+import { type DocprocError, fromSystemError } from "../../core/errors.ts";
+import { display } from "./display.ts";
+import type { Item, OutputStream, Reporter, Result } from "./reporter.ts";
+import { withoutCommands } from "./runner-commands.ts";
+
+/**
+ * Characters of ids and addresses that are told; the documents behind them are counted. The outputs of a job may have
+ * a megabyte in all, two bytes a character, and other steps have some, too.
+ * https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs
+ */
+const mostCharacters = 256 * 1024;
+
+/** The part of an uploaded document's record that a job is told. */
+interface Made {
+  readonly id: string | null;
+  readonly name: string;
+  readonly size: number | null;
+  readonly uri: string | null;
+  readonly action: string;
+}
+
+export interface GithubOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stderr: OutputStream;
+  /** Whether the items of this command are documents that the job made. */
+  readonly makesDocuments: boolean;
+}
+
+export class GithubReporter implements Reporter {
+  readonly #inner: Reporter;
+  readonly #options: GithubOptions;
+  readonly #made: Made[] = [];
+  #characters = 0;
+  #count = 0;
+  #annotated = false;
+
+  constructor(inner: Reporter, options: GithubOptions) {
+    this.#inner = inner;
+    this.#options = options;
+  }
+
+  get streams() {
+    return this.#inner.streams;
+  }
+
+  get printsEnvelope() {
+    return this.#inner.printsEnvelope;
+  }
+
+  get closed() {
+    return this.#inner.closed;
+  }
+
+  get progress() {
+    return this.#inner.progress;
+  }
+
+  item(item: Item): Promise<void> | undefined {
+    if (this.#options.makesDocuments) {
+      this.#count += 1;
+      const made = item.value as Made;
+      this.#characters += (made.id?.length ?? 0) + (made.uri?.length ?? 0) + made.name.length;
+      if (this.#characters <= mostCharacters) this.#made.push(made);
+    }
+    return this.#inner.item(item);
+  }
+
+  problem(path: string, error: DocprocError): void {
+    this.#annotate(error, `${path}: ${error.message}`);
+    this.#inner.problem(path, error);
+  }
+
+  note(message: string): void {
+    this.#inner.note(message);
+  }
+
+  debug(message: string): void {
+    this.#inner.debug(message);
+  }
+
+  async result(result: Result): Promise<void> {
+    if (this.#options.makesDocuments) {
+      const { GITHUB_OUTPUT, GITHUB_STEP_SUMMARY } = this.#options.env;
+      await this.#append(GITHUB_OUTPUT, outputs(this.#made));
+      await this.#append(GITHUB_STEP_SUMMARY, summary(this.#made, this.#count, result.failure));
+    }
+    await this.#inner.result(result);
+  }
+
+  failure(error: DocprocError): void {
+    // After the failures of files this one only counts them. It comes first: the last line is the error itself.
+    if (!this.#annotated) this.#annotate(error, error.message);
+    this.#inner.failure(error);
+  }
+
+  /** The documents are stored whether or not this can be written. */
+  async #append(file: string | undefined, text: string): Promise<void> {
+    if (!file) return;
+    try {
+      await appendFile(file, text);
+    } catch (error) {
+      const { message } = fromSystemError(error, file);
+      this.progress.interrupt(() => this.#options.stderr.write(`::warning title=docproc::${commandData(message)}\n`));
+    }
+  }
+
+  /** https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands */
+  #annotate({ code, hint }: DocprocError, message: string): void {
+    this.#annotated = true;
+    const text = commandData(hint ? `${message} ${hint}` : message);
+    this.progress.interrupt(() => this.#options.stderr.write(`::error title=docproc ${code}::${text}\n`));
+  }
+}
+
+/** Percent signs and line ends are escaped: a message is one line, and no other command. */
+function commandData(text: string): string {
+  return withoutCommands(text, "\\u{23}").replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
+}
+
+function outputs(made: readonly Made[]): string {
+  const lines = (values: readonly (string | null)[]) => values.filter((value) => value !== null).join("\n");
+  const [ids, uris] = [lines(made.map(({ id }) => id)), lines(made.map(({ uri }) => uri))];
+  const [first] = made;
+  const values = { id: first?.id ?? "", uri: first?.uri ?? "", ids, uris };
+  // Nobody can guess the line that ends a value.
+  const end = `docproc_${randomUUID()}`;
+  return Object.entries(values)
+    .map(([name, value]) => `${name}<<${end}\n${value}\n${end}\n`)
+    .join("");
+}
+
+function summary(made: readonly Made[], count: number, failure: DocprocError | undefined): string {
+  const rows = made.map(({ id, name, size, action }) => {
+    const cells = [name, size === null ? "" : prettyBytes(size), action, id ?? ""];
+    return `| ${cells.map(markdown).join(" | ")} |`;
+  });
+  const table = rows.length === 0 ? [] : ["| document | size | | id |", "|---|---|---|---|", ...rows];
+  const more = count > made.length ? [`and ${count - made.length} more`] : [];
+  const failed = failure === undefined ? [] : [`**${failure.code}**: ${markdown(failure.message)}`];
+  return `${[["### docproc upload"], table, more, failed]
+    .filter((part) => part.length > 0)
+    .map((part) => part.join("\n"))
+    .join("\n\n")}\n\n`;
+}
+
+/** Text of somebody else, as text: neither Markdown nor HTML. */
+function markdown(text: string): string {
+  return display(text)
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replace(/[\\`*_{}[\]()#+!|~@:]/g, (mark) => `\\${mark}`);
+}

@@ -1,0 +1,130 @@
+/** Output for a person, or with `-q` and `--format` for a pipe that wants nothing but lines. */
+import type { DocprocError } from "../../core/errors.ts";
+import { display } from "./display.ts";
+import {
+  GatheredLines,
+  type Item,
+  isGone,
+  type Painter,
+  type Progress,
+  type Reporter,
+  type Result,
+  type Streams,
+  writeAll,
+} from "./reporter.ts";
+import { linesWithoutCommands } from "./runner-commands.ts";
+
+export class HumanReporter implements Reporter {
+  readonly streams: boolean = false;
+  readonly printsEnvelope = false;
+  readonly progress: Progress;
+  protected readonly output: Streams;
+  readonly #painters: { readonly stdout: Painter; readonly stderr: Painter };
+  readonly #verbose: boolean;
+
+  constructor(output: Streams, progress: Progress, painters: { stdout: Painter; stderr: Painter }, verbose: boolean) {
+    this.output = output;
+    this.progress = progress;
+    this.#painters = painters;
+    this.#verbose = verbose;
+  }
+
+  get closed(): boolean {
+    return isGone(this.output.stdout);
+  }
+
+  item(item: Item): Promise<void> | undefined {
+    return item.line && this.print(`${linesWithoutCommands(item.line(this.#painters.stdout))}\n`);
+  }
+
+  problem(path: string, error: DocprocError): void {
+    this.#say(`${this.#painters.stderr.bad("failed")} ${display(path)}: ${display(error.message)}`);
+    if (error.hint) this.#say(`       ${this.#painters.stderr.faint(display(error.hint))}`);
+    this.debug(stackOf(error));
+  }
+
+  note(message: string): void {
+    this.#say(this.#painters.stderr.faint(display(message)));
+  }
+
+  debug(message: string): void {
+    if (this.#verbose) for (const line of message.split("\n")) this.#say(this.#painters.stderr.faint(display(line)));
+  }
+
+  async result(result: Result): Promise<void> {
+    this.progress.stop();
+    const text = linesWithoutCommands(result.text(this.#painters.stdout));
+    if (text !== "") await this.print(`${text}\n`);
+    if (result.note !== undefined) this.note(result.note);
+    if (result.warning !== undefined) this.warn(result.warning);
+  }
+
+  failure(error: DocprocError): void {
+    this.progress.stop();
+    if (this.#verbose)
+      for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) this.debug(stackOf(cause));
+    this.#say(`${this.#painters.stderr.bad("error:")} ${display(error.message)}`);
+    if (error.hint) this.#say(`${this.#painters.stderr.strong("hint:")}  ${display(error.hint)}`);
+  }
+
+  protected warn(message: string): void {
+    this.#say(this.#painters.stderr.strong(display(message)));
+  }
+
+  protected async print(text: string): Promise<void> {
+    let written: Promise<void> | undefined;
+    this.progress.interrupt(() => {
+      written = writeAll(this.output.stdout, text);
+    });
+    await written;
+  }
+
+  #say(line: string): void {
+    this.progress.interrupt(() => this.output.stderr.write(`${linesWithoutCommands(line)}\n`));
+  }
+}
+
+/** How `-q` and `--format` print an item; undefined for nothing. */
+export type LineOf = (item: Item) => string | undefined;
+
+/** `-q` and `--format`: a line for each item as it comes, and nothing else but what went wrong or was left out. */
+export class LineReporter extends HumanReporter {
+  override readonly streams: boolean = true;
+  readonly #lineOf: LineOf;
+  readonly #end: string;
+  readonly #gathered: GatheredLines;
+
+  /** @param end behind each line */
+  constructor(lineOf: LineOf, end: string, ...how: ConstructorParameters<typeof HumanReporter>) {
+    super(...how);
+    this.#lineOf = lineOf;
+    this.#end = end;
+    this.#gathered = new GatheredLines(this.output.stdout);
+  }
+
+  override item(item: Item): Promise<void> | undefined {
+    const line = this.#lineOf(item);
+    if (line === undefined) return undefined;
+    return item.many ? this.#gathered.add(`${line}${this.#end}`) : this.print(`${line}${this.#end}`);
+  }
+
+  override note(_message: string): void {}
+
+  override async result(result: Result): Promise<void> {
+    this.progress.stop();
+    await this.#gathered.flush();
+    if (result.warning !== undefined) this.warn(result.warning);
+  }
+
+  override failure(error: DocprocError): void {
+    void this.#gathered.flush();
+    super.failure(error);
+  }
+}
+
+/** Where an error comes from. Its name and message may be a server's own words, and make no lines of their own. */
+function stackOf({ name, message, stack = "" }: Error): string {
+  const lines = stack.split("\n");
+  const frames = lines.slice(lines.findLastIndex((line) => !line.startsWith("    at ")) + 1);
+  return [display(`${name}: ${message}`), ...frames].join("\n");
+}

@@ -1,0 +1,106 @@
+/** Output for programs: one JSON document at the end, or one a line as they come. */
+import type { DocprocError } from "../../core/errors.ts";
+import {
+  GatheredLines,
+  type Item,
+  isGone,
+  type Progress,
+  type Reporter,
+  type Result,
+  type Streams,
+  writeAll,
+} from "./reporter.ts";
+import { withoutCommands } from "./runner-commands.ts";
+
+/** `--json`: stdout is one JSON document, whatever happens. */
+export class JsonReporter implements Reporter {
+  readonly streams: boolean = false;
+  readonly printsEnvelope: boolean = true;
+  readonly progress: Progress;
+  protected readonly output: Streams;
+  readonly #verbose: boolean;
+  #answered = false;
+
+  constructor(output: Streams, progress: Progress, verbose: boolean) {
+    this.output = output;
+    this.progress = progress;
+    this.#verbose = verbose;
+  }
+
+  get closed(): boolean {
+    return isGone(this.output.stdout);
+  }
+
+  item(_item: Item): Promise<void> | undefined {
+    return undefined;
+  }
+
+  problem(_path: string, _error: DocprocError): void {}
+
+  note(_message: string): void {}
+
+  debug(message: string): void {
+    if (this.#verbose) this.progress.interrupt(() => this.output.stderr.write(`${jsonLine({ debug: message })}`));
+  }
+
+  async result(result: Result): Promise<void> {
+    this.#answered = true;
+    await writeAll(this.output.stdout, `${toJson(result.envelope, 2)}\n`);
+  }
+
+  failure(error: DocprocError): void {
+    // Without a result the error is the answer: stdout must parse on every way out.
+    if (!this.#answered) this.output.stdout.write(`${toJson(error, 2)}\n`);
+    if (this.#verbose && error.stack) this.debug(error.stack);
+    this.output.stderr.write(jsonLine(error));
+  }
+}
+
+/** `--ndjson`: one record a line, each as soon as it is final. Failures are lines on stderr. */
+export class NdjsonReporter extends JsonReporter {
+  override readonly streams: boolean = true;
+  override readonly printsEnvelope: boolean = false;
+
+  readonly #gathered: GatheredLines;
+
+  constructor(output: Streams, progress: Progress, verbose: boolean) {
+    super(output, progress, verbose);
+    this.#gathered = new GatheredLines(output.stdout);
+  }
+
+  override item(item: Item): Promise<void> | undefined {
+    return item.many ? this.#gathered.add(jsonLine(item.value)) : writeAll(this.output.stdout, jsonLine(item.value));
+  }
+
+  override problem(path: string, error: DocprocError): void {
+    this.progress.interrupt(() => this.output.stderr.write(jsonLine({ ...error.toJSON(), path })));
+  }
+
+  override async result(result: Result): Promise<void> {
+    await this.#gathered.flush();
+    if (result.warning !== undefined) this.output.stderr.write(jsonLine({ warning: result.warning }));
+  }
+
+  override failure(error: DocprocError): void {
+    void this.#gathered.flush();
+    if (error.stack) this.debug(error.stack);
+    this.output.stderr.write(jsonLine(error));
+  }
+}
+
+/** What JSON leaves as it is and some readers of lines take for the end of one; it may be escaped. */
+const lineEnds = /[\u0085\u2028\u2029]/g;
+
+/** A value as a line of its own, whatever takes for the end of one. */
+export function jsonLine(value: object): string {
+  const json = toJson(value);
+  // ASCII alone, as most lines are, has none of them, and that is found out in no time.
+  if (Buffer.byteLength(json) === json.length) return `${json}\n`;
+  const escaped = (end: string) => `\\u${end.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return `${json.replace(lineEnds, escaped)}\n`;
+}
+
+/** A number sign stands in strings alone, where it may be escaped. */
+function toJson(value: object, indent?: number): string {
+  return withoutCommands(JSON.stringify(value, null, indent), "\\u0023");
+}

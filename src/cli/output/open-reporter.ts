@@ -1,0 +1,123 @@
+/** Which reporter a command line asks for, and what surrounds it: a CI job, a terminal, secrets. */
+import { DocprocError } from "../../core/errors.ts";
+import { withoutSecrets } from "../../core/secrets.ts";
+import type { LineOf } from "./human.ts";
+import { JsonReporter, NdjsonReporter } from "./json.ts";
+import { NoProgress, PlainProgress } from "./progress.ts";
+import type { OutputStream, Reporter } from "./reporter.ts";
+import { isReadForCommands, joinWithoutCommands, linesWithoutCommands } from "./runner-commands.ts";
+
+/** What of the process a reporter needs. */
+export interface ReportingHost {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  readonly now: () => number;
+}
+
+type Flags = Readonly<Record<string, unknown>>;
+
+/** What runs, and is reported on. */
+interface Reported {
+  readonly name: string;
+  /** Whether it was given a list of paths. */
+  readonly readsList: boolean;
+  readonly makesDocuments?: boolean;
+}
+
+/**
+ * The reporter that the global flags ask for.
+ * @param command undefined as long as nobody knows which one it is
+ * @throws USAGE for flags that do not go together
+ */
+export async function openReporter(host: ReportingHost, flags: Flags, command?: Reported): Promise<Reporter> {
+  const reporter = await reporterFor(host, flags, command);
+  // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
+  if (host.env["GITHUB_ACTIONS"] !== "true") return reporter;
+  const { GithubReporter } = await import("./github.ts");
+  return new GithubReporter(reporter, {
+    env: host.env,
+    stderr: withoutSecretsOn(host.stderr),
+    makesDocuments: command?.makesDocuments ?? false,
+  });
+}
+
+/** What people look at is loaded only when it is used: a script never waits for a spinner to load. */
+async function reporterFor(host: ReportingHost, flags: Flags, command?: Reported): Promise<Reporter> {
+  const verbose = Boolean(flags["verbose"]);
+  const progress = await openProgress(host, flags["progress"] !== false);
+  const streams = { stdout: host.stdout, stderr: withoutSecretsOn(host.stderr) };
+  if (flags["json"] || flags["ndjson"]) {
+    if (flags["format"] !== undefined && command) {
+      throw new DocprocError("USAGE", "--format cannot be used with --json or --ndjson.", {
+        hint: "Give one of them.",
+      });
+    }
+    return new (flags["ndjson"] ? NdjsonReporter : JsonReporter)(streams, progress, verbose);
+  }
+  const [{ HumanReporter, LineReporter }, { painterFor }] = await Promise.all([
+    import("./human.ts"),
+    import("./painter.ts"),
+  ]);
+  const options = { colors: flags["color"] !== false, now: host.now };
+  const painters = { stdout: painterFor(host.stdout, options), stderr: painterFor(host.stderr, options) };
+  const lineOf = command && (await lineOfItems(host, flags, command));
+  const how = [streams, progress, painters, verbose] as const;
+  return lineOf ? new LineReporter(lineOf, flags["null"] ? "\0" : "\n", ...how) : new HumanReporter(...how);
+}
+
+/**
+ * The line of each item, under `-q` and `--format`; undefined for people.
+ * @throws USAGE for a template that is none, and for NUL where nothing ends with it
+ */
+async function lineOfItems(
+  host: ReportingHost,
+  flags: Flags,
+  { name, readsList }: Reported,
+): Promise<LineOf | undefined> {
+  if (flags["quiet"]) return ({ id }) => (id === null ? undefined : linesWithoutCommands(id));
+  if (typeof flags["format"] === "string") {
+    const [{ display }, { parseTemplate }, { itemFields }] = await Promise.all([
+      import("./display.ts"),
+      import("./template.ts"),
+      import("../../schemas/items.ts"),
+    ]);
+    const fields = itemFields(name);
+    if (fields === undefined) {
+      throw new DocprocError("USAGE", `docproc ${name} reports nothing that --format could print.`, {
+        hint: "Leave it out.",
+      });
+    }
+    // What is in a name must not move the cursor, and tell the runner of a job nothing; a pipe gets it as it is.
+    const template = parseTemplate(flags["format"], fields, {
+      shown: host.stdout.isTTY ? display : undefined,
+      join: isReadForCommands(host.env) ? joinWithoutCommands : undefined,
+    });
+    return ({ value }) => template(value);
+  }
+  if (flags["null"] && !readsList) {
+    throw new DocprocError("USAGE", "--null is for lines of -q and --format, and for --files-from.", {
+      hint: "Add -q.",
+    });
+  }
+  return undefined;
+}
+
+/** What is said of failures, causes and details included. stdout is data, and goes out as it is. */
+function withoutSecretsOn(stream: OutputStream): OutputStream {
+  return {
+    write: (chunk) => stream.write(typeof chunk === "string" ? withoutSecrets(chunk) : chunk),
+    once: (event, listener) => stream.once(event, listener),
+    isTTY: stream.isTTY,
+    columns: stream.columns,
+  };
+}
+
+async function openProgress(host: ReportingHost, wanted: boolean) {
+  if (!wanted) return new NoProgress();
+  // Some CI systems hand out a terminal; what is drawn there ends up in a log.
+  const drawable = host.stderr.isTTY && host.env["TERM"] !== "dumb" && host.env["CI"] === undefined;
+  if (!drawable) return new PlainProgress(host.stderr, host.now);
+  const { DrawnProgress } = await import("./drawn-progress.ts");
+  return new DrawnProgress(host.stderr, host.now);
+}

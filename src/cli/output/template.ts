@@ -1,0 +1,79 @@
+/** `--format`: a line of text with the fields of what a command reports. Names and escapes, and nothing to be run. */
+import { DocprocError } from "../../core/errors.ts";
+import { nearestTo } from "../../core/suggestion.ts";
+import { type Piece, withoutCommands } from "./runner-commands.ts";
+
+export type Template = (value: object) => string;
+
+/** `\n` and its like, `{{` and `}}` for a brace, or `{name}`; what else begins like one of them is a mistake. */
+const piece = /\\(.?)|\{\{|\}\}|\{([^{}]*)\}|([{}])/gs;
+const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "0": "\0", "\\": "\\" };
+
+export interface TemplateOptions {
+  /** How a value is printed; what the template itself says is printed as it is. */
+  readonly shown?: ((value: string) => string) | undefined;
+  /** How a line is made of what the template says, which is its own, and of values. */
+  readonly join?: ((pieces: readonly Piece[]) => string) | undefined;
+}
+
+/**
+ * @param fields that an item has
+ * @throws USAGE for what is no template, or names a field that there is not
+ */
+export function parseTemplate(
+  text: string,
+  fields: readonly string[],
+  { shown = (value) => value, join = plainly }: TemplateOptions = {},
+): Template {
+  const pieces: (Piece | readonly [path: string])[] = [];
+  const say = (literal: string) => pieces.push({ text: literal, own: true });
+  let end = 0;
+  for (const match of text.matchAll(piece)) {
+    const [whole, letter, path, brace] = match;
+    say(text.slice(end, match.index));
+    end = match.index + whole.length;
+    if (brace !== undefined) throw notTemplate(text, `${brace} stands alone`, `Write ${brace}${brace} for a brace.`);
+    if (path !== undefined) pieces.push([known(path, fields)]);
+    else if (letter === undefined) say(whole.slice(1));
+    else if (Object.hasOwn(escapes, letter)) say(escapes[letter] ?? "");
+    else throw notTemplate(text, `${whole} means nothing`, "There are \\n, \\t, \\r, \\0 and \\\\.");
+  }
+  say(text.slice(end));
+  return (value) =>
+    join(pieces.map((one) => ("own" in one ? one : { text: shown(textOf(valueAt(value, one[0]))), own: false })));
+}
+
+function plainly(pieces: readonly Piece[]): string {
+  return pieces.map(({ text }) => text).join("");
+}
+
+function known(path: string, fields: readonly string[]): string {
+  const [field = ""] = path.split(".");
+  if (fields.includes(field)) return path;
+  const nearest = field === "" ? undefined : nearestTo(field, fields);
+  throw new DocprocError("USAGE", `There is no field ${JSON.stringify(path)}.`, {
+    hint: nearest ? `Did you mean {${nearest}}?` : `Fields: ${fields.join(", ")}. Of tags: {tags.KEY}.`,
+  });
+}
+
+/** Keys may hold dots: the longest one that is there counts. */
+function valueAt(value: unknown, path: string): unknown {
+  if (typeof value !== "object" || value === null) return undefined;
+  if (Object.hasOwn(value, path)) return Reflect.get(value, path);
+  for (let dot = path.lastIndexOf("."); dot > 0; dot = path.lastIndexOf(".", dot - 1)) {
+    const key = path.slice(0, dot);
+    if (Object.hasOwn(value, key)) return valueAt(Reflect.get(value, key), path.slice(dot + 1));
+  }
+  return undefined;
+}
+
+/** Nothing for what is unknown; JSON for what has parts. */
+function textOf(value: unknown): string {
+  if (value === undefined || value === null) return "";
+  // As in --json: a number sign stands in strings alone, where it may be escaped.
+  return typeof value === "object" ? withoutCommands(JSON.stringify(value), "\\u0023") : String(value);
+}
+
+function notTemplate(text: string, why: string, hint: string): DocprocError {
+  return new DocprocError("USAGE", `--format ${JSON.stringify(text)} is no template: ${why}.`, { hint });
+}

@@ -1,0 +1,221 @@
+/** The whole program as a function: arguments in, exit status out. */
+import { setMaxListeners } from "node:events";
+import { Command as Commander, CommanderError, Option } from "commander";
+import { type SettingName, settingChoices, settingNames } from "../config/config.ts";
+import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "../core/errors.ts";
+import { keepSecret, secretVariables } from "../core/secrets.ts";
+import { flagOf } from "../core/setting-names.ts";
+import { type AnyCommand, completionWord } from "./commands/command.ts";
+import { type CommandEntry, commands, commandsIn, commandsNamed } from "./commands/registry.ts";
+import { type ConfigFlags, createContext, type Host } from "./context.ts";
+import { openReporter } from "./output/open-reporter.ts";
+import { columnsOf, type Reporter, writeAll } from "./output/reporter.ts";
+
+type Flags = Readonly<Record<string, unknown>>;
+
+/** Runs one command line. Never throws; prints its own errors. */
+export async function run(host: Host): Promise<number> {
+  if (isCompletion(host.argv)) return await completeLine(host);
+  let reporter: Reporter | undefined;
+  for (const name of secretVariables) keepSecret(host.env[name]);
+  // As many wait for an interruption as there are files and requests in flight; Node warns of a leak after ten.
+  setMaxListeners(0, host.signal);
+  try {
+    let status = 0;
+    const topic = await helpTopicIn(host.argv);
+    if (topic !== undefined) {
+      await writeAll(host.stdout, `${topic}\n`);
+      return 0;
+    }
+    const program = await commandTree(
+      host,
+      async (command, args, flags, { name, globalFlags }) => {
+        const readsList = flags["filesFrom"] !== undefined;
+        reporter = await openReporter(host, globalFlags, { name, readsList, ...command });
+        status = await runCommand(host, reporter, command, args, flags);
+      },
+      commandsIn(host.argv),
+    );
+    await program.parseAsync(host.argv.length === 0 ? ["--help"] : host.argv, { from: "user" });
+    return status;
+  } catch (thrown) {
+    // Help and version are not failures; commander reports them as such.
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
+    const error = thrown instanceof CommanderError ? usageError(thrown, host.argv) : toDocprocError(thrown);
+    reporter ??= await openReporter(host, flagsBeforeParsing(host.argv));
+    reporter.failure(error);
+    return exitStatuses[error.code];
+  } finally {
+    reporter?.progress.stop();
+  }
+}
+
+/** True for the command lines with which a shell asks how one may go on: `complete SHELL -- WORD...` */
+export function isCompletion(argv: readonly string[]): boolean {
+  return argv[0] === completionWord && argv[2] === "--";
+}
+
+async function completeLine(host: Host): Promise<number> {
+  const { complete } = await import("./completion/suggest.ts");
+  const [, shell = "", , ...words] = host.argv;
+  await complete(host, shell, words, (before) => commandTree(host, async () => {}, commandsNamed(before)));
+  return 0;
+}
+
+async function runCommand(host: Host, reporter: Reporter, command: AnyCommand, args: readonly string[], flags: Flags) {
+  const input = command.parse(args, flags as never, host.now());
+  const context = createContext(host, reporter, configFlags(flags));
+  try {
+    const result = await command.run(context, input);
+    reporter.progress.stop();
+    await reporter.result(result);
+    const failure = result.failure ?? unwritable(host);
+    if (failure === undefined) return 0;
+    reporter.failure(failure);
+    return exitStatuses[failure.code];
+  } finally {
+    await context.close();
+  }
+}
+
+/** What `docproc help TOPIC` prints; undefined where help about a command is asked for, or something else. */
+async function helpTopicIn([first, topic]: readonly string[]): Promise<string | undefined> {
+  if (first !== "help" || topic === undefined || commands.some(({ name }) => name === topic)) return undefined;
+  const { helpTopic } = await import("./help/topics.ts");
+  return helpTopic(topic);
+}
+
+/** A full disk under stdout is a failure; a reader that went away (`| head`) has what it wanted. */
+function unwritable({ stdoutError }: Host): DocprocError | undefined {
+  const error = stdoutError?.();
+  const closed = isSystemError(error) && error.code === "EPIPE";
+  return error && !closed ? fromSystemError(error, "Standard output") : undefined;
+}
+
+interface Named {
+  readonly name: string;
+  /** Those of every command, without what this one gives a meaning of its own. */
+  readonly globalFlags: Flags;
+}
+
+type Action = (command: AnyCommand, args: readonly string[], flags: Flags, named: Named) => Promise<void>;
+
+/** @param needed the commands whose arguments and flags are described; of the others there is the name */
+export async function commandTree(
+  host: Pick<Host, "stdout" | "version">,
+  action: Action,
+  needed: ReadonlySet<CommandEntry>,
+): Promise<Commander> {
+  const program = new Commander("docproc")
+    .description("Uploads documents and build artifacts, and keeps a catalog of them.")
+    .version(host.version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .helpCommand("help [command]", "print help for a command")
+    .showHelpAfterError(false)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => void host.stdout.write(text),
+      // Errors are printed once, by run().
+      writeErr: () => {},
+      getOutHelpWidth: () => columnsOf(host.stdout),
+    })
+    .exitOverride();
+  for (const option of globalOptions()) program.addOption(option);
+  program.addHelpText("after", `\n${exitStatusHelp}\n\nMore: docproc help exit-codes, docproc help json`);
+  for (const entry of commands) {
+    // command(), not addCommand(): only so are exitOverride and the output inherited.
+    const sub = program.command(entry.name).description(entry.summary);
+    if (entry.aliases) sub.aliases([...entry.aliases]);
+    if (!needed.has(entry)) continue;
+    const command = await entry.load();
+    command.configure(sub);
+    sub.addHelpText("after", examples(command));
+    const own = new Set(sub.options.map((option) => option.attributeName()));
+    sub.action(async () => {
+      const flags = sub.optsWithGlobals();
+      const globalFlags = Object.fromEntries(Object.entries(flags).filter(([name]) => !own.has(name)));
+      await action(command, sub.args, flags, { name: entry.name, globalFlags });
+    });
+  }
+  return program;
+}
+
+function globalOptions(): Option[] {
+  return [
+    new Option("--storage <kind>", `where bytes go: ${settingChoices.storage.join(" or ")}`),
+    new Option("--metadata <kind>", `where records go: ${settingChoices.metadata.join(" or ")}`),
+    new Option("--directory <path>", "the embedded library (default: the platform's data directory)"),
+    new Option("--bucket <name>", "S3 bucket; alone it means S3 and a DynamoDB table of the same name"),
+    new Option("--bucket-owner <account>", "AWS account that the bucket has to belong to"),
+    new Option("--prefix <prefix>", "put before every key in the storage"),
+    new Option("--table <name>", "DynamoDB table"),
+    new Option("--region <region>", "AWS region"),
+    new Option("--profile <name>", "AWS profile"),
+    new Option("--endpoint-url <url>", "an S3 and DynamoDB endpoint that is not Amazon's"),
+    new Option("--concurrency <count>", "files or documents in flight (default: 32 for uploads, else 4)"),
+    new Option("--connections <count>", "connections to S3, and to DynamoDB, at a time (default: one a request)"),
+    new Option("--retries <count>", "how often a request that failed for a passing reason is repeated (default: 5)"),
+    new Option("--timeout <time>", "give up a request that made no progress for so long, like 30s (default: 2m)"),
+    new Option("--state-directory <path>", "what is remembered of interrupted uploads"),
+    new Option("--config <file>", "read this file in place of .docprocrc.json"),
+    new Option("--use <name>", "a profile of the config file: another library"),
+    new Option("--json", "print one JSON document").conflicts(["ndjson", "quiet", "null"]),
+    new Option("--ndjson", "print a JSON record a line, as they come").conflicts(["quiet", "null"]),
+    new Option("-q, --quiet", "print ids only").conflicts("format"),
+    new Option("--format <template>", "print a line of fields for each, like '{id} {name} {tags.build}'"),
+    new Option("-0, --null", "end lines of -q and --format with NUL, and read lists of paths that do"),
+    new Option("--no-color", "print without colours"),
+    new Option("--no-progress", "do not report progress"),
+    new Option("-v, --verbose", "print details of errors"),
+  ];
+}
+
+const exitStatusHelp = ["Exit status:", "  0    done", ...exitStatusLines()].join("\n");
+
+function exitStatusLines(): string[] {
+  const codes = Object.entries(exitStatuses);
+  const statuses = [...new Set(codes.map(([, status]) => status))];
+  return statuses.map((status) => {
+    const named = codes.filter(([, one]) => one === status).map(([code]) => code);
+    return `  ${String(status).padEnd(4)} ${named.join(", ")}`;
+  });
+}
+
+function examples(command: AnyCommand): string {
+  return `\nExamples:\n${command.examples.map(([what, args]) => `  # ${what}\n  docproc ${args}`).join("\n")}\n`;
+}
+
+function configFlags(flags: Flags): ConfigFlags {
+  const settings: Partial<Record<SettingName, string>> = {};
+  for (const name of settingNames) {
+    if (typeof flags[name] === "string") settings[name] = flags[name];
+  }
+  // --no-resume and its like: commander says true where they are not given.
+  for (const name of ["resume", "provenance"] as const) if (flags[name] === false) settings[name] = "false";
+  const text = (name: string) => (typeof flags[name] === "string" ? flags[name] : undefined);
+  return { flags: settings, file: text("config"), use: text("use") };
+}
+
+/** Enough to answer a command line that cannot be parsed in the form it asked for. */
+function flagsBeforeParsing(argv: readonly string[]): Flags {
+  const end = argv.indexOf("--");
+  const given = new Set(end < 0 ? argv : argv.slice(0, end));
+  return { json: given.has("--json"), ndjson: given.has("--ndjson"), color: !given.has("--no-color") };
+}
+
+function usageError(error: CommanderError, argv: readonly string[]): DocprocError {
+  // Asked for the help of a command that there is not, commander shows its own.
+  if (error.code === "commander.help") {
+    return new DocprocError("USAGE", `There is no command ${JSON.stringify(argv.at(-1) ?? "")}.`, {
+      hint: `Commands: ${commands.map(({ name }) => name).join(", ")}.`,
+    });
+  }
+  const [message = "", ...suggestion] = error.message.replace(/^error: /, "").split("\n");
+  const didYouMean = suggestion.join(" ").replace(/^\(|\)$/g, "");
+  const [, flag] = /^unknown option '(-[^']*)'$/.exec(message) ?? [];
+  const fileHint = flag === undefined ? "" : ` A file of that name is ./${flag}.`;
+  const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}`.replace(/\.?$/, ".");
+  return new DocprocError("USAGE", sentence, {
+    hint: didYouMean || `docproc --help lists commands and flags, such as ${flagOf("bucket")}.${fileHint}`,
+  });
+}

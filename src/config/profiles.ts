@@ -1,0 +1,73 @@
+/**
+ * Named profiles: other libraries, in the `profiles` of a config file. A profile says whole where a library is: the
+ * place that is configured beside it is that of another one.
+ */
+
+import { DocprocError } from "../core/errors.ts";
+import { nearestTo } from "../core/suggestion.ts";
+import type { ConfigFile } from "./files.ts";
+
+/** Settings of one place in a config file, its top level or a profile. */
+export interface SettingsBlock extends Pick<ConfigFile, "path" | "values"> {
+  /** Where it stands, for messages and `docproc config`. */
+  readonly origin: string;
+}
+
+/** A config file, taken apart. */
+export interface ConfigFileBlocks {
+  readonly main: SettingsBlock;
+  readonly profiles: ReadonlyMap<string, SettingsBlock>;
+}
+
+/** Settings that say where a library is, and not how it is worked with. */
+export const placeSettings = [
+  ...(["storage", "metadata", "directory", "bucket", "bucketOwner", "prefix", "table"] as const),
+  ...(["region", "profile", "endpointUrl", "allowHttp", "unsupported"] as const),
+] as const;
+
+/**
+ * Takes the profiles out of a config file.
+ * @throws INVALID_CONFIG when they are not settings by names
+ */
+export function blocksOf({ path, values }: ConfigFile): ConfigFileBlocks {
+  const { profiles: given, ...rest } = values;
+  const profiles = new Map<string, SettingsBlock>();
+  if (given !== undefined && given !== null && !isObject(given))
+    throw notProfiles(path, "its profiles are no settings");
+  for (const [name, settings] of Object.entries(given ?? {})) {
+    if (!/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
+      throw notProfiles(path, `the name of a profile cannot be ${JSON.stringify(name).slice(0, 100)}`);
+    }
+    if (!isObject(settings)) throw notProfiles(path, `the profile ${name} holds no settings`);
+    profiles.set(name, { path, values: settings, origin: `${path} (profile ${name})` });
+  }
+  return { main: { path, values: rest, origin: path }, profiles };
+}
+
+/**
+ * The profile of a name: of the first file that has one.
+ * @throws INVALID_CONFIG where there is none
+ */
+export function pickProfile(name: string, files: readonly ConfigFileBlocks[]): SettingsBlock {
+  for (const { profiles } of files) {
+    const found = profiles.get(name);
+    if (found) return found;
+  }
+  const known = [...new Set(files.flatMap(({ profiles }) => [...profiles.keys()]))];
+  const nearest = nearestTo(name, known);
+  const example = 'Add it to a config file, like {"profiles": {"archive": {"bucket": "my-archive"}}}.';
+  const all = known.length === 0 ? example : `Profiles: ${known.join(", ")}.`;
+  throw new DocprocError("INVALID_CONFIG", `No config file has the profile ${JSON.stringify(name)}.`, {
+    hint: nearest ? `Did you mean ${nearest}?` : all,
+  });
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function notProfiles(path: string, why: string): DocprocError {
+  return new DocprocError("INVALID_CONFIG", `The config file ${path} is not right: ${why}.`, {
+    hint: 'Profiles look like {"profiles": {"archive": {"bucket": "my-archive"}}}.',
+  });
+}

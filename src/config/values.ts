@@ -1,0 +1,138 @@
+/** How the value of a setting is checked, wherever it comes from. What is wrong with it is thrown as half a sentence. */
+
+import bytes from "bytes-iec";
+import ms from "ms";
+import { publicAddress } from "../core/address.ts";
+
+export type Value = string | number | boolean;
+export type Parser = (value: unknown) => Value;
+
+export function oneOf(names: readonly string[]): Parser {
+  return (value) => {
+    if (typeof value === "string" && names.includes(value)) return value;
+    throw new Error(`it can be ${names.join(" or ")}`);
+  };
+}
+
+export function text(value: unknown): string {
+  if (typeof value === "string" && value !== "") return value;
+  throw new Error("it must be text");
+}
+
+export function region(value: unknown): string {
+  if (/^[a-z0-9-]+$/.test(text(value))) return text(value);
+  throw new Error("it must look like eu-west-1");
+}
+
+/** Keys are `<prefix><rest>`, so a prefix that is a folder ends in a slash. */
+export function prefix(value: unknown): string {
+  if (value === "") return "";
+  const folder = text(value).replace(/\/*$/, "/");
+  if (!/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\/$/.test(folder) || /(^|\/)\.{1,2}\//.test(folder)) {
+    throw new Error("it may hold letters, digits, dots, hyphens, underscores and single slashes");
+  }
+  if (folder.length > 512) throw new Error("it may have at most 512 characters");
+  return folder;
+}
+
+export function endpointUrl(value: unknown): string {
+  const url = URL.canParse(text(value)) ? new URL(text(value)) : undefined;
+  if (url?.protocol !== "http:" && url?.protocol !== "https:") throw new Error("it must be an http:// or https:// URL");
+  if (url.username !== "" || url.password !== "") throw new Error("it may not hold a user name or password");
+  // The SDK would refuse it with all of it in the message, and `docproc config` shows what is set.
+  if (publicAddress(text(value)) !== value) throw new Error("it may hold no more than a host, a port and a path");
+  return text(value);
+}
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
+export function partSize(value: unknown): number {
+  const size = typeof value === "number" ? value : bytes.parse(text(value));
+  if (size === null || !Number.isInteger(size)) throw new Error("it must be a size like 16MiB");
+  if (size < 5 * 1024 ** 2 || size > 5 * 1024 ** 3) throw new Error("a part has 5MiB to 5GiB");
+  return size;
+}
+
+export function partsInFlight(value: unknown): number {
+  return wholeNumber(value, 2, 256);
+}
+
+export function inUse(value: unknown): number {
+  return wholeNumber(value, 1, 256);
+}
+
+export function retries(value: unknown): number {
+  return wholeNumber(value, 0, 100);
+}
+
+function wholeNumber(value: unknown, least: number, most: number): number {
+  const isGiven = typeof value === "number" || (typeof value === "string" && value !== "");
+  const number = isGiven ? Number(value) : Number.NaN;
+  if (Number.isInteger(number) && number >= least && number <= most) return number;
+  throw new Error(`it must be a whole number from ${least} to ${most}`);
+}
+
+export function timeout(value: unknown): number {
+  const time = duration(value);
+  if (time >= 1000 && time <= 86_400_000) return time;
+  throw new Error("it must be a time like 30s or 2m, from one second to one day");
+}
+
+/** Milliseconds, NaN for what is no time; a number alone is seconds, as in curl. */
+export function duration(value: unknown): number {
+  const given = String(value).trim();
+  if (/^\d+(\.\d+)?$/.test(given)) return Number(given) * 1000;
+  // ms() throws for nothing, and for more than a hundred characters.
+  return given === "" || given.length > 100 ? Number.NaN : (ms(given as ms.StringValue) ?? Number.NaN);
+}
+
+export function yesOrNo(value: unknown): boolean {
+  if (value === true || value === "true") return true;
+  if (value === false || value === "false") return false;
+  throw new Error("it can be true or false");
+}
+
+/** What `docproc init` wrote; a list in a file is as good as commas. */
+export function kinds(value: unknown): string {
+  const text = joined(value);
+  if (typeof text === "string" && /^([a-z]+(-[a-z]+)*(,|$))*$/.test(text)) return text;
+  throw new Error("it must be kinds of resources, separated by commas");
+}
+
+/** https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-identifiers.html */
+export function account(value: unknown): string {
+  if (/^\d{12}$/.test(text(value))) return text(value);
+  throw new Error("it must be an AWS account, 12 digits in quotes");
+}
+
+/** Tags for every upload: a map in a file, `key=value,key=value` in a variable. As JSON, `${…}` as it stands. */
+export function tags(value: unknown): string {
+  const pairs = typeof value === "string" ? fromPairs(value) : value;
+  if (typeof pairs !== "object" || pairs === null || Array.isArray(pairs))
+    throw new Error("it must map keys to values");
+  const map: Record<string, string> = Object.create(null);
+  for (const [key, one] of Object.entries(pairs)) {
+    if (key === "" || key.includes("=")) throw new Error(`${JSON.stringify(key)} is no key of a tag`);
+    if (!["string", "number", "boolean"].includes(typeof one)) throw new Error(`${JSON.stringify(key)} must be text`);
+    map[key] = String(one);
+  }
+  return JSON.stringify(map);
+}
+
+function fromPairs(text: string): Record<string, string> {
+  const pairs = text.split(",").map((pair) => pair.split(/=(.*)/s).slice(0, 2));
+  if (pairs.some(([key, value]) => !key || value === undefined))
+    throw new Error("it must look like key=value,key=value");
+  return Object.fromEntries(pairs);
+}
+
+/** Names of variables; a list in a file is as good as commas. */
+export function variableNames(value: unknown): string {
+  const text = joined(value);
+  if (typeof text === "string" && /^([A-Za-z_]\w*(,(?!$)|$))*$/.test(text)) return text;
+  throw new Error("it must be names of variables, separated by commas");
+}
+
+/** A list as one text. Of lists within lists, which could be as large as they like, there is none. */
+function joined(value: unknown): unknown {
+  return Array.isArray(value) && value.every((one) => typeof one === "string") ? value.join() : value;
+}

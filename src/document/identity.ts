@@ -1,0 +1,13 @@
+/** When two documents are the same one. A file of its own, as hashing takes time to load and a listing needs none. */
+import { createHash } from "node:crypto";
+import { canonicalJson, type DocumentRecord } from "./record.ts";
+
+/**
+ * What makes two uploads the same document, beside the name: same bytes, same tags.
+ * @returns 64 hex digits
+ */
+export function identityOf(document: Pick<DocumentRecord, "sha256" | "tags">): string {
+  return createHash("sha256")
+    .update(`${document.sha256}\n${canonicalJson(document.tags)}`)
+    .digest("hex");
+}

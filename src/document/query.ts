@@ -1,0 +1,118 @@
+/** What a listing asks for, and what it means, once for both catalogs. */
+import ms from "ms";
+import { DocprocError } from "../core/errors.ts";
+import { type DocumentRecord, firstIdAt, isDocumentName, type TextMap } from "./record.ts";
+
+export interface ListQuery {
+  /** Oldest first; otherwise newest first. */
+  readonly ascending: boolean;
+  /** Continue behind this id. */
+  readonly after?: string | undefined;
+  /** Uploaded at or after, in milliseconds. */
+  readonly since?: number | undefined;
+  /** Uploaded before, in milliseconds. */
+  readonly until?: number | undefined;
+  /** Ids that start with this. */
+  readonly idPrefix?: string | undefined;
+  readonly filter?: DocumentFilter | undefined;
+  /** Undefined: by id, which is by time. Documents that are alike in it are in the order of their ids. */
+  readonly sort?: "size" | "name" | undefined;
+  /** How many records the caller will take; a hint that sizes the pages that are read, not a bound. Undefined: all. */
+  readonly expected?: number | undefined;
+}
+
+export interface DocumentFilter {
+  /** All of these tags, with these values. */
+  readonly tags?: TextMap | undefined;
+  /** A glob for the name. */
+  readonly name?: string | undefined;
+  /** A glob for the content type; `image` means `image/*`. */
+  readonly type?: string | undefined;
+  /** How the git commit that they come from begins: at least 7 hexadecimal digits. */
+  readonly commit?: string | undefined;
+  /** The CI run that they come from. */
+  readonly run?: string | undefined;
+}
+
+/** Ids from `from` (included) to `to` (excluded); undefined is open. Ids sort by their bytes. */
+export interface IdRange {
+  readonly from: string | undefined;
+  readonly to: string | undefined;
+}
+
+/** The ids that a query can return. Time is part of an id, so a time range is an id range. */
+export function idRange(query: ListQuery): IdRange {
+  const { after, idPrefix } = query;
+  // "~" sorts after every character of an id.
+  const lower = [
+    query.since === undefined ? undefined : firstIdAt(query.since),
+    idPrefix,
+    query.ascending && after !== undefined ? `${after}~` : undefined,
+  ].filter((bound) => bound !== undefined);
+  const upper = [
+    query.until === undefined ? undefined : firstIdAt(query.until),
+    idPrefix === undefined ? undefined : `${idPrefix}~`,
+    query.ascending ? undefined : after,
+  ].filter((bound) => bound !== undefined);
+  return { from: lower.sort().at(-1), to: upper.sort().at(0) };
+}
+
+/** A test for one record. */
+export async function matcher(filter: DocumentFilter = {}): Promise<(record: DocumentRecord) => boolean> {
+  const tags = Object.entries(filter.tags ?? {});
+  const name = filter.name === undefined ? undefined : await globOf(filter.name);
+  const type = filter.type === undefined ? undefined : await globOf(typeGlob(filter.type));
+  const { commit, run } = filter;
+  return (record) =>
+    (commit === undefined || (record.provenance?.git?.commit ?? "").startsWith(commit)) &&
+    (run === undefined || record.provenance?.ci?.run === run) &&
+    tags.every(([key, value]) => Object.hasOwn(record.tags, key) && record.tags[key] === value) &&
+    (name?.(record.name) ?? true) &&
+    (type?.(record.contentType) ?? true);
+}
+
+/** Most listings have no glob, and need not wait until what matches them is loaded. */
+async function globOf(glob: string): Promise<(text: string) => boolean> {
+  const { globMatcher } = await import("./glob.ts");
+  return globMatcher(glob);
+}
+
+/** The one name that a filter asks for; undefined when it may ask for several. Names are kept in NFC. */
+export function literalName({ name }: DocumentFilter = {}): string | undefined {
+  return name !== undefined && !/[*?[{\\]/.test(name) && isDocumentName(name) ? name.normalize("NFC") : undefined;
+}
+
+/** The same of content types, which are not made of letters of all languages. */
+export function literalType({ type }: DocumentFilter = {}): string | undefined {
+  return type !== undefined && /^[\w.+-]+\/[\w.+-]+$/.test(type) ? type : undefined;
+}
+
+/** The glob that {@link DocumentFilter.type} stands for. */
+export function typeGlob(type: string): string {
+  // An empty one is no glob: a variable that is not set would list nothing, in silence.
+  return type === "" || type.includes("/") ? type : `${type}/*`;
+}
+
+/**
+ * `7d` ago, or a date. A date without a zone is in UTC, as everything docproc prints.
+ * @param flag for the message
+ * @returns milliseconds since the epoch
+ * @throws USAGE
+ */
+export function parseTime(flag: string, text: string, now: number): number {
+  if (/^\d+(\.\d+)?\s*[a-z]+$/i.test(text)) {
+    const duration = ms(text as ms.StringValue);
+    if (duration !== undefined) return Math.floor(now - duration);
+  }
+  if (/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)) {
+    const day = text.slice(0, 10);
+    const zoned = /T/.test(text) && !/(Z|[+-]\d{2}:\d{2})$/.test(text) ? `${text}Z` : text;
+    const time = Date.parse(zoned);
+    // The 30th of February would be taken for a day in March.
+    const exists = !Number.isNaN(time) && new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
+    if (exists) return time;
+  }
+  throw new DocprocError("USAGE", `${flag} ${JSON.stringify(text)} is not a time.`, {
+    hint: "Give an age like 7d or 24h, or a date like 2026-01-31 or 2026-01-31T12:00:00Z.",
+  });
+}

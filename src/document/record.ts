@@ -1,0 +1,266 @@
+/**
+ * The record of a document: its fields, its id, where its bytes go, and what may be written into it.
+ *
+ * The JSON form is `docproc.record/1`, a contract with scripts: fields are never omitted and never
+ * change meaning; new ones may be added at the end.
+ */
+import { v7 } from "uuid";
+import { DocprocError } from "../core/errors.ts";
+
+/** A map of text to text that users write. Its keys may be anything, `__proto__` included. */
+export type TextMap = Readonly<Record<string, string>>;
+
+export interface DocumentRecord {
+  /** UUIDv7, lower case: ids sort by time. */
+  readonly id: string;
+  /** Base name in Unicode NFC. */
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly contentType: string;
+  /** SHA-256 of the whole document, 64 lower-case hex digits. */
+  readonly sha256: string;
+  /** RFC 3339 in UTC with milliseconds; the id's own time stamp. */
+  readonly uploadedAt: string;
+  /** `s3://bucket/key` or `file:///…`. */
+  readonly uri: string;
+  readonly tags: TextMap;
+  readonly metadata: TextMap;
+  readonly source: DocumentSource;
+  readonly provenance: Provenance | null;
+  /** CRC-32 of the whole document as the storage keeps it, 8 lower-case hex digits; null where it keeps none. */
+  readonly crc32: string | null;
+}
+
+export interface DocumentSource {
+  /** `register`: the bytes were stored already, by somebody else. */
+  readonly kind: "file" | "stdin" | "register";
+  /** As it was given on the command line; null for stdin. */
+  readonly path: string | null;
+  /** The file's own modification time, or the object's, RFC 3339 in UTC; null for stdin. */
+  readonly modifiedAt: string | null;
+}
+
+/** Where a document was made; null in a field that nobody could tell. */
+export interface Provenance {
+  /** Of the repository that docproc ran in; null outside any. */
+  readonly git: GitProvenance | null;
+  /** Of the CI job that docproc ran in; null outside any. */
+  readonly ci: CiProvenance | null;
+}
+
+export interface GitProvenance {
+  /** Hexadecimal, in full. */
+  readonly commit: string | null;
+  /** The one that is checked out, or that the CI job was started for; null where none is known. */
+  readonly branch: string | null;
+  /** Whether files that git follows differed from the commit. */
+  readonly dirty: boolean | null;
+  /** Where the repository is fetched from, without credentials. */
+  readonly remote: string | null;
+}
+
+/** As the provider names them. */
+export interface CiProvenance {
+  readonly provider: string;
+  readonly run: string | null;
+  readonly attempt: string | null;
+  readonly job: string | null;
+  readonly actor: string | null;
+  readonly url: string | null;
+}
+
+/** A new id. Ids made by one process within one millisecond still sort in the order they were made. */
+export function newDocumentId(): string {
+  return v7();
+}
+
+/** True for a UUIDv7 in the form that docproc writes. A listing asks of every record. */
+export function isDocumentId(text: string): boolean {
+  return /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(text);
+}
+
+/** Milliseconds since the epoch in the first 48 bits of a UUIDv7 (RFC 9562, section 5.7). */
+export function timeOfId(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
+/** The smallest string that every id made at or after `time` (milliseconds) sorts at or after. */
+export function firstIdAt(time: number): string {
+  const hex = Math.max(0, Math.min(Math.ceil(time), 2 ** 48 - 1))
+    .toString(16)
+    .padStart(12, "0");
+  return `${hex.slice(0, 8)}-${hex.slice(8)}`;
+}
+
+/** The RFC 3339 form of {@link timeOfId}. */
+export function uploadTimeOfId(id: string): string {
+  return new Date(timeOfId(id)).toISOString();
+}
+
+/**
+ * Where the bytes of a document are stored: `<prefix><last two hex digits of id>/<id>/<ascii-safe name>`.
+ *
+ * The id makes it unique, so it is written once and never overwritten. The two digits are random
+ * (the head of a UUIDv7 is a clock), which spreads S3 partitions and local directories.
+ * User text reaches the key only through an allow-list, at most 100 characters of it.
+ */
+export function storageKey(prefix: string, id: string, name: string): string {
+  const dot = name.lastIndexOf(".");
+  const extension = dot > 0 ? asciiSafe(name.slice(dot + 1), 20) : "";
+  const stem = asciiSafe(dot > 0 ? name.slice(0, dot) : name, 99 - extension.length) || "document";
+  return `${prefix}${id.slice(-2)}/${id}/${stem}${extension && `.${extension}`}`;
+}
+
+/** False for a key with `.` or `..` between slashes, which some servers resolve: it may be another object's. */
+export function isUnambiguousKey(key: string): boolean {
+  return !key.split("/").some((segment) => segment === "." || segment === "..");
+}
+
+const documentDirectory =
+  "(?:[^/]+/)*([0-9a-f]{2})/([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{10}\\1)";
+
+/** What {@link storageKey} makes, whatever the prefix and the document. */
+export const storageKeyForm = new RegExp(`^${documentDirectory}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`);
+
+/**
+ * The id in a key that {@link storageKey} makes; undefined for any other key.
+ * @param prefix of the keys; undefined for any
+ */
+export function idOfKey(key: string, prefix: string | undefined): string | undefined {
+  if (prefix !== undefined && !key.startsWith(prefix)) return undefined;
+  const own = prefix === undefined ? key.split("/").slice(-3) : key.slice(prefix.length).split("/");
+  return own.length === 3 ? storageKeyForm.exec(own.join("/"))?.[2] : undefined;
+}
+
+/** A key of that form without its last segment: nothing else is stored below it. */
+export const documentDirectoryForm = new RegExp(`^${documentDirectory}$`);
+
+/**
+ * Characters that S3 calls safe and that no file system forbids; letters without their accents.
+ * It begins and ends with a letter or digit: nothing hidden, no way up, no flag.
+ */
+function asciiSafe(text: string, length: number): string {
+  return text
+    .normalize("NFKD")
+    .replace(/\p{Mark}+/gu, "")
+    .replace(/[^A-Za-z0-9._-]+/g, "_")
+    .replace(/\.{2,}/g, ".")
+    .replace(/^[._-]+/, "")
+    .slice(0, length)
+    .replace(/[._-]+$/, "");
+}
+
+/** JSON with the keys in UTF-8 byte order, so that equal maps have equal text. */
+export function canonicalJson(map: TextMap): string {
+  const entries = Object.entries(map).sort(([a], [b]) => compareBytes(a, b));
+  return `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(",")}}`;
+}
+
+/** UTF-8 byte order, the order of both catalogs (JavaScript compares UTF-16 units). */
+export function compareBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/**
+ * A media type as it may stand in an HTTP header, parameters included.
+ * @throws USAGE for anything else. https://www.rfc-editor.org/rfc/rfc6838#section-4.2
+ */
+export function contentType(text: string): string {
+  if (/^[a-z0-9][\w!#$&^.+-]*\/[a-z0-9][\w!#$&^.+-]*( *; *[\x20-\x7e]+)?$/i.test(text)) return text;
+  throw new DocprocError("USAGE", `${JSON.stringify(text)} is not a content type.`, {
+    hint: "It looks like application/pdf, or text/plain; charset=utf-8.",
+  });
+}
+
+/** Bytes. Fits the file names of every common file system after NFC, and a DynamoDB key with room to spare. */
+const maxNameBytes = 512;
+
+/**
+ * The name under which a document is kept: the given text in NFC.
+ * @throws USAGE when it is empty, too long, holds a path separator or NUL, or is not valid Unicode
+ */
+export function documentName(text: string): string {
+  const objection = objectionToName(text);
+  if (objection === undefined) return text.normalize("NFC");
+  throw new DocprocError("USAGE", `The name ${JSON.stringify(text)} ${objection}.`, {
+    hint: "Give another one with --name.",
+  });
+}
+
+/** True for what {@link documentName} takes. */
+export function isDocumentName(text: string): boolean {
+  return objectionToName(text) === undefined;
+}
+
+function objectionToName(text: string): string | undefined {
+  if (text === "" || text === "." || text === "..") return "is not a file name";
+  if (!text.isWellFormed()) return "is not valid Unicode";
+  if (/[/\0]/.test(text)) return "may not hold a slash or NUL";
+  const tooLong = Buffer.byteLength(text.normalize("NFC")) > maxNameBytes;
+  return tooLong ? `is longer than ${maxNameBytes} bytes` : undefined;
+}
+
+const maxTags = 40;
+const maxTagKeyLength = 128;
+const maxTagValueLength = 256;
+/** Bytes of the JSON text. A DynamoDB item holds 400 KB in all. */
+const maxMetadataBytes = 16 * 1024;
+
+/**
+ * Checks `key=value` pairs as tags.
+ * @throws USAGE for over 40 of them, a key over 128 or a value over 256 characters
+ */
+export function documentTags(pairs: readonly string[]): TextMap {
+  const tags = textMap("--tag", pairs);
+  const entries = Object.entries(tags);
+  if (entries.length > maxTags) {
+    throw new DocprocError("USAGE", `${entries.length} tags were given; a document has at most ${maxTags}.`, {
+      hint: "Put what nobody searches for into --meta.",
+    });
+  }
+  for (const [key, value] of entries) {
+    if (key.length > maxTagKeyLength || value.length > maxTagValueLength) {
+      throw new DocprocError("USAGE", `The tag ${JSON.stringify(key.slice(0, maxTagKeyLength))} is too long.`, {
+        hint: `A key has at most ${maxTagKeyLength} characters and a value ${maxTagValueLength}; --meta takes more.`,
+      });
+    }
+  }
+  return tags;
+}
+
+/**
+ * Checks `key=value` pairs as metadata.
+ * @throws USAGE for more than 16 KiB of JSON text
+ */
+export function documentMetadata(pairs: readonly string[]): TextMap {
+  const metadata = textMap("--meta", pairs);
+  const bytes = Buffer.byteLength(canonicalJson(metadata));
+  if (bytes > maxMetadataBytes) {
+    throw new DocprocError("USAGE", `The metadata is ${bytes} bytes; at most ${maxMetadataBytes} are kept.`, {
+      hint: "Upload it as a document of its own.",
+    });
+  }
+  return metadata;
+}
+
+function textMap(flag: string, pairs: readonly string[]): TextMap {
+  // Without a prototype `__proto__` is a key like any other.
+  const map: Record<string, string> = Object.create(null);
+  for (const pair of pairs) {
+    const equals = pair.indexOf("=");
+    if (equals < 1 || !pair.isWellFormed()) {
+      throw new DocprocError("USAGE", `${flag} ${JSON.stringify(pair)} is not of the form key=value.`, {
+        hint: `For example: ${flag} build=42`,
+      });
+    }
+    const key = pair.slice(0, equals);
+    if (key in map) {
+      throw new DocprocError("USAGE", `${flag} ${JSON.stringify(key)} is given twice.`, {
+        hint: "Give each key once.",
+      });
+    }
+    map[key] = pair.slice(equals + 1);
+  }
+  return map;
+}

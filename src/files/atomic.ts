@@ -1,0 +1,86 @@
+/**
+ * Files that appear under their name whole or not at all: written to a temporary file on the same file system,
+ * flushed, then given the name. A name that is taken is never taken over, unless that is asked for.
+ */
+import { constants } from "node:fs";
+import { type FileHandle, link, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { isSystemError } from "../core/errors.ts";
+import { type FileIdentity, madeFile, makeEmptyFile, removeFile, replaceFile, temporaryFile } from "./removal.ts";
+
+/** Only the owner may read what docproc keeps. */
+export const privateDirectory = 0o700;
+export const privateFile = 0o600;
+
+/** As chmod(1) takes it. */
+export function modeText(mode: number): string {
+  return mode.toString(8).padStart(4, "0");
+}
+
+/** Creates a file for writing. Fails where there is something already, a symbolic link included. */
+export async function createNew(path: string): Promise<FileHandle> {
+  return await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, privateFile);
+}
+
+/** write(2) may take fewer bytes than it was given. */
+export async function writeWhole(handle: FileHandle, chunk: Uint8Array): Promise<void> {
+  let offset = 0;
+  while (offset < chunk.byteLength) {
+    const { bytesWritten } = await handle.write(chunk, offset, chunk.byteLength - offset);
+    offset += bytesWritten;
+  }
+}
+
+/**
+ * Gives a finished file its name. The temporary name may stay, for the caller to remove.
+ * @param temporary what `temporaryIn` has named
+ * @returns false when the name is taken; nothing was changed then
+ */
+export async function publish(temporary: string, target: string): Promise<boolean> {
+  try {
+    // link(2) refuses a name that is taken, where rename(2) would replace it.
+    await link(temporary, target);
+    return true;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    if (error.code === "EEXIST") return false;
+    if (!withoutHardLinks.has(error.code)) throw error;
+  }
+  // FAT, exFAT and some network disks have no hard links: claim the name, then move the file over the claim.
+  let claim: FileIdentity;
+  try {
+    claim = await makeEmptyFile(target, privateFile);
+  } catch (error) {
+    if (isSystemError(error) && error.code === "EEXIST") return false;
+    throw error;
+  }
+  try {
+    if (await replaceFile(temporaryFile(temporary), target, claim)) return true;
+    await removeFile(madeFile(target, claim));
+    return false;
+  } catch (error) {
+    // Alone, the claim would be taken for the file.
+    await removeFile(madeFile(target, claim)).catch(() => {});
+    throw error;
+  }
+}
+
+const withoutHardLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK", "EXDEV"]);
+
+/** A new name is durable once its directory is, and so on up to one that was there before. */
+export async function flushDirectories(from: string, upTo: string): Promise<void> {
+  for (let directory = from; directory.startsWith(upTo); directory = dirname(directory)) {
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(directory, constants.O_RDONLY);
+      await handle.sync();
+    } catch (error) {
+      // Windows cannot open a directory, and some file systems refuse to flush one.
+      if (!(isSystemError(error) && cannotFlushDirectory.has(error.code))) throw error;
+    } finally {
+      await handle?.close();
+    }
+  }
+}
+
+const cannotFlushDirectory = new Set(["EISDIR", "EPERM", "EINVAL", "ENOTSUP", "EBADF"]);

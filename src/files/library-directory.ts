@@ -1,0 +1,113 @@
+/** The directory of an embedded library as a whole: what is docproc's in it, and how it is removed. */
+import { lstat, readdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { DocprocError, fromSystemError } from "../core/errors.ts";
+import { listed } from "../core/not-empty.ts";
+import type { DismantledResource, ProvisionOptions, Settings } from "../core/settings.ts";
+import { assertDirectory, assertFile } from "./no-links.ts";
+import { assertOwnLibrary } from "./ownership.ts";
+import { readSmallFile, UnsuitableFile } from "./regular.ts";
+import * as removal from "./removal.ts";
+import { isAbsence, statIfThere } from "./stat.ts";
+
+/** What the drivers of the embedded library put into its directory, and how one looks at it. */
+const parts = {
+  storage: { objects: assertDirectory, incoming: assertDirectory, "catalog-id": assertFile },
+  metadata: { "catalog.db": assertFile, "catalog.db-journal": assertFile },
+} as const;
+type Service = keyof typeof parts;
+
+/**
+ * Looks at what a driver puts into the directory, before it is written to or removed.
+ * @throws CONFLICT for a link, and for a file in place of a directory or the other way round
+ */
+export async function assertOwnParts(directory: string, service: Service): Promise<void> {
+  await Promise.all(Object.entries(parts[service]).map(([name, look]) => look(join(directory, name))));
+}
+
+/** Whether the directory has docproc's mark: the id of the catalog that the first document was stored for. */
+export async function isLibrary(directory: string): Promise<boolean> {
+  const path = join(directory, "catalog-id");
+  if (!(await statIfThere(path, lstat))?.isFile()) return false;
+  try {
+    return /^[\w-]+\n$/.test((await readSmallFile(path, longestMark)).toString("latin1"));
+  } catch (error) {
+    if (isAbsence(error) || error instanceof UnsuitableFile) return false;
+    throw fromSystemError(error, path);
+  }
+}
+
+/** Bytes. */
+const longestMark = 100;
+
+/**
+ * @throws CONFLICT for what is no directory
+ * @throws ACCESS_DENIED for one that another user made
+ */
+export async function assertRemovable({ directory, owners }: Settings): Promise<void> {
+  const seen = await statIfThere(directory);
+  if (seen && !seen.isDirectory()) {
+    throw new DocprocError("CONFLICT", `${directory} is not a directory.`, {
+      hint: "Name that of the library with --directory. Nothing was removed.",
+    });
+  }
+  await assertOwnLibrary(directory, owners);
+}
+
+/**
+ * Removes the directory once the drivers have removed what they made; with anything else in it, it stays.
+ * @param doomed names in it that the drivers would remove, for a plan
+ */
+export async function removeDirectory(
+  { directory }: Settings,
+  { plan }: ProvisionOptions,
+  doomed: readonly string[],
+): Promise<DismantledResource> {
+  const resource = { kind: "directory", name: directory };
+  const entries = await namesIn(directory);
+  if (entries === undefined) return { ...resource, action: "gone" };
+  const others = entries.filter((name) => !plan || !doomed.includes(name));
+  if (others.length > 0) return { ...resource, action: "kept", because: `it holds ${listed(others.sort())}` };
+  if ((await statIfThere(directory, lstat))?.isSymbolicLink())
+    return { ...resource, action: "kept", because: "it is a link" };
+  if (plan) return { ...resource, action: "would-remove" };
+  // The name is the user's, who has just given it.
+  const own = { root: dirname(directory), path: basename(directory), form: basename(directory) };
+  const outcome = await removal.removeDirectory(own).catch((error: unknown) => {
+    throw fromSystemError(error, directory);
+  });
+  return outcome === "removed" || outcome === "gone"
+    ? { ...resource, action: "removed" }
+    : { ...resource, action: "kept", because: "it is in use" };
+}
+
+/** Undefined for a directory that is not there. */
+async function namesIn(directory: string): Promise<string[] | undefined> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (isAbsence(error)) return undefined;
+    throw fromSystemError(error, directory);
+  }
+}
+
+/** Names of what the drivers would remove from the directory. */
+export async function doomedParts({ directory, storage, metadata }: Settings): Promise<string[]> {
+  return [
+    ...(storage === "local" && (await isLibrary(directory)) ? Object.keys(parts.storage) : []),
+    ...(metadata === "local" ? Object.keys(parts.metadata) : []),
+  ];
+}
+
+/**
+ * Removes a file that a driver puts into the directory. What is not there is removed.
+ * @throws CONFLICT for what is no file
+ */
+export async function removePart(directory: string, name: "catalog-id" | keyof (typeof parts)["metadata"]) {
+  const path = join(directory, name);
+  const outcome = await removal.removeFile({ root: directory, path: name, form: name }).catch((error: unknown) => {
+    throw fromSystemError(error, path);
+  });
+  if (outcome !== "foreign") return;
+  throw new DocprocError("CONFLICT", `${path} is not a file that docproc made.`, { hint: "It was left as it is." });
+}

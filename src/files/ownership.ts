@@ -1,0 +1,49 @@
+/** Whose files docproc believes: config files, repositories and libraries that other users may have put there. */
+import { lstat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { DocprocError } from "../core/errors.ts";
+import { statIfVisible } from "./stat.ts";
+
+/** Ids of the users whose files are believed; undefined where the system has no such ids. */
+export type Owners = ReadonlySet<number> | undefined;
+
+/**
+ * This user and root, and for root the user that called sudo: the rule by which git believes a repository, see
+ * `safe.directory` in https://git-scm.com/docs/git-config
+ * @param uid of this user; undefined where the system has none
+ */
+export function trustedOwners(uid: number | undefined, env: Readonly<Record<string, string | undefined>>): Owners {
+  if (uid === undefined) return undefined;
+  const caller = uid === 0 && /^\d{1,10}$/.test(env["SUDO_UID"] ?? "") ? [Number(env["SUDO_UID"])] : [];
+  return new Set([uid, 0, ...caller]);
+}
+
+/**
+ * Whether a file or directory is there and belongs to one of the owners. A link has to, and so has what it leads to.
+ * @throws UNAVAILABLE when the disk does not say
+ */
+export async function isOurs(path: string, owners: Owners): Promise<boolean> {
+  const link = await statIfVisible(path, lstat);
+  // Most places have none: every start of the program looks at a dozen of them.
+  if (link === undefined) return false;
+  const target = link.isSymbolicLink() ? await statIfVisible(path) : link;
+  return target !== undefined && (owners === undefined || [link, target].every(({ uid }) => owners.has(uid)));
+}
+
+/** Whether every user may put files into the directory that holds a path, as into `/tmp`. */
+export async function isWritableByAll(path: string): Promise<boolean> {
+  return (((await statIfVisible(dirname(path)))?.mode ?? 0) & 0o002) !== 0;
+}
+
+/**
+ * Refuses a library that another user prepared where every user may write. Elsewhere the user who named the directory
+ * answers for it: disks of containers and of the network often show other owners.
+ * @throws ACCESS_DENIED
+ */
+export async function assertOwnLibrary(directory: string, owners: Owners): Promise<void> {
+  const there = await statIfVisible(directory);
+  if (there === undefined || (await isOurs(directory, owners)) || !(await isWritableByAll(directory))) return;
+  throw new DocprocError("ACCESS_DENIED", `The directory ${directory} was made by another user.`, {
+    hint: "Choose another place with --directory.",
+  });
+}

@@ -1,0 +1,48 @@
+/** Removes a library: looked at as a whole first, then the storage, then the catalog. */
+import { DocprocError, toDocprocError } from "../core/errors.ts";
+import type { DismantledResource, Settings } from "../core/settings.ts";
+import type { MetadataDriver } from "../metadata/service.ts";
+import type { StorageDriver } from "../storage/service.ts";
+
+export interface Drivers {
+  readonly storage: StorageDriver;
+  readonly metadata: MetadataDriver;
+}
+
+/**
+ * What would become of each resource. Changes nothing.
+ * @throws CONFLICT with everything that is in the way, of both services
+ */
+export async function planRemoval(
+  { storage, metadata }: Drivers,
+  settings: Settings,
+  signal: AbortSignal,
+): Promise<DismantledResource[]> {
+  const resources: DismantledResource[] = [];
+  const conflicts: DocprocError[] = [];
+  for (const driver of [storage, metadata]) {
+    try {
+      for await (const resource of driver.dismantle(settings, { plan: true, signal })) resources.push(resource);
+    } catch (thrown) {
+      const error = toDocprocError(thrown);
+      if (error.code !== "CONFLICT") throw error;
+      conflicts.push(error);
+    }
+  }
+  const [first] = conflicts;
+  if (first === undefined) return resources;
+  const messages = conflicts.map(({ message }) => message).join(" ");
+  throw new DocprocError("CONFLICT", messages, { hint: first.hint, cause: first });
+}
+
+/**
+ * Removes what {@link planRemoval} said. The storage goes first: without it no upload can come to its end, and S3 alone
+ * removes a bucket on condition that it is empty. Interrupted anywhere, it can be run again.
+ */
+export async function* removeLibrary(
+  { storage, metadata }: Drivers,
+  settings: Settings,
+  signal: AbortSignal,
+): AsyncIterable<DismantledResource> {
+  for (const driver of [storage, metadata]) yield* driver.dismantle(settings, { plan: false, signal });
+}

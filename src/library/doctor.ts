@@ -1,0 +1,265 @@
+/**
+ * Looks for everything that is not as it should be, and with `repair` removes what nobody can need any more.
+ *
+ * Only garbage is ever removed: objects without a record, uploads that nobody finished, claims without a document,
+ * each older than a day by the service's own clock, so that nothing is taken from an upload that is under way.
+ * Damage is named and left alone.
+ */
+import { pMapIterable } from "p-map";
+import { DocprocError } from "../core/errors.ts";
+import { timeOfId } from "../document/record.ts";
+import { isCatalogId, Marks, type Owner } from "../metadata/marks.ts";
+import type { MetadataService } from "../metadata/service.ts";
+import { probeCatalog, type StorageService } from "../storage/service.ts";
+import type { DocumentService } from "./documents.ts";
+import { type ComparedObject, Comparison, isDocumentKey, type Orphan } from "./reconcile.ts";
+import { verifyDocument } from "./verify.ts";
+
+/** Milliseconds. Nothing younger is touched. */
+export const untouchable = 24 * 3_600_000;
+/** Findings that are confirmed at a time. */
+const confirmations = { concurrency: 16, backpressure: 32 };
+/** Objects without a record that may be the work of crashes; more than that, and a catalog may have been lost. */
+const plausibleOrphans = 20;
+
+export type FindingCode =
+  | "CLOCK_SKEW"
+  | "DRIFT"
+  | "MISSING_BYTES"
+  | "ORPHAN_OBJECT"
+  | "STALE_UPLOAD"
+  | "ORPHAN_CLAIM"
+  | "CATALOG_LOST";
+
+export interface Finding {
+  readonly code: FindingCode;
+  /** The document that it is about, or null. */
+  readonly id: string | null;
+  /** A key, a path, the name of a resource or a document. */
+  readonly name: string;
+  readonly message: string;
+  /** The one safe thing to do about it. */
+  readonly fix: string;
+  /** True when that was done. */
+  readonly repaired: boolean;
+}
+
+export interface Examination {
+  readonly documents: DocumentService;
+  readonly storage: StorageService;
+  readonly metadata: MetadataService;
+  /** Of the storage keys. */
+  readonly prefix: string;
+  readonly repair: boolean;
+  /** Remove objects without a record however many they are. */
+  readonly trustCatalog: boolean;
+  readonly signal: AbortSignal;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+export interface Examined {
+  readonly records: number;
+  readonly objects: number;
+  /** What was put there by others. */
+  readonly foreign: number;
+  /** Some of it: keys and paths. */
+  readonly foreignNames: readonly string[];
+  /** Garbage that is not a day old: perhaps an upload is still at it. */
+  readonly young: number;
+  /** False when the storage should keep checksums and does not: an object can be compared by its size only. */
+  readonly checksums: boolean;
+}
+
+const repairFix = "docproc doctor --repair removes it.";
+
+/** Compares catalog and storage, both ways. Each finding is confirmed by a look of its own before it is told. */
+export async function examine(examination: Examination, found: (finding: Finding) => Promise<void>): Promise<Examined> {
+  const { storage, metadata, prefix, signal } = examination;
+  const comparison = await Comparison.open(prefix);
+  try {
+    await comparison.addObjects(storage.list(prefix, signal));
+    await comparison.addRecords(metadata.list({ ascending: true }, signal));
+    await comparison.addClaims(metadata.claims(undefined, signal));
+    await missingBytes(examination, comparison, found);
+    const young =
+      (await orphanObjects(examination, comparison, found)) +
+      (await staleUploads(examination, comparison, found)) +
+      (await orphanClaims(examination, comparison, found));
+    const checksums = comparison.counts.objects === 0 || (await keepsChecksums(examination));
+    return { ...comparison.counts, foreignNames: comparison.foreignNames, young, checksums };
+  } finally {
+    comparison.close();
+  }
+}
+
+type Found = (finding: Finding) => Promise<void>;
+
+async function missingBytes({ documents, metadata, signal }: Examination, comparison: Comparison, found: Found) {
+  const confirm = async (id: string) => {
+    // It may have been uploaded after the objects were listed, or deleted since.
+    const record = await metadata.get(id, signal);
+    return record && (await verifyDocument(documents, record, false, signal, () => {}));
+  };
+  for await (const damage of pMapIterable(comparison.recordsWithoutBytes(), confirm, confirmations)) {
+    if (damage === undefined) continue;
+    const { id, name, message, fix } = damage;
+    await found({ code: "MISSING_BYTES", id, name, message, fix, repaired: false });
+  }
+}
+
+/** Returns how many are too young to be called orphans. */
+async function orphanObjects(examination: Examination, comparison: Comparison, found: Found): Promise<number> {
+  const { repair, trustCatalog, metadata } = examination;
+  const marks = new Marks(async () => metadata);
+  const others = { count: 0, catalog: "" };
+  let [young, ours] = [0, 0];
+  const judge = async (object: ComparedObject) => ({ object, ...(await whoseIs(examination, object, marks)) });
+  for await (const { object, owner, mark } of pMapIterable(comparison.objectsWithoutRecord(), judge, confirmations)) {
+    if (owner === "other") {
+      others.count += 1;
+      if (isCatalogId(mark)) others.catalog = mark;
+    }
+    if (owner === undefined || owner === "other") continue;
+    if (object.age < untouchable) {
+      young += 1;
+      continue;
+    }
+    if (owner === "ours") ours += 1;
+    comparison.addOrphan({ ...object, owner });
+  }
+  const { records } = comparison.counts;
+  if (others.count > 0 && !examination.storage.traits.shared) {
+    const catalog = others.catalog || "ID";
+    await found({
+      code: "CATALOG_LOST",
+      id: null,
+      name: `${others.count} objects`,
+      message: `${others.count} objects belong to a catalog that is not the one here: ${catalog}.`,
+      fix: `Restore the catalog that was here, or choose its library with --directory. If it is gone, docproc import FILE --adopt ${catalog} brings back the records that docproc export wrote. The objects are not touched.`,
+      repaired: false,
+    });
+  }
+  const suspicious = ours > plausibleOrphans && ours > records && !trustCatalog;
+  if (suspicious) {
+    await found({
+      code: "CATALOG_LOST",
+      id: null,
+      name: `${ours} objects`,
+      message: `${ours} objects have no record and ${records} have one: the catalog may be lost, or an old copy.`,
+      fix: "Restore the catalog, or bring its records back with docproc import. If it is right, docproc doctor --repair --yes removes the objects.",
+      repaired: false,
+    });
+  }
+  for (const object of comparison.orphans()) {
+    const { id, key, size, age, owner } = object;
+    // Of a lost catalog, some documents may be newer than the records that came back.
+    const removable = (owner === "ours" && !suspicious) || (owner === "adopted" && trustCatalog);
+    const repaired = repair && removable && (await removeOrphan(examination, object));
+    const message = `${size} bytes that no record knows, ${days(age)} old.`;
+    await found({ code: "ORPHAN_OBJECT", id, name: key, message, fix: orphanFixes[owner], repaired });
+  }
+  return young;
+}
+
+const orphanFixes: Record<Orphan["owner"], string> = {
+  ours: repairFix,
+  adopted: "It was stored for a catalog that is gone. If it is not needed, docproc doctor --repair --yes removes it.",
+  unknown: "Nothing says whose it is. If nothing needs it, remove it by hand.",
+};
+
+/**
+ * Whose an object without a record is: another catalog may keep its documents in the same bucket.
+ * @returns no owner when it is gone, or has a record by now
+ */
+async function whoseIs(
+  { storage, metadata, signal }: Examination,
+  { id, key }: ComparedObject,
+  marks: Marks,
+): Promise<{ readonly owner: Owner | undefined; readonly mark: string }> {
+  if (await metadata.get(id, signal)) return { owner: undefined, mark: "" };
+  const stored = await storage.stat(key, signal);
+  if (stored === undefined) return { owner: undefined, mark: "" };
+  const mark = stored.catalog ?? "";
+  return { owner: mark === probeCatalog ? "ours" : await marks.ownerOf(stored.catalog, signal), mark };
+}
+
+async function removeOrphan({ storage, metadata, signal }: Examination, object: ComparedObject): Promise<boolean> {
+  // Asked again as late as can be: an upload that took days commits its record the moment its bytes are proved.
+  if (await metadata.get(object.id, signal)) return false;
+  await storage.remove(object.key, signal);
+  return true;
+}
+
+/** Returns how many are too young to be called stale. */
+async function staleUploads(
+  { storage, prefix, repair, signal }: Examination,
+  comparison: Comparison,
+  found: Found,
+): Promise<number> {
+  let young = 0;
+  for await (const leftover of storage.leftovers(prefix, signal)) {
+    const { kind, name } = leftover;
+    if (kind === "foreign") {
+      comparison.addForeign(name);
+      continue;
+    }
+    // Another program's upload into the same bucket, perhaps one that takes days.
+    if (kind === "multipart-upload" && !isDocumentKey(name, prefix)) continue;
+    const { age } = leftover;
+    if (age < untouchable) {
+      young += 1;
+      continue;
+    }
+    if (repair) await leftover.discard(signal);
+    const message = `${kind.replaceAll("-", " ").replace(/^./, (letter) => letter.toUpperCase())} that nobody finished, ${days(age)} old.`;
+    await found({ code: "STALE_UPLOAD", id: null, name, message, fix: repairFix, repaired: repair });
+  }
+  return young;
+}
+
+/** Returns how many are too young to be called orphans. */
+async function orphanClaims(examination: Examination, comparison: Comparison, found: Found): Promise<number> {
+  const { metadata, repair, signal, now } = examination;
+  let young = 0;
+  for (const { id, name } of comparison.claimsWithoutRecord()) {
+    if (await metadata.get(id, signal)) continue;
+    for await (const claim of metadata.claims(name, signal)) {
+      if (claim.id !== id) continue;
+      if (now() - timeOfId(id) < untouchable) {
+        young += 1;
+        continue;
+      }
+      if (repair) await claim.release(signal);
+      const message = `The name is claimed by the document ${id}, which is not there.`;
+      await found({ code: "ORPHAN_CLAIM", id, name, message, fix: repairFix, repaired: repair });
+    }
+  }
+  return young;
+}
+
+/** Looks at a few objects of ours: one that was restored (`docproc url --put`) has a checksum of another kind. */
+async function keepsChecksums({ storage, prefix, signal }: Examination): Promise<boolean> {
+  if (!storage.traits.checksums) return true;
+  let without = 0;
+  for await (const { key } of storage.list(prefix, signal)) {
+    if (!isDocumentKey(key, prefix)) continue;
+    if ((await storage.stat(key, signal))?.crc32 !== null) return true;
+    without += 1;
+    if (without === 3) break;
+  }
+  return without === 0;
+}
+
+function days(age: number): string {
+  const whole = Math.floor(age / 86_400_000);
+  return whole === 1 ? "1 day" : `${whole} days`;
+}
+
+/** What is left to be done, for the exit status. */
+export function remaining(findings: { readonly found: number; readonly repaired: number }, fix: string | undefined) {
+  const left = findings.found - findings.repaired;
+  if (left === 0) return undefined;
+  const message = left === 1 ? "One thing is not as it should be." : `${left} things are not as they should be.`;
+  return new DocprocError("INTEGRITY", message, { hint: fix });
+}

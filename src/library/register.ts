@@ -1,0 +1,212 @@
+/**
+ * Records an object that somebody else has stored. It is read once, as nothing but its bytes proves what they are: a
+ * server's checksum of the whole object is not there for most, and what an endpoint says of it is only its word.
+ */
+import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import { v7 } from "uuid";
+import { crc32Digits } from "../core/crc32.ts";
+import { DocprocError, throwIfCancelled } from "../core/errors.ts";
+import { detectedType } from "../document/detected-type.ts";
+import {
+  canonicalJson,
+  contentType,
+  type DocumentRecord,
+  documentName,
+  idOfKey,
+  isUnambiguousKey,
+  type TextMap,
+  uploadTimeOfId,
+} from "../document/record.ts";
+import type { MetadataService } from "../metadata/service.ts";
+import type { ObjectOrigin, StorageService, StoredObject } from "../storage/service.ts";
+import { commitRecord } from "../transfer/commit.ts";
+import { readStored } from "../transfer/reader.ts";
+import type { DocumentService } from "./documents.ts";
+
+export interface RegisterRequest {
+  readonly documents: DocumentService;
+  readonly storage: StorageService;
+  readonly metadata: MetadataService;
+  /** See `documentName`; without it the last part of the key. */
+  readonly name: string | undefined;
+  /** Without it the object's own, and of an object that has none, what its first bytes say. */
+  readonly contentType: string | undefined;
+  readonly tags: TextMap;
+  readonly documentMetadata: TextMap;
+  readonly onDuplicate: "reuse" | "store";
+  readonly retries: number;
+  readonly signal: AbortSignal;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Called with the size of the object, in bytes, before it is read; returns what is called with bytes read. */
+  readonly onBegin: (size: number) => (bytes: number) => void;
+}
+
+export type RegisteredDocument = DocumentRecord & { readonly action: "registered" | "unchanged" };
+
+/**
+ * Registers an object, or finds that it is: the same content of the same object is the same document, whose id is made
+ * from it and says when it was stored.
+ * @param uri `s3://bucket/key`, in the storage that is configured
+ * @throws USAGE for any other address, or a key of docproc's own; NOT_FOUND when there is no object; CONFLICT when it is
+ *   registered under another name or with other tags; INTEGRITY when it changed while it was read
+ */
+export async function registerObject(uri: string, request: RegisterRequest): Promise<RegisteredDocument> {
+  const { storage, metadata, tags, signal, now } = request;
+  const key = keyOf(uri, storage);
+  const ownId = idOfKey(key, undefined);
+  if (ownId !== undefined) return await uploadedBefore(ownId, uri, request);
+  const before = await find(key, uri, storage, signal);
+  const name = documentName(request.name ?? key.slice(key.lastIndexOf("/") + 1));
+  const id = idOf(uri, before);
+  const known = await metadata.get(id, signal);
+  // Its id says that it is the same content: there is nothing to read again.
+  if (known) return await proved(asRegistered(known, uri, { name, tags }), request);
+  const read = await readObject(key, before, request);
+  if (!isSame(before, await find(key, uri, storage, signal))) throw changed(uri);
+  if (before.crc32 !== null && before.crc32 !== read.crc32) {
+    throw new DocprocError("INTEGRITY", `The storage has another checksum for ${uri} than its bytes have.`, {
+      hint: "Nothing was recorded. Store it again.",
+    });
+  }
+  const record: DocumentRecord = {
+    id,
+    name,
+    size: before.size,
+    contentType: await typeOf(name, before.origin, read.head, request),
+    sha256: read.sha256,
+    uploadedAt: uploadTimeOfId(id),
+    uri,
+    tags,
+    metadata: request.documentMetadata,
+    source: { kind: "register", path: uri, modifiedAt: new Date(before.origin.storedAt).toISOString() },
+    provenance: null,
+    crc32: crc32Digits(before.crc32),
+  };
+  const { onDuplicate } = request;
+  const winner = await commitRecord(record, { metadata, storage, key, landed: now(), now, onDuplicate, signal });
+  return { ...winner, action: winner.id === id ? "registered" : "unchanged" };
+}
+
+/** @throws INTEGRITY when the record was imported, and the object has other bytes than it says */
+async function proved(found: RegisteredDocument, request: RegisterRequest): Promise<RegisteredDocument> {
+  const { documents, signal, onBegin } = request;
+  const { action: _, ...record } = found;
+  if (!(await documents.isProved(record, signal))) await documents.prove(record, signal, onBegin(record.size));
+  return found;
+}
+
+function asRegistered(
+  known: DocumentRecord,
+  uri: string,
+  { name, tags }: Pick<DocumentRecord, "name" | "tags">,
+): RegisteredDocument {
+  const same = known.name === name && canonicalJson(known.tags) === canonicalJson(tags);
+  if (same && known.uri === uri) return { ...known, action: "unchanged" };
+  throw new DocprocError("CONFLICT", `${uri} is registered already, as ${known.name} with the id ${known.id}.`, {
+    hint: "docproc delete removes that record and leaves the object, which can be registered anew then.",
+  });
+}
+
+/** The object of a document. One without a record may be an upload that is under way, or garbage. */
+async function uploadedBefore(id: string, uri: string, request: RegisterRequest): Promise<RegisteredDocument> {
+  const record = await request.metadata.get(id, request.signal);
+  if (record?.uri === uri) return await proved({ ...record, action: "unchanged" }, request);
+  throw new DocprocError("USAGE", `${uri} is an object of docproc's own, and no document here has it.`, {
+    hint: "docproc import brings back the records of a lost catalog; docproc doctor says what has none.",
+  });
+}
+
+/** An object of a storage that others use, too. */
+type Registrable = StoredObject & { readonly origin: ObjectOrigin };
+
+async function find(key: string, uri: string, storage: StorageService, signal: AbortSignal): Promise<Registrable> {
+  const found = await storage.stat(key, signal);
+  if (found?.origin) return { ...found, origin: found.origin };
+  if (found) throw notHere(uri, storage);
+  throw new DocprocError("NOT_FOUND", `There is no object ${uri}.`, { hint: "Check the key with aws s3 ls." });
+}
+
+/** Keys are as they are: an address of S3 has nothing escaped. */
+function keyOf(uri: string, storage: StorageService): string {
+  const base = storage.uri("");
+  if (!uri.startsWith("s3://")) {
+    throw new DocprocError("USAGE", `${JSON.stringify(uri)} is not the address of an object, s3://bucket/key.`, {
+      hint: "A file is stored and recorded with docproc upload.",
+    });
+  }
+  if (!uri.startsWith(base) || uri === base) throw notHere(uri, storage);
+  const key = uri.slice(base.length);
+  if (isUnambiguousKey(key)) return key;
+  throw new DocprocError("USAGE", `${JSON.stringify(uri)} has a segment . or .., which some servers resolve.`, {
+    hint: "Copy the object to another key and register that.",
+  });
+}
+
+function notHere(uri: string, storage: StorageService): DocprocError {
+  const base = storage.uri("");
+  return new DocprocError("USAGE", `${uri} cannot be registered here: documents are kept in ${base}`, {
+    hint: base.startsWith("s3://")
+      ? "Name an object of this bucket, or another bucket with --bucket or --use."
+      : "Only a bucket has objects that others have stored. Choose one with --bucket or --use, or docproc upload the file.",
+  });
+}
+
+/** The same for the same content of the same object, and in the order in which objects were stored. */
+function idOf(uri: string, { size, origin }: Registrable): string {
+  const random = createHash("sha256")
+    .update(JSON.stringify([uri, origin.etag, size]))
+    .digest();
+  return v7({ msecs: origin.storedAt, random });
+}
+
+function isSame(one: Registrable, other: Registrable): boolean {
+  const facts = ({ size, origin }: Registrable) => [size, origin.etag, origin.storedAt].join();
+  return facts(one) === facts(other);
+}
+
+/** Bytes from which the type of a document is told. */
+const headSize = 4_100;
+
+async function readObject(key: string, { size }: Registrable, request: RegisterRequest) {
+  const { storage, retries, signal, onBegin } = request;
+  const onProgress = onBegin(size);
+  const digest = createHash("sha256");
+  let checksum = 0;
+  let length = 0;
+  let head = Buffer.alloc(0);
+  for await (const chunk of readStored({ storage, key, size, retries, signal })) {
+    throwIfCancelled(signal);
+    digest.update(chunk);
+    checksum = crc32(chunk, checksum);
+    length += chunk.byteLength;
+    if (head.length < headSize) head = Buffer.concat([head, chunk.subarray(0, headSize - head.length)]);
+    // More than there was is wrong already, and might never end.
+    if (length > size) break;
+    onProgress(chunk.byteLength);
+  }
+  if (length !== size) throw changed(storage.uri(key));
+  return { sha256: digest.digest("hex"), crc32: checksum, head };
+}
+
+/** What S3 says of an object that was stored without a type. */
+const untyped: ReadonlySet<string> = new Set(["binary/octet-stream", "application/octet-stream"]);
+
+async function typeOf(name: string, origin: ObjectOrigin, head: Buffer, request: RegisterRequest): Promise<string> {
+  if (request.contentType !== undefined) return request.contentType;
+  if (origin.contentType !== null && !untyped.has(origin.contentType)) {
+    try {
+      return contentType(origin.contentType);
+    } catch {
+      // Whoever stored it wrote something else there.
+    }
+  }
+  return await detectedType(name, head);
+}
+
+function changed(uri: string): DocprocError {
+  return new DocprocError("INTEGRITY", `${uri} changed while it was being read.`, {
+    hint: "Nothing was recorded. Register it again when nothing writes to it.",
+  });
+}

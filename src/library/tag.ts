@@ -1,0 +1,71 @@
+/** Changes the tags of a document that is there already. Tags are part of what it is found by, so its claim moves. */
+
+import { DocprocError } from "../core/errors.ts";
+import { cleanUpSignal, pause } from "../core/retry.ts";
+import { identityOf } from "../document/identity.ts";
+import { type DocumentRecord, documentTags, type TextMap } from "../document/record.ts";
+import { inDoubt, mayBeDone, orphanClaim } from "../metadata/commit-outcome.ts";
+import type { MetadataService, RetagResult } from "../metadata/service.ts";
+
+export interface TagEdit {
+  readonly set: TextMap;
+  readonly unset: readonly string[];
+}
+
+export interface RetaggedDocument extends DocumentRecord {
+  readonly action: "tagged" | "unchanged";
+}
+
+/** How often others may change the same document meanwhile. */
+const attempts = 5;
+
+/**
+ * Sets and removes tags, in one step; other tags stay as they are, also those that somebody else changes meanwhile.
+ * @throws CONFLICT when another document has the same name, bytes and tags, and nothing was changed
+ * @throws NOT_FOUND when it is gone, USAGE when it would have too many tags
+ */
+export async function retag(
+  metadata: MetadataService,
+  found: DocumentRecord,
+  edit: TagEdit,
+  signal: AbortSignal,
+): Promise<RetaggedDocument> {
+  let record: DocumentRecord | undefined = found;
+  for (let attempt = 1; record !== undefined; attempt++) {
+    const tags = edited(record.tags, edit);
+    const changed: DocumentRecord = { ...record, tags };
+    const identity = identityOf(changed);
+    if (identity === identityOf(record)) return { ...record, action: "unchanged" };
+    const result: RetagResult = await metadata.retag(record, tags, identity, signal).catch(async (error: unknown) => {
+      // The answer may have been lost after it was done: the catalog knows.
+      if (!mayBeDone(error)) throw error;
+      const now = await metadata.get(found.id, cleanUpSignal(signal)).catch(() => undefined);
+      if (now !== undefined && identityOf(now) === identity) return { retagged: true };
+      throw inDoubt(error, `whether the tags of ${found.id} were changed`);
+    });
+    if (result.retagged) return { ...changed, action: "tagged" };
+    const { holder } = result;
+    if (holder !== undefined && (await metadata.get(holder, signal))) throw alike(record.name, holder);
+    if (attempt === attempts) throw holder === undefined ? tooMany(found.id) : orphanClaim(record.name, holder);
+    await pause(attempt, signal);
+    record = await metadata.get(found.id, signal);
+  }
+  throw new DocprocError("NOT_FOUND", `The document ${found.id} is gone.`);
+}
+
+function edited(tags: TextMap, { set, unset }: TagEdit): TextMap {
+  const all = Object.entries({ ...tags, ...set }).filter(([key]) => !unset.includes(key));
+  return documentTags(all.map(([key, value]) => `${key}=${value}`));
+}
+
+function alike(name: string, holder: string): DocprocError {
+  return new DocprocError("CONFLICT", `The document ${holder} has the same name, bytes and tags: ${name}.`, {
+    hint: "Nothing was changed. Use that one, and delete the other with docproc delete.",
+  });
+}
+
+function tooMany(id: string): DocprocError {
+  return new DocprocError("CONFLICT", `The tags of ${id} were changed by somebody else, ${attempts} times over.`, {
+    hint: "Nothing was changed. Run the same command again.",
+  });
+}

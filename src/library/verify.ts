@@ -1,0 +1,55 @@
+/** Whether a document is still what was uploaded. Damage is reported, never repaired and never removed. */
+
+import { DocprocError } from "../core/errors.ts";
+import type { DocumentRecord } from "../document/record.ts";
+import type { StoredObject } from "../storage/service.ts";
+import type { DocumentService } from "./documents.ts";
+
+export interface Damage {
+  readonly code: "MISSING" | "WRONG_SIZE" | "WRONG_CHECKSUM" | "WRONG_BYTES";
+  readonly id: string;
+  readonly name: string;
+  readonly uri: string;
+  readonly message: string;
+  /** The one thing to do about it. */
+  readonly fix: string;
+}
+
+/**
+ * Checks one document.
+ * @param deep read it and hash what is read; otherwise only ask the storage for its size and checksum
+ * @param onStored called with what the storage has of it, if anything
+ * @returns undefined for a sound one
+ * @throws what keeps it from being checked: no permission, no connection
+ */
+export async function verifyDocument(
+  service: DocumentService,
+  record: DocumentRecord,
+  deep: boolean,
+  signal: AbortSignal,
+  onProgress: (bytes: number) => void,
+  onStored: (stored: StoredObject) => void = () => {},
+): Promise<Damage | undefined> {
+  const { id, name, uri } = record;
+  const damage = (code: Damage["code"], message: string): Damage => ({ code, id, name, uri, message, fix });
+  try {
+    const stored = await service.stat(record, signal);
+    if (stored) onStored(stored);
+    if (stored === undefined) return damage("MISSING", "Its bytes are gone.");
+    if (stored.size !== record.size) {
+      return damage("WRONG_SIZE", `It has ${stored.size} bytes and was uploaded with ${record.size}.`);
+    }
+    if (stored.crc32 !== null && record.crc32 !== null && stored.crc32 !== Number.parseInt(record.crc32, 16)) {
+      return damage("WRONG_CHECKSUM", "The storage has another checksum for it than when it was uploaded.");
+    }
+    if (deep) for await (const chunk of service.read(record, signal)) onProgress(chunk.byteLength);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof DocprocError)) throw error;
+    if (error.code === "NOT_FOUND") return damage("MISSING", error.message);
+    if (error.code === "INTEGRITY") return damage("WRONG_BYTES", error.message);
+    throw error;
+  }
+}
+
+const fix = "Upload the file again, then docproc delete this one.";

@@ -1,0 +1,92 @@
+/**
+ * Commits, of which those at the same time share a transaction: it takes as many write units as many of them, and one
+ * request, which is what takes the time.
+ *
+ * A transaction is done as a whole or not at all, so what stands in the way of one commit must not be the end of the
+ * others: it is told its reason, and the others go without it.
+ */
+import type { Put, TransactWriteItem } from "@aws-sdk/client-dynamodb";
+import { mayBeDone } from "../commit-outcome.ts";
+import { keyText } from "./reads.ts";
+import { Groups, type Member } from "./request-batcher.ts";
+import type { TransactionAnswer, TransactionOutcome, Transactions } from "./transactions.ts";
+
+/** Items and bytes in one transaction: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
+const mostItems = 100;
+const mostBytes = 4_000_000;
+/** Items of a commit: the document and its claim. */
+const itemsEach = 2;
+
+interface Commit {
+  readonly items: readonly TransactWriteItem[];
+  /** Of its items. */
+  readonly keys: readonly string[];
+  /** Of its items, and some more for the form that they are sent in. */
+  readonly bytes: number;
+}
+
+type Waiting = Member<Commit, TransactionOutcome>;
+
+export class Commits {
+  readonly #transactions: Transactions;
+  readonly #groups = new Groups<Commit, TransactionOutcome>({
+    most: mostItems / itemsEach,
+    fits,
+    // What is on the wire is awaited: its outcome counts.
+    givesUp: false,
+    send: async (group, signal) => await this.#send(group, signal),
+  });
+
+  constructor(transactions: Transactions) {
+    this.#transactions = transactions;
+  }
+
+  /**
+   * Puts a document and its claim, both or neither.
+   * @throws UNAVAILABLE when nobody knows whether it was done; after anything else nothing was
+   */
+  async put(document: Put, claim: Put, signal: AbortSignal): Promise<TransactionOutcome> {
+    const puts = [document, claim];
+    const items = puts.map((Put) => ({ Put }));
+    const keys = puts.map(({ Item = {} }) => keyText(Item));
+    return await this.#groups.add({ items, keys, bytes: Buffer.byteLength(JSON.stringify(puts)) }, signal);
+  }
+
+  async #send(group: readonly Waiting[], signal: AbortSignal): Promise<void> {
+    const items = group.flatMap(({ task }) => task.items);
+    let answer: TransactionAnswer;
+    try {
+      answer = await this.#transactions.attempt(items, signal);
+    } catch (error) {
+      // Where nobody knows whether it was done, that holds for each. Else one of them may be why none was.
+      if (group.length === 1 || mayBeDone(error)) throw error;
+      return this.#alone(group);
+    }
+    if (answer.done) {
+      for (const one of group) one.answer(answer);
+      return;
+    }
+    const blameless: Waiting[] = [];
+    for (const [index, one] of group.entries()) {
+      const reasons = answer.reasons.slice(index * itemsEach, (index + 1) * itemsEach);
+      if (group.length > 1 && reasons.every(({ Code }) => Code === "None")) blameless.push(one);
+      // Perhaps after a pause, which the next group need not wait for.
+      else one.answer(this.#transactions.goOn(one.task.items, { ...answer, reasons }, one.signal));
+    }
+    if (blameless.length === group.length) return this.#alone(group);
+    const left = blameless.filter(({ signal }) => signal.aborted);
+    this.#alone(left);
+    const others = blameless.filter((one) => !left.includes(one));
+    if (others.length > 0) await this.#send(others, signal);
+  }
+
+  #alone(group: readonly Waiting[]): void {
+    for (const { task, signal, answer } of group) answer(this.#transactions.write(task.items, signal));
+  }
+}
+
+/** A transaction that names an item twice is refused. */
+function fits({ keys, bytes }: Commit, group: readonly Commit[]): boolean {
+  const taken = group.reduce((sum, other) => sum + other.bytes, bytes);
+  return taken <= mostBytes && !group.some((other) => other.keys.some((key) => keys.includes(key)));
+}

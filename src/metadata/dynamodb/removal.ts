@@ -1,0 +1,105 @@
+/** Removes the table, once there is nothing in it but the entry of the catalog itself. */
+import { DeleteTableCommand, type DynamoDBClient, paginateScan, type TableDescription } from "@aws-sdk/client-dynamodb";
+import { furtherPages } from "../../aws/failures.ts";
+import { DocprocError } from "../../core/errors.ts";
+import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
+import { cleanUpSignal } from "../../core/retry.ts";
+import type { DismantledResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import { itemsOf } from "./reads.ts";
+import { Table } from "./table.ts";
+
+export async function* removeTable(
+  client: DynamoDBClient,
+  name: string,
+  settings: Settings,
+  { plan, signal }: ProvisionOptions,
+): AsyncIterable<DismantledResource> {
+  const table = new Table(client, name, settings, signal);
+  const resource = { kind: "table", name };
+  const found = await table.describe();
+  if (found === undefined) {
+    yield { ...resource, action: "gone" };
+    return;
+  }
+  // An earlier run may have been interrupted while it waited.
+  const leaving = found.TableStatus === "DELETING";
+  if (!leaving) {
+    table.assertOurs(found);
+    if (found.TableStatus !== "ACTIVE") await table.untilActive();
+    await assertNothingIn(client, table, found, signal);
+  }
+  if (plan) {
+    yield { ...resource, action: "would-remove" };
+    return;
+  }
+  if (!leaving) {
+    const late = new Table(client, name, settings, cleanUpSignal());
+    await remove(client, table, found.DeletionProtectionEnabled === true ? late : undefined, signal);
+  }
+  await table.untilGone();
+  yield { ...resource, action: "removed" };
+}
+
+/** @param guarded the table, to protect it again if it cannot be removed; undefined where it is not protected */
+async function remove(
+  client: DynamoDBClient,
+  table: Table,
+  guarded: Table | undefined,
+  abortSignal: AbortSignal,
+): Promise<void> {
+  try {
+    if (guarded) await table.setProtection(false);
+    await client.send(new DeleteTableCommand({ TableName: table.name }), { abortSignal });
+  } catch (error) {
+    // Another command was faster, or the answer was lost.
+    const status = (await table.describe())?.TableStatus;
+    if (status === undefined || status === "DELETING") return;
+    await guarded?.setProtection(true).catch(() => {});
+    throw table.failure(error, "dynamodb:DeleteTable");
+  }
+}
+
+/**
+ * Reads no more than it takes to say what is there. For the keys see catalog.ts.
+ * @throws CONFLICT for documents, claims, and what others put there
+ */
+async function assertNothingIn(
+  client: DynamoDBClient,
+  table: Table,
+  found: TableDescription,
+  abortSignal: AbortSignal,
+): Promise<void> {
+  const counts = { document: 0, claim: 0, "other item": 0 };
+  let [isCatalog, more] = [false, false];
+  const input = { TableName: table.name, ConsistentRead: true, ProjectionExpression: "pk, sk" };
+  try {
+    const pages = paginateScan({ client }, input, { abortSignal });
+    scan: for await (const page of furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
+      for (const { pk, sk } of itemsOf(page)) {
+        const key = pk?.S ?? "";
+        if (key === "catalog" && sk?.S?.startsWith("adopted#")) continue;
+        if (key === "catalog" && sk?.S === "catalog") isCatalog = true;
+        else counts[key.startsWith("doc#") ? "document" : key.startsWith("name#") ? "claim" : "other item"] += 1;
+        more = Math.max(...Object.values(counts)) >= mostCounted;
+        if (more) break scan;
+      }
+    }
+  } catch (error) {
+    throw table.failure(error, "dynamodb:Scan");
+  }
+  // Each document has one.
+  if (counts.document > 0) counts.claim = 0;
+  assertEmpty(`table ${table.name}`, counts, more);
+  if (!isCatalog) assertAsMade(table, found);
+}
+
+/** Keys named pk and sk are common. Without a catalog in it, the table is ours if it is as `init` makes one. */
+function assertAsMade({ name }: Table, found: TableDescription): void {
+  const { BillingModeSummary, GlobalSecondaryIndexes = [], LocalSecondaryIndexes = [], StreamSpecification } = found;
+  const indexes = GlobalSecondaryIndexes.length + LocalSecondaryIndexes.length;
+  const onDemand = BillingModeSummary?.BillingMode === "PAY_PER_REQUEST";
+  if (onDemand && indexes === 0 && !StreamSpecification?.StreamEnabled) return;
+  throw new DocprocError("CONFLICT", `The table ${name} is not one that docproc made.`, {
+    hint: "It belongs to something else: choose another one with --table. Nothing was removed.",
+  });
+}

@@ -1,0 +1,191 @@
+/** The table: on demand, protected against deletion, nothing to pay while it is not used. */
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  CreateTableCommand,
+  DescribeTableCommand,
+  type DynamoDBClient,
+  ResourceInUseException,
+  ResourceNotFoundException,
+  type TableDescription,
+  UpdateTableCommand,
+} from "@aws-sdk/client-dynamodb";
+import { skewOf } from "../../aws/client.ts";
+import { errorNameOf } from "../../aws/failures.ts";
+import { DocprocError } from "../../core/errors.ts";
+import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import { tableFailure } from "./failures.ts";
+
+/** Milliseconds. A table takes a few seconds; the SDK's waiter would look again after 20 s only. */
+const pollInterval = 500;
+const pollDeadline = 180_000;
+
+const keySchema = [
+  { AttributeName: "pk", KeyType: "HASH" },
+  { AttributeName: "sk", KeyType: "RANGE" },
+] as const;
+const wanted = {
+  KeySchema: [...keySchema],
+  AttributeDefinitions: keySchema.map(({ AttributeName }) => ({ AttributeName, AttributeType: "S" as const })),
+  BillingMode: "PAY_PER_REQUEST" as const,
+};
+const protection = { DeletionProtectionEnabled: true };
+
+export async function* provisionTable(
+  client: DynamoDBClient,
+  name: string,
+  settings: Settings,
+  options: ProvisionOptions,
+): AsyncIterable<ProvisionedResource> {
+  const table = new Table(client, name, settings, options.signal);
+  const made = await makeTable(table, options);
+  yield { kind: "table", name, action: made, settings: { Region: await client.config.region(), ...wanted } };
+  const kind = "deletion-protection";
+  yield { kind, name, action: await protect(table, kind, made, settings, options), settings: protection };
+}
+
+/**
+ * Milliseconds that the clock of DynamoDB is ahead of ours, as its answer about the table says.
+ * @throws NOT_INITIALISED, ACCESS_DENIED and whatever else is wrong with the table or the way to it
+ */
+export async function clockSkew(
+  client: DynamoDBClient,
+  table: string,
+  settings: Settings,
+  abortSignal: AbortSignal,
+): Promise<number> {
+  try {
+    await client.send(new DescribeTableCommand({ TableName: table }), { abortSignal });
+  } catch (error) {
+    throw tableFailure(error, "dynamodb:DescribeTable", table, settings);
+  }
+  return skewOf(client) ?? 0;
+}
+
+async function makeTable(table: Table, { plan }: ProvisionOptions): Promise<ProvisionAction> {
+  const existing = await table.describe();
+  if (existing) {
+    table.assertOurs(existing);
+    if (!plan) await table.untilActive();
+    return "exists";
+  }
+  if (plan) return "would-create";
+  const created = await table.create();
+  await table.untilActive();
+  return created ? "created" : "exists";
+}
+
+async function protect(
+  table: Table,
+  kind: string,
+  made: ProvisionAction,
+  { unsupported }: Settings,
+  { plan }: ProvisionOptions,
+): Promise<ProvisionAction> {
+  if (made === "would-create") return "would-create";
+  if ((await table.describe())?.DeletionProtectionEnabled) return made === "created" ? "created" : "exists";
+  // That it cannot be had is only found out by trying, which init did.
+  if (plan && unsupported.split(",").includes(kind)) return "unsupported";
+  if (plan) return "would-update";
+  if (!(await table.setProtection(true))) return "unsupported";
+  // An emulator that accepts the setting and forgets it does not support it.
+  return (await table.describe())?.DeletionProtectionEnabled ? "updated" : "unsupported";
+}
+
+/** What is asked of DynamoDB about one table, in the words of the contract. */
+export class Table {
+  readonly name: string;
+  readonly #client: DynamoDBClient;
+  readonly #settings: Settings;
+  readonly #signal: AbortSignal;
+
+  constructor(client: DynamoDBClient, name: string, settings: Settings, signal: AbortSignal) {
+    this.name = name;
+    this.#client = client;
+    this.#settings = settings;
+    this.#signal = signal;
+  }
+
+  /** Undefined for a table that is not there. */
+  async describe(): Promise<TableDescription | undefined> {
+    try {
+      return (await this.#client.send(new DescribeTableCommand({ TableName: this.name }), this.#options())).Table;
+    } catch (error) {
+      if (error instanceof ResourceNotFoundException) return undefined;
+      throw this.failure(error, "dynamodb:DescribeTable");
+    }
+  }
+
+  /** False when another init was faster. */
+  async create(): Promise<boolean> {
+    const command = new CreateTableCommand({ TableName: this.name, ...wanted, ...protection });
+    try {
+      await this.#client.send(command, this.#options());
+      return true;
+    } catch (error) {
+      if (error instanceof ResourceInUseException) return false;
+      throw this.failure(error, "dynamodb:CreateTable");
+    }
+  }
+
+  /** Returns when the table is as it should be; false where that cannot be had. */
+  async setProtection(DeletionProtectionEnabled: boolean): Promise<boolean> {
+    try {
+      const command = new UpdateTableCommand({ TableName: this.name, DeletionProtectionEnabled });
+      await this.#client.send(command, this.#options());
+    } catch (error) {
+      if (isUnsupported(error)) return false;
+      // Another command is changing it right now, to the same.
+      if (!(error instanceof ResourceInUseException)) throw this.failure(error, "dynamodb:UpdateTable");
+    }
+    // It may be removed meanwhile, when it was the protection that was in the way.
+    await this.#until((status) => status !== "UPDATING");
+    return true;
+  }
+
+  async untilActive(): Promise<void> {
+    await this.#until((status) => status === "ACTIVE");
+  }
+
+  async untilGone(): Promise<void> {
+    await this.#until((status) => status === undefined);
+  }
+
+  /**
+   * Looks at the table every half second until its status, undefined for none, is as wanted.
+   * @throws UNAVAILABLE after three minutes
+   */
+  async #until(done: (status: string | undefined) => boolean): Promise<void> {
+    const deadline = Date.now() + pollDeadline;
+    for (;;) {
+      const status = (await this.describe())?.TableStatus;
+      if (done(status)) return;
+      if (Date.now() > deadline) {
+        throw new DocprocError("UNAVAILABLE", `The table ${this.name} is still ${status ?? "not there"}.`, {
+          hint: "Run the same command again in a minute.",
+        });
+      }
+      await sleep(pollInterval, undefined, { signal: this.#signal });
+    }
+  }
+
+  /** @throws CONFLICT for a table with other keys */
+  assertOurs(description: TableDescription): void {
+    const keys = (description.KeySchema ?? []).map((key) => `${key.AttributeName}:${key.KeyType}`);
+    if (keys.toString() === keySchema.map((key) => `${key.AttributeName}:${key.KeyType}`).toString()) return;
+    throw new DocprocError("CONFLICT", `The table ${this.name} has other keys than docproc uses.`, {
+      hint: "It belongs to something else: choose another one with --table. Nothing was changed.",
+    });
+  }
+
+  failure(error: unknown, action: string): DocprocError {
+    return tableFailure(error, action, this.name, this.#settings);
+  }
+
+  #options() {
+    return { abortSignal: this.#signal };
+  }
+}
+
+function isUnsupported(error: unknown): boolean {
+  return ["UnknownOperationException", "NotImplemented", "ValidationException"].includes(errorNameOf(error));
+}

@@ -1,0 +1,113 @@
+/** Transactions on one table: all of it or nothing. */
+import {
+  type CancellationReason,
+  type DynamoDBClient,
+  TransactionCanceledException,
+  type TransactWriteItem,
+  TransactWriteItemsCommand,
+} from "@aws-sdk/client-dynamodb";
+import { UnusableAnswer } from "../../aws/failures.ts";
+import { throwIfCancelled } from "../../core/errors.ts";
+import { lateSignal, pause } from "../../core/retry.ts";
+import type { Settings } from "../../core/settings.ts";
+import { tableFailure, tooBusy, unanswered } from "./failures.ts";
+
+/** Meetings with other transactions are no failures, so more of them are borne than there are retries. */
+const conflictsExpected = 5;
+
+/** https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
+const temporaryReasons = new Set(["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"]);
+const action = "dynamodb:TransactWriteItems";
+
+/** When a condition does not hold: which, in the order of the items, and how often the SDK asked. */
+export type TransactionOutcome =
+  | { readonly done: true }
+  | { readonly done: false; readonly reasons: readonly CancellationReason[]; readonly attempts: number };
+
+/** The answer to a transaction that was sent once. */
+export type TransactionAnswer =
+  | { readonly done: true }
+  | {
+      readonly done: false;
+      /** Why it was cancelled, in the order of its items; empty where the answer does not say. */
+      readonly reasons: readonly CancellationReason[];
+      readonly error: TransactionCanceledException;
+    };
+
+export class Transactions {
+  readonly #client: DynamoDBClient;
+  readonly #table: string;
+  readonly #settings: Settings;
+
+  constructor(client: DynamoDBClient, table: string, settings: Settings) {
+    this.#client = client;
+    this.#table = table;
+    this.#settings = settings;
+  }
+
+  /**
+   * Does all of it or nothing. The SDK does not repeat a cancelled transaction, whatever cancelled it: here it is, as
+   * long as it only met others.
+   * @throws UNAVAILABLE when nobody knows whether it was done; after anything else nothing was
+   */
+  async write(items: readonly TransactWriteItem[], signal: AbortSignal): Promise<TransactionOutcome> {
+    return await this.goOn(items, await this.attempt(items, signal), signal);
+  }
+
+  /**
+   * Sends it once. The signal is looked at before: a transaction on the wire is awaited, since its outcome counts.
+   * @throws like `write`
+   */
+  async attempt(items: readonly TransactWriteItem[], signal: AbortSignal): Promise<TransactionAnswer> {
+    throwIfCancelled(signal);
+    const late = lateSignal(signal);
+    try {
+      const command = new TransactWriteItemsCommand({ TransactItems: [...items] });
+      await this.#client.send(command, { abortSignal: late.signal });
+      return { done: true };
+    } catch (error) {
+      if (late.signal.aborted) throw unanswered(this.#table, error);
+      if (!(error instanceof TransactionCanceledException)) throw this.#failure(error);
+      return { done: false, reasons: usableReasons(error), error };
+    } finally {
+      late.forget();
+    }
+  }
+
+  /**
+   * What came of it, after further attempts if there is a point in them.
+   * @param answer to the first attempt: the reasons that concern these items
+   * @throws like `write`
+   */
+  async goOn(
+    items: readonly TransactWriteItem[],
+    answer: TransactionAnswer,
+    signal: AbortSignal,
+  ): Promise<TransactionOutcome> {
+    for (let attempt = 1; !answer.done; attempt++) {
+      const { reasons, error } = answer;
+      if (reasons.length === 0) {
+        throw this.#failure(new UnusableAnswer("A transaction was cancelled without a reason."));
+      }
+      if (reasons.some(isCondition)) return { done: false, reasons, attempts: error.$metadata.attempts ?? 1 };
+      const temporary = reasons.some(({ Code }) => Code !== undefined && temporaryReasons.has(Code));
+      if (!temporary) throw this.#failure(error);
+      if (attempt > this.#settings.retries + conflictsExpected) throw tooBusy(this.#table, "commit", error);
+      await pause(attempt, signal);
+      answer = await this.attempt(items, signal);
+    }
+    return { done: true };
+  }
+
+  #failure(error: unknown) {
+    return tableFailure(error, action, this.#table, this.#settings);
+  }
+}
+
+function isCondition({ Code }: CancellationReason): boolean {
+  return Code === "ConditionalCheckFailed";
+}
+
+function usableReasons({ CancellationReasons: reasons }: TransactionCanceledException): readonly CancellationReason[] {
+  return Array.isArray(reasons) && reasons.every((reason) => typeof reason?.Code === "string") ? reasons : [];
+}

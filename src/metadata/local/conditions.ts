@@ -1,0 +1,173 @@
+/**
+ * What a query asks of the records of an SQLite catalog, and the index that knows which meet it.
+ *
+ * For a tag, a name, a type, a commit, a run, and the first characters of a name there is an index that has the ids of
+ * what has it in order. A glob that begins with fewer characters has only the range of names that begin as it does: in
+ * their order, not in that of ids.
+ */
+import { DocprocError } from "../../core/errors.ts";
+import { type DocumentFilter, literalName, literalType, typeGlob } from "../../document/query.ts";
+
+export type Value = string | number;
+/** A row is a list of the values of its columns. */
+export type Row = readonly unknown[];
+export type Select = (sql: string, ...values: Value[]) => Promise<Row[]>;
+
+/** What a statement is given up with that asks for too much of globs: fewer documents at a time are to be asked for. */
+export class TooManySteps extends DocprocError {
+  constructor() {
+    super("UNAVAILABLE", "A glob takes too long for as many documents at a time.");
+  }
+}
+
+export interface Statement {
+  readonly sql: string;
+  readonly values: readonly Value[];
+}
+
+/** Characters of a name in the index of beginnings; its expression says the same. */
+const beginning = 3;
+/** Types of which each is looked up. SQLite joins no more than 500 queries. */
+const mostTypes = 100;
+
+/** Something that a query asks for, and the index that knows what has it. */
+export interface Condition {
+  readonly table: "documents" | "tags";
+  /** Which of the table's indexes that is; SQLite would choose by what it guesses of their sizes. */
+  readonly index: string;
+  /** What bounds the part of the index that is read. */
+  readonly bounds: (row: string) => string;
+  /** What is asked of each entry in it. */
+  readonly rest: (row: string) => string;
+  readonly values: readonly string[];
+  /** How many of the values are those of the bounds. */
+  readonly bounding: number;
+  /** What the entries in that part are sorted by. */
+  readonly by: "id" | "name" | "content_type";
+  /** Conditions of which one or another is met, where no part of an index has all of it in order. */
+  readonly each?: readonly Condition[];
+  /** The same condition by another index, which reads less and is not in order. */
+  readonly narrow?: Condition;
+}
+
+export const everything: Condition = {
+  table: "documents",
+  index: "",
+  bounds: () => "true",
+  rest: () => "true",
+  values: [],
+  bounding: 0,
+  by: "id",
+};
+
+export const isOrdered = ({ by }: Condition) => by === "id";
+
+export async function conditionsOf(
+  select: Select,
+  { tags = {}, name, type, commit, run }: DocumentFilter = {},
+): Promise<Condition[]> {
+  return [
+    // The union of several types comes first, as SQLite joins queries from left to right.
+    ...(type === undefined ? [] : [await withType(select, type)]),
+    // @photostructure/sqlite cuts text at a NUL, so that such a tag cannot be asked for.
+    ...Object.entries(tags)
+      .filter((tag) => !tag.some((text) => text.includes("\0")))
+      .map(withTag),
+    ...(name === undefined ? [] : [await withName(name)]),
+    ...(commit === undefined ? [] : [madeBy("commit", "substr(%, 1, 7)", "$.git.commit", commit.slice(0, 7))]),
+    ...(run === undefined ? [] : [madeBy("run", "%", "$.ci.run", run)]),
+  ];
+}
+
+/** The types that a glob is for are looked up, as they are few: each is found behind the one before it. */
+async function withType(select: Select, type: string): Promise<Condition> {
+  const literal = literalType({ type });
+  if (literal !== undefined) return withText("content_type", literal);
+  const rows = await select(
+    `WITH RECURSIVE types(type) AS (
+       SELECT min(content_type) FROM documents
+       UNION ALL SELECT (SELECT min(content_type) FROM documents WHERE content_type > type) FROM types WHERE type >= ''
+     )
+     SELECT type FROM types WHERE type >= '' LIMIT ?`,
+    mostTypes + 1,
+  );
+  const { globMatcher, globEnds } = await import("../../document/glob.ts");
+  const glob = typeGlob(type);
+  if (rows.length > mostTypes) return withGlob("content_type", glob, globEnds(glob));
+  const matches = globMatcher(glob);
+  const each = rows
+    .map(([found]) => String(found))
+    .filter((found) => matches(found))
+    .map((found) => withText("content_type", found));
+  const values = each.flatMap((one) => one.values);
+  const bounds = (row: string) => `${row}.content_type IN (${values.map(() => "?").join(", ")})`;
+  return { ...everything, index: indexedBy.content_type, bounds, values, bounding: values.length, each };
+}
+
+async function withName(glob: string): Promise<Condition> {
+  const literal = literalName({ name: glob });
+  if (literal !== undefined) return withText("name", literal);
+  const { globEnds } = await import("../../document/glob.ts");
+  const ends = globEnds(glob);
+  const narrow = withGlob("name", glob, ends);
+  const first = [...ends[0]].slice(0, beginning).join("");
+  if ([...first].length < beginning) return narrow;
+  const ordered: Condition = {
+    ...narrow,
+    index: "INDEXED BY documents_by_beginning",
+    bounds: (row) => `substr(${row}.name, 1, ${beginning}) = ?`,
+    values: [first, ...narrow.values.slice(narrow.bounding)],
+    bounding: 1,
+    by: "id",
+  };
+  return glob === `${first}*` ? ordered : { ...ordered, narrow };
+}
+
+/** @param of the expression of the index, `%` being what stands at the path. To SQLite only the same text is the same. */
+function madeBy(index: "commit" | "run", of: string, path: string, value: string): Condition {
+  const bounds = (row: string) => {
+    const provenance = `iif(json_valid(${row}.provenance), ${row}.provenance, '{}') ->> '${path}'`;
+    return `${of.replace("%", () => provenance)} = ? AND ${row}.provenance IS NOT NULL`;
+  };
+  return { ...everything, index: `INDEXED BY documents_by_${index}`, bounds, values: [value], bounding: 1 };
+}
+
+function withTag(tag: readonly [key: string, value: string]): Condition {
+  const bounds = (row: string) => `${row}.key = ? AND ${row}.value = ?`;
+  return { ...everything, table: "tags", bounds, values: tag, bounding: 2 };
+}
+
+const indexedBy = { name: "INDEXED BY documents_by_name", content_type: "INDEXED BY documents_by_type" } as const;
+
+function withText(column: keyof typeof indexedBy, text: string): Condition {
+  const bounds = (row: string) => `${row}.${column} = ?`;
+  return { ...everything, index: indexedBy[column], bounds, values: [text], bounding: 1 };
+}
+
+/** @param ends how all that matches begins and ends */
+function withGlob(column: keyof typeof indexedBy, glob: string, ends: readonly [string, string]): Condition {
+  const [prefix, suffix] = ends;
+  // SQLite's own GLOB is quick and knows less than ours: it spares that one most of the work, or all of it.
+  const quick = `${prefix}*${suffix}`;
+  const known = glob === quick;
+  return {
+    ...everything,
+    index: indexedBy[column],
+    bounds: (row) => `${row}.${column} >= ? AND ${row}.${column} < ?`,
+    rest: (row) => `${row}.${column} GLOB ?${known ? "" : ` AND matches(?, ${row}.${column})`}`,
+    // No name has room for so many of the last character there is.
+    values: [prefix, prefix + "\u{10ffff}".repeat(129), quick, ...(known ? [] : [glob])],
+    bounding: 2,
+    by: column,
+  };
+}
+
+/** What has to hold for an `entry` of a table so that it meets all of these. */
+export function testOf(conditions: readonly Condition[], entries: Condition["table"]): Statement {
+  const tests = conditions.map(({ table, bounds, rest }) =>
+    table === "documents" && entries === "documents"
+      ? `${bounds("entry")} AND ${rest("entry")}`
+      : `EXISTS (SELECT 1 FROM ${table} other WHERE ${bounds("other")} AND ${rest("other")} AND other.id = entry.id)`,
+  );
+  return { sql: tests.join(" AND ") || "true", values: conditions.flatMap(({ values }) => values) };
+}

@@ -1,0 +1,133 @@
+/**
+ * Reads the records of an SQLite catalog by size or by name.
+ *
+ * There is an index of either. It is walked, and each of its entries is looked up in the indexes of what else is asked:
+ * what many documents have is found soon. What only few have, as an index knows, is gathered and sorted.
+ */
+import { DocprocError } from "../../core/errors.ts";
+import { idRange, type ListQuery } from "../../document/query.ts";
+import {
+  type Condition,
+  conditionsOf,
+  type Row,
+  type Select,
+  type Statement,
+  TooManySteps,
+  testOf,
+  type Value,
+} from "./conditions.ts";
+import {
+  entriesOf,
+  few,
+  fewAtATime,
+  pageSize,
+  type Range,
+  smallestOf,
+  startingWith,
+  storedColumns,
+} from "./listing.ts";
+
+type SortColumn = "size" | "name";
+
+/**
+ * The rows that a query asks for, page by page, in the order of a column and then of their ids.
+ * @throws NOT_FOUND when the query continues behind a document that is gone: only that one knew where that is
+ */
+export async function* pagesInOrder(select: Select, query: ListQuery, by: SortColumn): AsyncIterable<Row[]> {
+  const { ascending, after, expected = pageSize } = query;
+  const [beyond, upTo, direction] = ascending ? [">", "<=", "ASC"] : ["<", ">=", "DESC"];
+  let last: Place | undefined;
+  if (after !== undefined) last = await placeOf(select, by, after);
+  const conditions = await conditionsOf(select, query.filter);
+  let entries = await entriesFor(select, query, conditions, by);
+  /** Entries of the index that a statement looks at: all, until the globs of the query turn out to take long. */
+  let window = Number.POSITIVE_INFINITY;
+  for (let size = Math.min(expected, pageSize); ; ) {
+    const edge = Number.isFinite(window) ? await placeAhead(window) : undefined;
+    const bounds = [...(last ? [[beyond, last] as const] : []), ...(edge ? [[upTo, edge] as const] : [])];
+    const within = bounds.map(([how]) => `(entry.${by}, entry.id) ${how} (?, ?) AND `).join("");
+    let rows: Row[];
+    try {
+      rows = await select(
+        // The bounds first, as conditions are looked at in this order: what lies outside is not held against a glob.
+        `SELECT ${storedColumns}, ${by} FROM documents entry ${entries.index} WHERE ${within} ${entries.sql}
+         ORDER BY entry.${by} ${direction}, entry.id ${direction} LIMIT ?`,
+        ...bounds.flatMap(([, place]) => place),
+        ...entries.values,
+        size,
+      );
+    } catch (error) {
+      if (!(error instanceof TooManySteps) || window === 1) throw error;
+      // What is gathered from another index is gathered as a whole.
+      entries = walked(query, conditions, by);
+      window = Math.min(fewAtATime, Math.ceil(window / 4));
+      yield [];
+      continue;
+    }
+    yield rows;
+    const isCut = rows.length === size;
+    if (!isCut && edge === undefined) return;
+    const end = rows.at(-1) ?? [];
+    last = isCut ? [end.at(-1) as Value, String(end[0])] : edge;
+    size = Math.min(2 * size, pageSize);
+    if (Number.isFinite(window)) window = Math.min(2 * window, few);
+  }
+
+  /** Where so many entries end; undefined when there are no more. */
+  async function placeAhead(count: number): Promise<Place | undefined> {
+    const [row] = await select(
+      `SELECT ${by}, id FROM documents entry INDEXED BY documents_by_${by}
+       WHERE ${last ? `(entry.${by}, entry.id) ${beyond} (?, ?)` : "true"}
+       ORDER BY entry.${by} ${direction}, entry.id ${direction} LIMIT 1 OFFSET ?`,
+      ...(last ?? []),
+      count - 1,
+    );
+    return row && [row[0] as Value, String(row[1])];
+  }
+}
+
+/** The value of the column, and an id. */
+type Place = readonly [Value, string];
+
+/** Which documents to read, as an `entry` each: the condition, and what says by which index. */
+interface Entries extends Statement {
+  readonly index: string;
+}
+
+async function entriesFor(
+  select: Select,
+  query: ListQuery,
+  conditions: readonly Condition[],
+  by: SortColumn,
+): Promise<Entries> {
+  const range = rangeOf(query);
+  const smallest = await smallestOf(select, query, conditions, range);
+  if (smallest === undefined) return walked(query, conditions, by);
+  const [, ...others] = startingWith(smallest, conditions);
+  const ids = entriesOf(smallest, range, testOf(others, smallest.table));
+  return { index: "", sql: `entry.id IN (${ids.sql})`, values: ids.values };
+}
+
+/** All of the index of the column, each entry with a look at whether it is asked for. */
+function walked(query: ListQuery, conditions: readonly Condition[], by: SortColumn): Entries {
+  const { from, to } = rangeOf(query);
+  const asked = testOf(conditions, "documents");
+  return {
+    index: `INDEXED BY documents_by_${by}`,
+    sql: `entry.id >= ? AND entry.id < ? AND ${asked.sql}`,
+    values: [from, to, ...asked.values],
+  };
+}
+
+function rangeOf(query: ListQuery): Range {
+  const { from = "", to = "~" } = idRange({ ...query, after: undefined });
+  return { from, to };
+}
+
+async function placeOf(select: Select, by: SortColumn, id: string): Promise<Place> {
+  const [row] = await select(`SELECT ${by} FROM documents WHERE id = ?`, id);
+  if (row) return [row[0] as Value, id];
+  throw new DocprocError("NOT_FOUND", `The document ${id}, behind which the listing goes on, is gone.`, {
+    hint: "Begin the listing again, without --cursor.",
+  });
+}

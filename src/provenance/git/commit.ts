@@ -1,0 +1,205 @@
+/**
+ * What a git repository says of itself. It may have been unpacked a moment ago: its files are read as data, and nothing
+ * that they name is run.
+ */
+import { lstat, realpath } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { publicAddress } from "../../core/address.ts";
+import type { GitProvenance } from "../../document/record.ts";
+import { isOurs, trustedOwners } from "../../files/ownership.ts";
+import type { ProgramPlace } from "../../files/programs.ts";
+import { statIfVisible } from "../../files/stat.ts";
+import { isChanged } from "./comparison.ts";
+import { type GitConfig, parseGitConfig } from "./config.ts";
+import { readOptional } from "./files.ts";
+import { hasReftable, readHeadOfReftable } from "./reftable.ts";
+
+/** Milliseconds that all of it may take: disks of a network may not answer. */
+const patience = 5_000;
+
+/** Milliseconds that git may take to compare the files with the commit: a large repository is not waited for. */
+const comparisonTimeout = 2_000;
+
+/** Bytes of a file with a name or an id in it, of the configuration, and of all branches in one file. */
+const limits = { line: 8 * 1024, config: 1024 * 1024, packed: 64 * 1024 * 1024 };
+
+/** Characters of a branch's name. */
+const longestName = 1_000;
+
+export interface GitOptions {
+  /** Absolute; the repository is the one that it is in. */
+  readonly cwd: string;
+  /** Of this user; undefined on Windows. */
+  readonly uid?: number | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Repository {
+  /** Its files. */
+  readonly worktree: string;
+  /** What is this worktree's own: HEAD and the index. */
+  readonly own: string;
+  /** What all worktrees share: branches, objects and the configuration. */
+  readonly shared: string;
+}
+
+/**
+ * The commit, branch and remote that the working directory belongs to, and whether it was changed since. Null outside
+ * any repository, and in one of another user than this one and root: as git has it (CVE-2022-24765).
+ * @param debug told what cannot be found out, and why
+ * @throws Error with a clause that says why the repository cannot be read, or the system's own
+ */
+export async function readGit(
+  options: GitOptions,
+  debug: (message: string) => void = () => {},
+): Promise<GitProvenance | null> {
+  return await within(patience, options.signal, async (signal) => {
+    const repository = await findRepository(options);
+    if (repository === undefined) return null;
+    if (repository === "of another user") {
+      debug("The git repository is of another user, so it is not read.");
+      return null;
+    }
+    /** Null, and the reason for who asks. */
+    const unknown = (what: string) => (error: unknown) => {
+      debug(`The git repository does not tell ${what}: ${error instanceof Error ? error.message : String(error)}.`);
+      return null;
+    };
+    const { cwd, env, uid } = options;
+    const owners = trustedOwners(uid, env);
+    const place = { cwd, env, owners };
+    const config = await readConfig(repository).catch(unknown("its configuration"));
+    const { ref, id } = await readHead(repository, config, { ...place, signal });
+    const branch = ref?.startsWith("refs/heads/") && isRefName(ref) ? ref.slice("refs/heads/".length) : null;
+    const commit = await id().catch(unknown("its commit"));
+    const changed = async () => {
+      if (commit === null || config === null) return null;
+      const compared = { ...repository, config, commit };
+      const ours = async (path: string) => await isOurs(path, owners);
+      return await within(comparisonTimeout, signal, async (limit) => {
+        return await isChanged(compared, { ...place, isOurs: ours, signal: limit });
+      });
+    };
+    return {
+      commit: commit ?? null,
+      branch,
+      dirty: await changed().catch(unknown("whether files were changed")),
+      remote: config === null ? null : remoteIn(config, branch),
+    };
+  });
+}
+
+/** The one whose `.git` is nearest, whatever it is: a repository further up is not meant. */
+async function findRepository({ cwd, uid, env }: GitOptions): Promise<Repository | "of another user" | undefined> {
+  let worktree = await realpath(cwd);
+  while ((await statIfVisible(join(worktree, ".git"), lstat)) === undefined) {
+    if (worktree === dirname(worktree)) return undefined;
+    worktree = dirname(worktree);
+  }
+  const git = join(worktree, ".git");
+  const owners = trustedOwners(uid, env);
+  const others = async (...paths: string[]) =>
+    (await Promise.all(paths.map((path) => isOurs(path, owners)))).some((ours) => !ours);
+  if (await others(worktree, git)) return "of another user";
+  const own = await followed(worktree, git);
+  if (await others(own)) return "of another user";
+  const common = await readOptional(own, "commondir", limits.line);
+  const shared = common === undefined ? own : await target(own, common);
+  return (await others(shared)) ? "of another user" : { worktree, own, shared };
+}
+
+/** A `.git` that is a file points to where the repository is: https://git-scm.com/docs/gitrepository-layout */
+async function followed(worktree: string, git: string): Promise<string> {
+  if ((await statIfVisible(git))?.isDirectory()) return await realpath(git);
+  const pointer = /^gitdir: ([^\n]+)/.exec((await readOptional(worktree, ".git", limits.line)) ?? "")?.[1];
+  if (pointer === undefined) throw new Error("its .git is neither a directory nor a pointer to one");
+  return await target(worktree, pointer);
+}
+
+/** The directory that a file names. To look for one on another machine would already tell that machine who looks. */
+async function target(directory: string, named: string): Promise<string> {
+  const path = named.trim();
+  if (/^[\\/]{2}/.test(path)) throw new Error("it is on another machine");
+  return await realpath(resolve(directory, path));
+}
+
+/** What HEAD says: the name of a branch, or a commit. */
+async function readHead(
+  repository: Repository,
+  config: GitConfig | null,
+  place: ProgramPlace & { signal: AbortSignal },
+) {
+  if (config !== null && hasReftable(config)) {
+    const reading = readHeadOfReftable({ ...repository, config }, place);
+    const ref = await reading.then((head) => head.ref).catch(() => undefined);
+    return { ref, id: async () => (await reading).commit };
+  }
+  const head = (await readOptional(repository.own, "HEAD", limits.line))?.trim();
+  if (head === undefined) throw new Error("it has no HEAD");
+  const ref = /^ref:\s*(.+)$/.exec(head)?.[1];
+  return { ref, id: async () => (ref === undefined ? idIn(head) : await idOf(repository, ref)) };
+}
+
+/** The commit of a branch; undefined before the first one. */
+async function idOf({ own, shared }: Repository, ref: string): Promise<string | undefined> {
+  if (!isRefName(ref)) throw new Error("the branch has a name that is none");
+  for (const place of new Set([own, shared])) {
+    const found = await readOptional(place, ref, limits.line);
+    if (found !== undefined) return idIn(found.trim());
+  }
+  const packed = `\n${(await readOptional(shared, "packed-refs", limits.packed)) ?? ""}\n`;
+  const end = packed.indexOf(` ${ref}\n`);
+  return end < 0 ? undefined : idIn(packed.slice(packed.lastIndexOf("\n", end) + 1, end));
+}
+
+function idIn(text: string): string {
+  if (/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(text)) return text;
+  throw new Error("there is something else in its place");
+}
+
+/** A name, never a way out of the repository: https://git-scm.com/docs/git-check-ref-format */
+function isRefName(ref: string): boolean {
+  const parts = ref.split("/");
+  const isPart = (part: string) => part !== "" && !part.startsWith(".") && !part.endsWith(".lock");
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: git has no names with them.
+  const has = /[\u0000- ~^:?*[\\\u007f\ufffd]|\.\.|@\{|\.$/;
+  return ref.length <= longestName && parts[0] === "refs" && parts.length > 1 && parts.every(isPart) && !has.test(ref);
+}
+
+async function readConfig({ shared }: Repository): Promise<GitConfig> {
+  return parseGitConfig((await readOptional(shared, "config", limits.config)) ?? "");
+}
+
+/** The remote that the branch is fetched from, or origin, or the only one. Without what would let a reader in. */
+function remoteIn(config: GitConfig, branch: string | null): string | null {
+  const urlOf = (name: string | true | undefined) => config.get(`remote.${name}.url`)?.[0];
+  const names = [...config.keys()].flatMap((name) => /^remote\.(.+)\.[^.]+$/s.exec(name)?.[1] ?? []);
+  const upstream = branch === null ? undefined : config.get(`branch.${branch}.remote`)?.at(-1);
+  const only = new Set(names).size === 1 ? names[0] : undefined;
+  const url = [upstream, "origin", only].map(urlOf).find((one) => one !== undefined);
+  return typeof url === "string" ? publicAddress(url) : null;
+}
+
+/** Waits at most so many milliseconds, and no longer than until the signal fires. */
+async function within<T>(
+  milliseconds: number,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = new AbortController();
+  const end = () => limit.abort(signal?.reason);
+  const timer = setTimeout(() => limit.abort(new Error(`it takes over ${milliseconds / 1000} seconds`)), milliseconds);
+  signal?.addEventListener("abort", end);
+  try {
+    if (signal?.aborted) end();
+    limit.signal.throwIfAborted();
+    const ended = new Promise<never>((_, reject) => {
+      limit.signal.addEventListener("abort", () => reject(limit.signal.reason));
+    });
+    return await Promise.race([work(limit.signal), ended]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", end);
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * A GIT_DIR of our own, for as long as git is asked something: its configuration is written here, so that nothing which
+ * a repository says of itself can make git run a program, fetch, or write.
+ */
+import { mkdir, mkdtemp, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, join, resolve, sep } from "node:path";
+import { type Output, runProgram } from "../../files/programs.ts";
+import { removeDirectory, removeFile, removeLink } from "../../files/removal.ts";
+
+export interface GitDirectory {
+  readonly path: string;
+  /** Replaces its configuration. */
+  configure(config: string): Promise<void>;
+  /** Runs git on it. With `env` besides the variables that it always has. */
+  run(argv: readonly string[], options?: { input?: string; env?: Variables }): Promise<Output>;
+}
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+export interface GitDirectoryOptions {
+  /** The program, absolute. */
+  readonly git: string;
+  /** What its files hold, by their paths: HEAD and config at least. */
+  readonly files: Readonly<Record<string, string>>;
+  /** Directories of the repository, by the paths of the links to them. */
+  readonly links?: Readonly<Record<string, string>>;
+  /** Variables that name the repository's index, objects and files. */
+  readonly env: Variables;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * https://git-scm.com/docs/git#_environment_variables. Older versions of git do not know all of them; what each keeps
+ * away is then nowhere to be found, as nothing of the repository's or the user's configuration is.
+ */
+function isolation(directory: string): Variables {
+  const nothing = join(directory, "nothing");
+  return {
+    GIT_DIR: directory,
+    HOME: directory,
+    XDG_CONFIG_HOME: directory,
+    GIT_CONFIG_NOSYSTEM: "1",
+    GIT_CONFIG_SYSTEM: nothing,
+    GIT_CONFIG_GLOBAL: nothing,
+    GIT_ATTR_NOSYSTEM: "1",
+    GIT_NO_LAZY_FETCH: "1",
+    GIT_ALLOW_PROTOCOL: "none",
+    GIT_TERMINAL_PROMPT: "0",
+    GIT_OPTIONAL_LOCKS: "0",
+    GIT_NO_REPLACE_OBJECTS: "1",
+    // An object may say that it needs any memory. An index of a million files needs 200 MB.
+    GIT_ALLOC_LIMIT: "256m",
+    LC_ALL: "C",
+  };
+}
+
+/**
+ * Makes the directory, for this user alone, and removes it when the work is done.
+ * @throws the system's error where there is no place for it
+ */
+export async function withGitDirectory<T>(
+  { git, files, links = {}, env, signal }: GitDirectoryOptions,
+  work: (directory: GitDirectory) => Promise<T>,
+): Promise<T> {
+  const place = resolve(tmpdir());
+  const { mode } = await stat(place);
+  // There another user could put a directory of theirs in its place. Windows has no such modes.
+  if (sep === "/" && (mode & 0o1002) === 0o002) throw new Error(`every user may replace what is in ${place}`);
+  const path = await mkdtemp(join(place, "docproc-git-"));
+  // Beside each HEAD, git looks for branches.
+  const refs = Object.keys(files).flatMap((name) => (basename(name) === "HEAD" ? [join(dirname(name), "refs")] : []));
+  const folders = [...new Set([...Object.keys(files).map(dirname), ...refs])].filter((folder) => folder !== ".");
+  const made = { files: Object.keys(files), links: Object.keys(links), folders };
+  try {
+    for (const folder of folders) await mkdir(join(path, folder));
+    await Promise.all([
+      ...Object.entries(files).map(([name, text]) => writeFile(join(path, name), text, { flag: "wx", mode: 0o600 })),
+      ...Object.entries(links).map(([name, target]) => symlink(target, join(path, name), "junction")),
+    ]);
+    const always = { ...isolation(path), PATH: dirname(git), ...env };
+    return await work({
+      path,
+      async configure(config) {
+        await removeFile({ root: path, path: "config", form: "config" });
+        await writeFile(join(path, "config"), config, { flag: "wx", mode: 0o600 });
+      },
+      // On Windows libraries of programs are looked for in the working directory.
+      run: async (argv, options) =>
+        await runProgram(git, argv, {
+          cwd: path,
+          env: { ...always, ...options?.env },
+          input: options?.input,
+          signal,
+        }),
+    });
+  } finally {
+    await removeGitDirectory(path, made);
+  }
+}
+
+interface MadeHere {
+  readonly files: readonly string[];
+  readonly links: readonly string[];
+  /** Those above others first. */
+  readonly folders: readonly string[];
+}
+
+/** Removes what {@link withGitDirectory} made, and nothing that is there besides. */
+async function removeGitDirectory(path: string, { files, links, folders }: MadeHere): Promise<void> {
+  const kept = () => {};
+  const own = (name: string) => ({
+    root: dirname(path),
+    path: join(basename(path), name).split(sep).join("/"),
+    form: /^docproc-git-[^/]{6}(\/.+)?$/,
+  });
+  for (const name of files) await removeFile(own(name)).catch(kept);
+  for (const name of links) await removeLink(own(name)).catch(kept);
+  for (const folder of [...folders.toReversed(), "."]) await removeDirectory(own(folder)).catch(kept);
+}

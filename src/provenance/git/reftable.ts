@@ -1,0 +1,56 @@
+/**
+ * Repositories that keep their branches in tables, a format that only git reads. It gets the tables and nothing else of
+ * the repository. https://git-scm.com/docs/reftable
+ */
+import { join } from "node:path";
+import { findProgram, type ProgramPlace } from "../../files/programs.ts";
+import type { GitConfig } from "./config.ts";
+import { withGitDirectory } from "./directory.ts";
+import { settingsOf } from "./settings.ts";
+
+export interface Head {
+  /** Undefined where a commit without a branch is checked out. */
+  readonly ref: string | undefined;
+  /** Undefined before the first one. */
+  readonly commit: string | undefined;
+}
+
+export function hasReftable(config: GitConfig): boolean {
+  return config.get("extensions.refstorage")?.at(-1) === "reftable";
+}
+
+/**
+ * What is checked out.
+ * @param own directory of this worktree
+ * @param shared directory of all of them
+ * @throws Error with a clause that says why it cannot be told
+ */
+export async function readHeadOfReftable(
+  { own, shared, config }: { own: string; shared: string; config: GitConfig },
+  { signal, ...place }: ProgramPlace & { signal: AbortSignal },
+): Promise<Head> {
+  const git = await findProgram("git", place);
+  if (git === undefined) throw new Error("there is no git in a place that is trusted");
+  // As in another worktree, where both directories have tables.
+  const HEAD = "ref: refs/heads/.invalid\n";
+  const files = {
+    HEAD,
+    commondir: "common\n",
+    "common/HEAD": HEAD,
+    "common/config": `${settingsOf(config)}refStorage = reftable\n`,
+  };
+  const links = { reftable: join(own, "reftable"), "common/reftable": join(shared, "reftable") };
+  const env = { GIT_OBJECT_DIRECTORY: join(shared, "objects"), SystemRoot: place.env["SystemRoot"] };
+  return await withGitDirectory({ git, files, links, env, signal }, async (directory) => {
+    const [symbolic, commit] = [
+      await directory.run(["symbolic-ref", "-q", "HEAD"]),
+      await directory.run(["rev-parse", "-q", "--verify", "HEAD"]),
+    ];
+    // Status 1 is the answer that there is none.
+    for (const { status } of [symbolic, commit]) {
+      if (status !== 0 && status !== 1) throw new Error(`git ended with status ${status}`);
+    }
+    const [ref, id] = [symbolic, commit].map(({ stdout }) => stdout.toString().trim() || undefined);
+    return { ref, commit: id };
+  });
+}

@@ -1,0 +1,376 @@
+/**
+ * Bytes in a directory: `<directory>/objects/<key>`.
+ *
+ * An object appears under its name whole or not at all: it is written to `<directory>/incoming`, flushed,
+ * then linked to its name, and link(2) refuses a name that is taken.
+ */
+import { createReadStream } from "node:fs";
+import { type FileHandle, lstat, opendir } from "node:fs/promises";
+import { dirname, join, relative, sep } from "node:path";
+import { pathToFileURL } from "node:url";
+import { reached } from "../../core/crash-points.ts";
+import { DocprocError, fromSystemError, throwIfCancelled } from "../../core/errors.ts";
+import type { ForeignEntry, Leftover } from "../../core/leftover.ts";
+import type { ProvisionedResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import { documentDirectoryForm, storageKeyForm } from "../../document/record.ts";
+import { createNew, flushDirectories, modeText, privateDirectory, publish, writeWhole } from "../../files/atomic.ts";
+import { assertOwnParts, isLibrary } from "../../files/library-directory.ts";
+import { makeDirectory, makeDirectoryBelow } from "../../files/no-links.ts";
+import { assertOwnLibrary, type Owners } from "../../files/ownership.ts";
+import { openRegularFile, readSmallFile, UnsuitableFile } from "../../files/regular.ts";
+import {
+  type FileIdentity,
+  identityOf,
+  isTemporaryName,
+  type Removal,
+  removeDirectory,
+  removeFile,
+  temporaryFile,
+  temporaryIn,
+} from "../../files/removal.ts";
+import { isAbsence, statIfThere } from "../../files/stat.ts";
+import type {
+  Body,
+  ListedObject,
+  OpenOptions,
+  PutOptions,
+  PutResult,
+  StorageDriver,
+  StorageService,
+  StoredObject,
+} from "../service.ts";
+
+export const localStorage: StorageDriver = {
+  summary: "a directory on this machine",
+  check() {},
+  async open(settings) {
+    return new LocalStorage(settings);
+  },
+  provision,
+  async *dismantle(settings, options) {
+    const { removeObjects } = await import("./removal.ts");
+    yield* removeObjects(settings, options);
+  },
+  clockSkew: async () => 0,
+};
+
+async function* provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
+  const mode = { mode: modeText(privateDirectory) };
+  const resource = { kind: "directory", name: settings.directory, settings: mode };
+  const seen = await statIfThere(settings.directory);
+  if (seen?.isDirectory()) {
+    await assertOwnParts(settings.directory, "storage");
+    const found = modeText(seen.mode & 0o7777);
+    // Of Windows the bits say nothing.
+    const isOpen = sep === "/" && (seen.mode & 0o022) !== 0;
+    const weakness = isOpen ? `others may write to it, since its mode is ${found}` : undefined;
+    yield { ...resource, action: "exists", settings: { mode: found }, ...(weakness && { weakness }) };
+  } else if (seen) {
+    throw new DocprocError("CONFLICT", `${settings.directory} exists and is not a directory.`, {
+      hint: "Choose another place with --directory.",
+    });
+  } else if (options.plan) {
+    yield { ...resource, action: "would-create" };
+  } else {
+    await makeDirectory(settings.directory);
+    yield { ...resource, action: "created" };
+  }
+}
+
+/** Bytes. The id of a catalog has 32. */
+const longestMark = 1024;
+/** Bytes read from a body, and written, at a time. */
+const writeSize = 1024 * 1024;
+
+class LocalStorage implements StorageService {
+  readonly traits = { resumes: false, rangesInFlight: 1, shared: false, checksums: false };
+  readonly #directory: string;
+  readonly #owners: Owners;
+  readonly #objects: string;
+  readonly #incoming: string;
+  /** Holds the id of the catalog that the first object was stored for. */
+  readonly #catalogMark: string;
+
+  constructor({ directory, owners }: Settings) {
+    this.#directory = directory;
+    this.#owners = owners;
+    this.#objects = join(directory, "objects");
+    this.#incoming = join(directory, "incoming");
+    this.#catalogMark = join(directory, "catalog-id");
+  }
+
+  async put(key: string, body: Body, options: PutOptions): Promise<PutResult> {
+    const target = this.#path(key);
+    throwIfCancelled(options.signal);
+    await assertOwnLibrary(this.#directory, this.#owners);
+    await assertOwnParts(this.#directory, "storage");
+    await makeDirectoryBelow(this.#directory, "incoming");
+    const temporary = temporaryIn(this.#incoming);
+    try {
+      await this.#mark(options);
+      const { size, made } = await writeDurably(temporary, body, options);
+      reached("local-file-flushed");
+      await makeDirectoryBelow(this.#directory, dirname(`objects/${key}`));
+      if (!(await publish(temporary, target))) throw alreadyStored(key);
+      reached("local-file-published");
+      await flushDirectories(dirname(target), this.#directory).catch(async (error) => {
+        // Whole, but no record will ever name it.
+        await this.#removeObject(key, made).catch(() => {});
+        throw error;
+      });
+      return { size, crc32: null, bytesSent: size };
+    } catch (error) {
+      throw fromSystemError(error, this.#objects);
+    } finally {
+      // What cannot be removed now is a leftover.
+      await removeFile(temporaryFile(temporary, this.#directory)).catch(() => {});
+    }
+  }
+
+  async open(key: string, options: OpenOptions): Promise<AsyncIterable<Uint8Array>> {
+    throwIfCancelled(options.signal);
+    const path = this.#path(key);
+    let handle: FileHandle | undefined;
+    try {
+      handle = await openRegularFile(path);
+    } catch (error) {
+      if (isAbsence(error)) {
+        throw new DocprocError("NOT_FOUND", `No object is stored under ${key}.`, { cause: error });
+      }
+      throw fromSystemError(error, path);
+    }
+    if (handle === undefined) {
+      throw new DocprocError("NOT_FOUND", `No object is stored under ${key}: what is there is not a regular file.`, {
+        hint: "docproc verify --all names every document whose bytes are gone.",
+      });
+    }
+    return readFrom(handle, path, options);
+  }
+
+  async stat(key: string, signal: AbortSignal): Promise<StoredObject | undefined> {
+    throwIfCancelled(signal);
+    const seen = await statIfThere(this.#path(key));
+    return seen?.isFile() ? { size: seen.size, crc32: null, catalog: await this.#markedCatalog() } : undefined;
+  }
+
+  async *list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject> {
+    for await (const path of filesBelow(this.#deepest(prefix))) {
+      throwIfCancelled(signal);
+      const key = this.#keyOf(path);
+      if (!key.startsWith(prefix)) continue;
+      const seen = await statIfThere(path);
+      if (seen) yield { key, size: seen.size, age: ageOf(seen) };
+    }
+  }
+
+  async *leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover | ForeignEntry> {
+    // Where nothing says that docproc made the directory, nothing in it is docproc's.
+    const ours = await isLibrary(this.#directory);
+    // Temporary names say nothing of the key, so they belong to every prefix that holds all keys.
+    if (prefix === "") yield* this.#temporaryFiles(ours, signal);
+    for await (const { path, kind } of barrenBelow(this.#deepest(prefix))) {
+      throwIfCancelled(signal);
+      const key = this.#keyOf(path);
+      if (!`${key}/`.startsWith(prefix)) continue;
+      if (kind === "foreign") yield { kind, name: path };
+      if (kind === "foreign" || !ours || !isDocumentDirectory(key, prefix)) continue;
+      const seen = await statIfThere(path, lstat);
+      const own = { root: this.#directory, path: `objects/${key}`, form: documentDirectoryForm };
+      const discard = async () => void (await removeDirectory(own).catch(() => {}));
+      if (seen) yield { kind, name: path, age: ageOf(seen), discard };
+    }
+  }
+
+  async remove(key: string, signal: AbortSignal): Promise<void> {
+    throwIfCancelled(signal);
+    const path = this.#path(key);
+    const removal = await this.#removeObject(key).catch((error: unknown) => {
+      throw fromSystemError(error, path);
+    });
+    if (removal !== "foreign") return;
+    throw new DocprocError("CONFLICT", `${path} is not a file that docproc made, or behind a symbolic link.`, {
+      hint: "It was left as it is.",
+    });
+  }
+
+  async sign(): Promise<never> {
+    throw new DocprocError("USAGE", "A document in a directory has no address that others could fetch it from.", {
+      hint: "docproc download REF writes it to a file, which can be sent.",
+    });
+  }
+
+  uri(key: string): string {
+    return `${pathToFileURL(this.#objects).href}/${key}`;
+  }
+
+  async close(): Promise<void> {}
+
+  /** Keys come from storageKey(), which cannot leave the directory; this holds even if one ever did. */
+  #path(key: string): string {
+    const path = join(this.#objects, ...key.split("/"));
+    if (!path.startsWith(this.#objects + sep) || key.includes("\0")) {
+      throw new DocprocError("USAGE", `The key ${JSON.stringify(key)} leaves the library.`);
+    }
+    return path;
+  }
+
+  #keyOf(path: string): string {
+    return relative(this.#objects, path).split(sep).join("/");
+  }
+
+  /** The deepest directory that a prefix names in full. */
+  #deepest(prefix: string): string {
+    return join(this.#objects, prefix.slice(0, prefix.lastIndexOf("/") + 1));
+  }
+
+  /** @param made the file that it has to be; without it, any of that key */
+  async #removeObject(key: string, made?: FileIdentity): Promise<Removal> {
+    const object = `objects/${key}`;
+    const root = this.#directory;
+    const removal = await removeFile({ root, path: object, form: storageKeyForm, made });
+    if (removal === "foreign") return removal;
+    const path = dirname(object);
+    if (removal === "removed") await flushDirectories(join(root, path), join(root, path));
+    // The directory holds one document, and goes with it unless something else was put there.
+    await removeDirectory({ root, path, form: documentDirectoryForm }).catch(() => {});
+    return removal;
+  }
+
+  async *#temporaryFiles(ours: boolean, signal: AbortSignal): AsyncIterable<Leftover | ForeignEntry> {
+    if (!(await statIfThere(this.#incoming, lstat))?.isDirectory()) return;
+    for await (const { name } of entriesOf(this.#incoming)) {
+      throwIfCancelled(signal);
+      const path = join(this.#incoming, name);
+      const seen = await statIfThere(path, lstat);
+      if (seen === undefined) continue;
+      const discard = async () => void (await removeFile(temporaryFile(path, this.#directory)));
+      if (ours && isTemporaryName(name) && seen.isFile()) {
+        yield { kind: "temporary-file", name: path, age: ageOf(seen), discard };
+      } else yield { kind: "foreign", name: path };
+    }
+  }
+
+  /**
+   * Says once whose documents are kept here, so that a doctor of another catalog leaves them alone.
+   * @throws CONFLICT where they are another catalog's: of one directory, its doctor would take ours for garbage
+   */
+  async #mark({ catalog, owns = async () => false }: PutOptions): Promise<void> {
+    const marked = (await this.#markedCatalog()) ?? (await this.#markAs(catalog));
+    if (marked === null || marked === catalog || (await owns(marked))) return;
+    throw new DocprocError("CONFLICT", `${this.#directory} holds the documents of another catalog, ${marked}.`, {
+      hint: "Choose another place with --directory. If that catalog is gone: docproc doctor says how to adopt its documents.",
+    });
+  }
+
+  /** The mark that is there then: another process may have been faster, and the first one counts. */
+  async #markAs(catalog: string): Promise<string | null> {
+    const temporary = temporaryIn(this.#incoming);
+    const handle = await createNew(temporary);
+    try {
+      try {
+        await writeWhole(handle, Buffer.from(`${catalog}\n`));
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      return (await publish(temporary, this.#catalogMark)) ? catalog : await this.#markedCatalog();
+    } finally {
+      await removeFile(temporaryFile(temporary, this.#directory));
+    }
+  }
+
+  async #markedCatalog(): Promise<string | null> {
+    try {
+      return (await readSmallFile(this.#catalogMark, longestMark)).toString().trim() || null;
+    } catch (error) {
+      if (isAbsence(error)) return null;
+      if (!(error instanceof UnsuitableFile)) throw fromSystemError(error, this.#catalogMark);
+      throw new DocprocError("INTEGRITY", `${this.#catalogMark} cannot be read: ${error.message}.`, {
+        hint: "It is to hold the id of the catalog. Remove it: the next upload writes it again.",
+      });
+    }
+  }
+}
+
+/** Writes and flushes a new file; returns its size in bytes, and what tells it from all others. */
+async function writeDurably(path: string, body: Body, options: PutOptions) {
+  const handle = await createNew(path);
+  try {
+    // Late: what lists documents needs no threads.
+    const { piecesOf } = await import("../read-ahead.ts");
+    let size = 0;
+    for await (const chunk of body.bytes ? [body.bytes] : piecesOf(body, writeSize)) {
+      throwIfCancelled(options.signal);
+      if (size === 0) reached("local-file-begun");
+      await writeWhole(handle, chunk);
+      size += chunk.length;
+      options.onProgress?.(chunk.length);
+    }
+    throwIfCancelled(options.signal);
+    await handle.sync();
+    return { size, made: await identityOf(handle) };
+  } finally {
+    await handle.close();
+  }
+}
+
+async function* readFrom(handle: FileHandle, path: string, options: OpenOptions): AsyncIterable<Uint8Array> {
+  const stream = createReadStream(path, { fd: handle, signal: options.signal, ...options.range });
+  try {
+    for await (const chunk of stream) yield chunk;
+  } catch (error) {
+    throwIfCancelled(options.signal);
+    throw fromSystemError(error, path);
+  }
+}
+
+function alreadyStored(key: string): DocprocError {
+  return new DocprocError("CONFLICT", `An object is already stored under ${key}.`, {
+    hint: "Nothing was overwritten.",
+  });
+}
+
+function ageOf({ mtimeMs }: { mtimeMs: number }): number {
+  return Date.now() - mtimeMs;
+}
+
+async function* filesBelow(directory: string): AsyncIterable<string> {
+  for await (const entry of entriesOf(directory)) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(path);
+    else if (entry.isFile()) yield path;
+  }
+}
+
+/** What holds no file: empty directories, and what is neither a directory nor a file. */
+async function* barrenBelow(directory: string): AsyncIterable<{ path: string; kind: "empty-directory" | "foreign" }> {
+  for await (const entry of entriesOf(directory)) {
+    if (entry.isFile()) continue;
+    const path = join(directory, entry.name);
+    if (!entry.isDirectory()) yield { path, kind: "foreign" };
+    else if (await isEmpty(path)) yield { path, kind: "empty-directory" };
+    else yield* barrenBelow(path);
+  }
+}
+
+async function isEmpty(directory: string): Promise<boolean> {
+  for await (const _ of entriesOf(directory)) return false;
+  return true;
+}
+
+/** Whether a directory is one that holds a document of this prefix; those above it are used again. */
+function isDocumentDirectory(key: string, prefix: string): boolean {
+  const names = key.slice(prefix.length).split("/");
+  return names.length === 2 && documentDirectoryForm.test(key);
+}
+
+async function* entriesOf(directory: string) {
+  let entries: Awaited<ReturnType<typeof opendir>>;
+  try {
+    entries = await opendir(directory);
+  } catch (error) {
+    if (isAbsence(error)) return;
+    throw fromSystemError(error, directory);
+  }
+  yield* entries;
+}

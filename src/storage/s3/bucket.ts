@@ -1,0 +1,366 @@
+/**
+ * Makes and hardens the bucket. Each setting is read first and written only where it is missing, so a second
+ * run changes nothing, and rules or statements of somebody else are kept.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type BucketLocationConstraint,
+  CreateBucketCommand,
+  GetBucketEncryptionCommand,
+  GetBucketLifecycleConfigurationCommand,
+  GetBucketOwnershipControlsCommand,
+  GetBucketPolicyCommand,
+  GetPublicAccessBlockCommand,
+  HeadBucketCommand,
+  ListBucketsCommand,
+  PutBucketEncryptionCommand,
+  PutBucketLifecycleConfigurationCommand,
+  PutBucketOwnershipControlsCommand,
+  PutBucketPolicyCommand,
+  PutPublicAccessBlockCommand,
+  type S3Client,
+} from "@aws-sdk/client-s3";
+import { skewOf } from "../../aws/client.ts";
+import { errorNameOf, fromAwsError, httpStatusOf, UnusableAnswer } from "../../aws/failures.ts";
+import { DocprocError } from "../../core/errors.ts";
+import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import { bucketOwner, probeEndpoint } from "./endpoint.ts";
+
+/** Days after which S3 drops the parts of an upload that nobody finished. */
+const abortIncompleteAfterDays = 7;
+
+export async function* provisionBucket(
+  client: S3Client,
+  bucket: string,
+  settings: Settings,
+  options: ProvisionOptions,
+): AsyncIterable<ProvisionedResource> {
+  const failure = (error: unknown, action: string) =>
+    fromAwsError(error, { action, resource: `bucket ${bucket}`, settings });
+  const made = await createBucket(client, bucket, options, failure);
+  const owner = options.plan || settings.bucketOwner ? undefined : await bucketOwner(client, bucket, settings);
+  const madeWith = { Region: await client.config.region(), ...ownerEnforced };
+  const remember = owner && { remember: { bucketOwner: owner } };
+  yield { kind: "bucket", name: bucket, action: made, settings: madeWith, ...remember };
+  // Over plain HTTP, as to an emulator, a bucket that insists on TLS would lock out its owner too.
+  const plainHttp = settings.customEndpoint?.startsWith("http://") ?? false;
+  for (const setting of bucketSettings(client, bucket, options.signal)) {
+    const resource = { kind: setting.kind, name: bucket, settings: setting.settings };
+    if (plainHttp && setting.kind === tlsOnly) yield { ...resource, action: "unsupported" };
+    else if (made === "would-create") yield { ...resource, action: "would-create" };
+    else yield { ...resource, action: await applySetting(setting, options, settings, failure) };
+  }
+  if (options.plan) return;
+  try {
+    yield* probeEndpoint(client, bucket, settings, options.signal);
+  } catch (error) {
+    throw failure(error, "s3:PutObject");
+  }
+}
+
+/**
+ * Milliseconds that the clock of S3 is ahead of ours, as its answer about the bucket says.
+ * @throws NOT_INITIALISED, ACCESS_DENIED and whatever else is wrong with the bucket or the way to it
+ */
+export async function clockSkew(
+  client: S3Client,
+  bucket: string,
+  settings: Settings,
+  abortSignal: AbortSignal,
+): Promise<number> {
+  try {
+    await client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal });
+  } catch (error) {
+    if (httpStatusOf(error) === 404) throw missing(bucket, error);
+    throw fromAwsError(error, { action: "s3:ListBucket", resource: `bucket ${bucket}`, settings });
+  }
+  return skewOf(client) ?? 0;
+}
+
+function missing(bucket: string, cause: unknown): DocprocError {
+  return new DocprocError("NOT_INITIALISED", `The bucket ${bucket} does not exist.`, {
+    hint: "Run docproc init to create it.",
+    cause,
+  });
+}
+
+export type Failure = (error: unknown, action: string) => DocprocError;
+
+async function createBucket(
+  client: S3Client,
+  bucket: string,
+  { plan, signal }: ProvisionOptions,
+  failure: Failure,
+): Promise<ProvisionAction> {
+  if (await bucketExists(client, bucket, signal, failure)) return "exists";
+  if (plan) return "would-create";
+  const region = await client.config.region();
+  // us-east-1 is the one region that may not be named: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+  const place =
+    region === "us-east-1"
+      ? {}
+      : { CreateBucketConfiguration: { LocationConstraint: region as BucketLocationConstraint } };
+  const create = new CreateBucketCommand({ Bucket: bucket, ...place, ...ownerEnforced });
+  try {
+    await client.send(create, { abortSignal: signal });
+    return "created";
+  } catch (error) {
+    // Another init was faster.
+    if (errorNameOf(error) === "BucketAlreadyOwnedByYou") return "exists";
+    if (errorNameOf(error) === "BucketAlreadyExists") throw ownedBySomeoneElse(bucket, error);
+    if (errorNameOf(error) !== "OperationAborted") throw failure(error, "s3:CreateBucket");
+  }
+  // S3 is still busy with the other init's request for the same name.
+  await sleep(500, undefined, { signal });
+  return await createBucket(client, bucket, { plan, signal }, failure);
+}
+
+/**
+ * Whether the bucket exists and belongs to the caller.
+ * @throws CONFLICT when it is somebody else's: HEAD answers 403 then, or 200 if they let us in
+ */
+export async function bucketExists(
+  client: S3Client,
+  bucket: string,
+  signal: AbortSignal,
+  failure: Failure,
+): Promise<boolean> {
+  try {
+    await client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal: signal });
+  } catch (error) {
+    if (httpStatusOf(error) === 404) return false;
+    const denied = failure(error, "s3:ListBucket");
+    if (denied.code !== "ACCESS_DENIED") throw denied;
+    // Credentials that are good and do not own it: it is taken. Otherwise the answer to this one says why not.
+    throw (await ownsBucket(client, bucket, signal, failure)) === false ? ownedBySomeoneElse(bucket, error) : denied;
+  }
+  if ((await ownsBucket(client, bucket, signal, failure)) === false) throw ownedBySomeoneElse(bucket);
+  return true;
+}
+
+/**
+ * ListBuckets lists the caller's own buckets only. Undefined when the caller may not list.
+ * @throws what is wrong with the credentials: the answer to HEAD has no body to say it in
+ */
+async function ownsBucket(
+  client: S3Client,
+  bucket: string,
+  signal: AbortSignal,
+  failure: Failure,
+): Promise<boolean | undefined> {
+  try {
+    const own = await client.send(new ListBucketsCommand({ Prefix: bucket }), { abortSignal: signal });
+    return own.Buckets?.some(({ Name }) => Name === bucket) ?? false;
+  } catch (error) {
+    if (errorNameOf(error) === "AccessDenied" || isUnsupported(error)) return undefined;
+    throw failure(error, "s3:ListAllMyBuckets");
+  }
+}
+
+function ownedBySomeoneElse(bucket: string, cause?: unknown): DocprocError {
+  return new DocprocError("CONFLICT", `The bucket ${bucket} belongs to another account.`, {
+    hint: "Bucket names are shared by everybody: choose another one.",
+    cause,
+  });
+}
+
+/** One hardening of a bucket. */
+interface BucketSetting {
+  readonly kind: string;
+  /** The IAM actions, for a message about a missing permission. */
+  readonly action: string;
+  readonly settings: ProvisionedResource["settings"];
+  /** What the setting is now. Rejects with a 404 when there is none. */
+  read(): Promise<"as-wanted" | "other">;
+  write(): Promise<unknown>;
+}
+
+async function applySetting(
+  setting: BucketSetting,
+  { plan }: ProvisionOptions,
+  { customEndpoint, unsupported }: Settings,
+  failure: Failure,
+): Promise<ProvisionAction> {
+  try {
+    const before = await readSetting(setting);
+    if (before === "as-wanted") return "exists";
+    // That it cannot be had is only found out by trying, which init did.
+    if (plan && unsupported.split(",").includes(setting.kind)) return "unsupported";
+    if (plan) return before === "absent" ? "would-create" : "would-update";
+    await setting.write();
+    return before === "absent" ? "created" : "updated";
+  } catch (error) {
+    // Amazon takes what is written here; another endpoint that refuses its form has only a part of the setting.
+    if (isUnsupported(error) || (customEndpoint !== undefined && isRefusedForm(error))) return "unsupported";
+    throw failure(error, setting.action);
+  }
+}
+
+async function readSetting(setting: BucketSetting): Promise<"as-wanted" | "other" | "absent"> {
+  try {
+    return await setting.read();
+  } catch (error) {
+    // NoSuchPublicAccessBlockConfiguration, NoSuchBucketPolicy, NoSuchLifecycleConfiguration, …
+    if (httpStatusOf(error) === 404) return "absent";
+    throw error;
+  }
+}
+
+/** What emulators and lesser stores answer to an operation that they do not have. */
+export function isUnsupported(error: unknown): boolean {
+  const names = ["NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "XNotImplemented"];
+  return names.includes(errorNameOf(error)) || httpStatusOf(error) === 501 || httpStatusOf(error) === 405;
+}
+
+/** MinIO knows lifecycle rules, but none that only aborts uploads: it does that by itself. */
+function isRefusedForm(error: unknown): boolean {
+  return ["InvalidArgument", "InvalidRequest", "MalformedXML", "MalformedPolicy"].includes(errorNameOf(error));
+}
+
+function bucketSettings(client: S3Client, Bucket: string, abortSignal: AbortSignal): readonly BucketSetting[] {
+  const signal = { abortSignal };
+  return [
+    {
+      kind: "public-access-block",
+      action: "s3:PutBucketPublicAccessBlock",
+      settings: blockAllPublicAccess,
+      async read() {
+        const reply = await client.send(new GetPublicAccessBlockCommand({ Bucket }), signal);
+        const block: Record<string, boolean | undefined> = { ...reply.PublicAccessBlockConfiguration };
+        return Object.keys(blockAllPublicAccess).every((key) => block[key] === true) ? "as-wanted" : "other";
+      },
+      write: () =>
+        client.send(
+          new PutPublicAccessBlockCommand({ Bucket, PublicAccessBlockConfiguration: blockAllPublicAccess }),
+          signal,
+        ),
+    },
+    {
+      kind: "owner-enforced",
+      action: "s3:PutBucketOwnershipControls",
+      settings: ownerEnforced,
+      async read() {
+        const reply = await client.send(new GetBucketOwnershipControlsCommand({ Bucket }), signal);
+        const rules = reply.OwnershipControls?.Rules ?? [];
+        return rules.some((rule) => rule.ObjectOwnership === ownerEnforced.ObjectOwnership) ? "as-wanted" : "other";
+      },
+      write: () =>
+        client.send(
+          new PutBucketOwnershipControlsCommand({ Bucket, OwnershipControls: { Rules: [ownerEnforced] } }),
+          signal,
+        ),
+    },
+    {
+      kind: "default-encryption",
+      action: "s3:PutEncryptionConfiguration",
+      settings: encrypted,
+      async read() {
+        const reply = await client.send(new GetBucketEncryptionCommand({ Bucket }), signal);
+        // Whatever is set, KMS included, is at least what we would set.
+        return reply.ServerSideEncryptionConfiguration?.Rules?.length ? "as-wanted" : "other";
+      },
+      write: () =>
+        client.send(
+          new PutBucketEncryptionCommand({
+            Bucket,
+            ServerSideEncryptionConfiguration: {
+              Rules: [{ ApplyServerSideEncryptionByDefault: encrypted }],
+            },
+          }),
+          signal,
+        ),
+    },
+    tlsOnlyPolicy(client, Bucket, signal),
+    abortIncompleteUploads(client, Bucket, signal),
+  ];
+}
+
+const blockAllPublicAccess = {
+  BlockPublicAcls: true,
+  IgnorePublicAcls: true,
+  BlockPublicPolicy: true,
+  RestrictPublicBuckets: true,
+};
+
+const ownerEnforced = { ObjectOwnership: "BucketOwnerEnforced" } as const;
+const encrypted = { SSEAlgorithm: "AES256" } as const;
+const tlsOnly = "tls-only-policy";
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html#transit */
+function tlsOnlyPolicy(client: S3Client, Bucket: string, signal: { abortSignal: AbortSignal }): BucketSetting {
+  const statement = {
+    Sid: "DocprocTlsOnly",
+    Effect: "Deny",
+    Principal: "*",
+    Action: "s3:*",
+    Resource: [`arn:aws:s3:::${Bucket}`, `arn:aws:s3:::${Bucket}/*`],
+    Condition: { Bool: { "aws:SecureTransport": "false" } },
+  };
+  let present: BucketPolicy = { Version: "2012-10-17", Statement: [] };
+  return {
+    kind: tlsOnly,
+    action: "s3:PutBucketPolicy",
+    settings: statement,
+    async read() {
+      const { Policy } = await client.send(new GetBucketPolicyCommand({ Bucket }), signal);
+      if (!Policy) return "other";
+      present = policyOf(Policy);
+      return present.Statement.some((one) => one?.Sid === statement.Sid) ? "as-wanted" : "other";
+    },
+    write() {
+      const Policy = JSON.stringify({ ...present, Statement: [...present.Statement, statement] });
+      return client.send(new PutBucketPolicyCommand({ Bucket, Policy }), signal);
+    },
+  };
+}
+
+interface BucketPolicy {
+  readonly Version?: string;
+  readonly Statement: readonly ({ readonly Sid?: string } | null)[];
+}
+
+/** @throws UnusableAnswer for what is none, or is nested deeper than could be written back */
+function policyOf(text: string): BucketPolicy {
+  try {
+    const policy: unknown = JSON.parse(text);
+    if (typeof policy === "object" && policy !== null && JSON.stringify(policy) !== "") {
+      // A policy with one statement may hold it without a list.
+      return { ...policy, Statement: [(policy as { Statement?: never }).Statement ?? []].flat() };
+    }
+  } catch {
+    // Said below.
+  }
+  throw new UnusableAnswer("The policy of the bucket is none.");
+}
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpu-abort-incomplete-mpu-lifecycle-config.html */
+function abortIncompleteUploads(client: S3Client, Bucket: string, signal: { abortSignal: AbortSignal }): BucketSetting {
+  const rule = {
+    ID: "docproc-abort-incomplete-uploads",
+    Status: "Enabled" as const,
+    Filter: { Prefix: "" },
+    AbortIncompleteMultipartUpload: { DaysAfterInitiation: abortIncompleteAfterDays },
+  };
+  type Rules = NonNullable<
+    NonNullable<
+      ConstructorParameters<typeof PutBucketLifecycleConfigurationCommand>[0]["LifecycleConfiguration"]
+    >["Rules"]
+  >;
+  let present: Rules = [];
+  return {
+    kind: "abort-incomplete-uploads",
+    action: "s3:PutLifecycleConfiguration",
+    settings: rule,
+    async read() {
+      const reply = await client.send(new GetBucketLifecycleConfigurationCommand({ Bucket }), signal);
+      present = reply.Rules ?? [];
+      return present.some(({ ID }) => ID === rule.ID) ? "as-wanted" : "other";
+    },
+    write: () =>
+      client.send(
+        new PutBucketLifecycleConfigurationCommand({ Bucket, LifecycleConfiguration: { Rules: [...present, rule] } }),
+        signal,
+      ),
+  };
+}

@@ -1,0 +1,55 @@
+/**
+ * Bytes in an Amazon S3 bucket, or one that speaks its protocol.
+ *
+ * This file is loaded by every command, the SDK only by those that use it: storage.ts stores and reads,
+ * multipart.ts drives lib-storage, bucket.ts makes and hardens the bucket,
+ * removal.ts removes it.
+ */
+import { closing } from "../../aws/failures.ts";
+import { DocprocError } from "../../core/errors.ts";
+import type { Settings } from "../../core/settings.ts";
+import type { StorageDriver } from "../service.ts";
+
+export const s3Storage: StorageDriver = {
+  summary: "an Amazon S3 bucket, or one that speaks its protocol",
+  check: (settings) => void bucketName(settings),
+  async open(settings) {
+    const bucket = bucketName(settings);
+    const [{ connect }, { S3Storage }] = await Promise.all([import("./client.ts"), import("./storage.ts")]);
+    return new S3Storage(await connect(settings), bucket, settings);
+  },
+  async *provision(settings, options) {
+    const bucket = bucketName(settings);
+    const [{ connect }, { provisionBucket }] = await Promise.all([import("./client.ts"), import("./bucket.ts")]);
+    yield* closing(await connect(settings), (client) => provisionBucket(client, bucket, settings, options));
+  },
+  async *dismantle(settings, options) {
+    const bucket = bucketName(settings);
+    const [{ connect }, { removeBucket }] = await Promise.all([import("./client.ts"), import("./removal.ts")]);
+    yield* closing(await connect(settings), (client) => removeBucket(client, bucket, settings, options));
+  },
+  async clockSkew(settings, signal) {
+    const bucket = bucketName(settings);
+    const [{ connect }, { clockSkew }] = await Promise.all([import("./client.ts"), import("./bucket.ts")]);
+    const client = await connect(settings);
+    try {
+      return await clockSkew(client, bucket, settings, signal);
+    } finally {
+      client.destroy();
+    }
+  },
+};
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html */
+function bucketName(settings: Settings): string {
+  const { bucket } = settings;
+  if (bucket === undefined) {
+    throw new DocprocError("INVALID_CONFIG", "Storage s3 needs a bucket.", { hint: "Add --bucket NAME." });
+  }
+  if (!/^(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket) || /^\d+\.\d+\.\d+\.\d+$/.test(bucket)) {
+    throw new DocprocError("INVALID_CONFIG", `${JSON.stringify(bucket)} cannot be the name of a bucket.`, {
+      hint: "Use 3 to 63 lower-case letters, digits, dots and hyphens.",
+    });
+  }
+  return bucket;
+}

@@ -1,0 +1,134 @@
+/**
+ * Requests whose signature is in their address, so that somebody without credentials can send them. Loaded only by
+ * who signs one.
+ */
+import { GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
+import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
+import { create as contentDisposition } from "content-disposition";
+import { skewOf } from "../../aws/client.ts";
+import { httpStatusOf } from "../../aws/failures.ts";
+import { DocprocError } from "../../core/errors.ts";
+import type { Settings } from "../../core/settings.ts";
+import type { RequestToSign, SignedRequest } from "../service.ts";
+import { catalogHeader, headObject, type ObjectTarget } from "./parts.ts";
+
+/** Bytes that S3 takes in one request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html */
+const largestPut = 5 * 1024 ** 3;
+
+/**
+ * See {@link StorageService.sign}. Asks S3 whether the object is there, and by the way what time it is there: a
+ * signature that a wrong clock dates may be over before it begins.
+ */
+export async function signRequest(
+  target: ObjectTarget,
+  request: RequestToSign,
+  settings: Settings,
+): Promise<SignedRequest> {
+  const { client, key } = target;
+  if (request.method === "PUT") assertHeldTo(request, settings);
+  const there = await isThere(target, request.signal);
+  if (request.method === "GET" && !there) {
+    throw new DocprocError("NOT_FOUND", `No object is stored under ${key}.`, {
+      hint: "Whoever has the file can restore it: docproc url REF --put",
+    });
+  }
+  if (request.method === "PUT" && there) {
+    throw new DocprocError("CONFLICT", `The document's bytes are there, under ${key}: there is nothing to restore.`, {
+      hint: "Stored bytes are never replaced. docproc upload stores other ones as a new document.",
+    });
+  }
+  const { expiration, sessionToken } = await client.config.credentials();
+  const signingDate = new Date(Math.floor((Date.now() + (skewOf(client) ?? 0)) / 1000) * 1000);
+  const requested = new Date(signingDate.getTime() + request.expiresIn);
+  const credentialsExpireAt = expiration ?? (sessionToken === undefined ? null : "unknown");
+  const early = credentialsExpireAt instanceof Date && credentialsExpireAt < requested;
+  return {
+    ...(request.method === "GET"
+      ? await signGet(target, request, signingDate)
+      : await signPut(target, request, settings, signingDate)),
+    expiresAt: early ? credentialsExpireAt : requested,
+    credentialsExpireAt,
+  };
+}
+
+/** A PUT that the endpoint does not hold to its checksum and its condition could store anything, over anything. */
+function assertHeldTo({ size }: RequestToSign & { method: "PUT" }, { unsupported }: Settings): void {
+  const missing = unsupported.split(",").filter((kind) => kind === "checksums" || kind === "no-overwrite");
+  if (missing.length > 0) {
+    throw new DocprocError("USAGE", `This endpoint could not be trusted with such a URL: it lacks ${missing.join()}.`, {
+      hint: "docproc upload checks by itself what was stored.",
+    });
+  }
+  if (size > largestPut) {
+    throw new DocprocError("USAGE", "The document is larger than the 5 GiB that S3 takes in one request.", {
+      hint: "Upload it with docproc upload, which sends it in parts.",
+    });
+  }
+}
+
+async function isThere(target: ObjectTarget, signal: AbortSignal): Promise<boolean> {
+  try {
+    await headObject(target, signal);
+    return true;
+  } catch (error) {
+    if (httpStatusOf(error) === 404) return false;
+    throw error;
+  }
+}
+
+type Signed = Pick<SignedRequest, "url" | "headers">;
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html (Overriding response header values) */
+async function signGet(
+  { client, bucket: Bucket, key: Key }: ObjectTarget,
+  { name, contentType, expiresIn }: RequestToSign & { method: "GET" },
+  signingDate: Date,
+): Promise<Signed> {
+  const command = new GetObjectCommand({
+    Bucket,
+    Key,
+    ResponseContentType: contentType,
+    // The name in both forms of RFC 6266. What a browser is sent is saved, not shown: it may be HTML of anybody.
+    ResponseContentDisposition: contentDisposition(name),
+  });
+  // The SDK's checksum of the body that there is not.
+  command.middlewareStack.add(
+    (next) => (args) => {
+      delete (args.request as { headers: Record<string, string> }).headers["x-amz-checksum-crc32"];
+      return next(args);
+    },
+    { step: "build", priority: "low", name: "docprocNoChecksum" },
+  );
+  return { url: await getSignedUrl(client, command, { expiresIn: expiresIn / 1000, signingDate }), headers: {} };
+}
+
+/**
+ * What holds the sender to these bytes are headers, which S3 wants signed as headers: a checksum that the SDK moved
+ * into the address would be ignored. https://github.com/aws/aws-sdk-js-v3/issues/4448
+ */
+async function signPut(
+  { client, bucket: Bucket, key: Key }: ObjectTarget,
+  { contentType, sha256, catalog, expiresIn }: RequestToSign & { method: "PUT" },
+  { bucketOwner }: Settings,
+  signingDate: Date,
+): Promise<Signed> {
+  const checksum = Buffer.from(sha256, "hex").toString("base64");
+  const headers = {
+    "content-type": contentType,
+    "if-none-match": "*",
+    "x-amz-checksum-sha256": checksum,
+    [`x-amz-meta-${catalogHeader}`]: catalog,
+    ...(bucketOwner === undefined ? {} : { "x-amz-expected-bucket-owner": bucketOwner }),
+  };
+  const command = new PutObjectCommand({
+    Bucket,
+    Key,
+    ContentType: contentType,
+    IfNoneMatch: "*",
+    ChecksumSHA256: checksum,
+    Metadata: { [catalogHeader]: catalog },
+  });
+  const asHeaders = new Set(Object.keys(headers));
+  const how = { expiresIn: expiresIn / 1000, signingDate, unhoistableHeaders: asHeaders, signableHeaders: asHeaders };
+  return { url: await getSignedUrl(client, command, how), headers };
+}

@@ -1,0 +1,131 @@
+/** Removes the bucket, once there is nothing in it: nothing of docproc, of others, or from before. */
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  DeleteBucketCommand,
+  HeadBucketCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  ListObjectVersionsCommand,
+  type S3Client,
+} from "@aws-sdk/client-s3";
+import { errorNameOf, fromAwsError, httpStatusOf } from "../../aws/failures.ts";
+import { DocprocError } from "../../core/errors.ts";
+import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
+import type { DismantledResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import { bucketExists, type Failure, isUnsupported } from "./bucket.ts";
+import { bucketOwner } from "./endpoint.ts";
+
+/** Milliseconds. */
+const pollInterval = 500;
+const pollDeadline = 180_000;
+
+export async function* removeBucket(
+  client: S3Client,
+  bucket: string,
+  settings: Settings,
+  { plan, signal }: ProvisionOptions,
+): AsyncIterable<DismantledResource> {
+  const failure = (error: unknown, action: string) =>
+    fromAwsError(error, { action, resource: `bucket ${bucket}`, settings });
+  const resource = { kind: "bucket", name: bucket };
+  if (!(await bucketExists(client, bucket, signal, failure))) {
+    yield { ...resource, action: "gone" };
+    return;
+  }
+  await assertNothingIn(client, bucket, signal, failure);
+  if (plan) {
+    yield { ...resource, action: "would-remove" };
+    return;
+  }
+  // The client names the owner in every request if the settings do; if not, this request has to.
+  const owner = settings.bucketOwner ?? (await bucketOwner(client, bucket, settings));
+  try {
+    const command = new DeleteBucketCommand({ Bucket: bucket, ...(owner && { ExpectedBucketOwner: owner }) });
+    await client.send(command, { abortSignal: signal });
+  } catch (error) {
+    if (errorNameOf(error) === "BucketNotEmpty") {
+      // Somebody was faster, or it is something that S3 alone knows of.
+      await assertNothingIn(client, bucket, signal, failure);
+      throw filled(bucket, error);
+    }
+    // Another command was faster, or the answer to an earlier attempt was lost.
+    if (httpStatusOf(error) !== 404) throw failure(error, "s3:DeleteBucket");
+  }
+  await untilGone(client, bucket, signal, failure);
+  yield { ...resource, action: "removed" };
+}
+
+/**
+ * Of each kind one page is counted, which answers the question.
+ * @throws CONFLICT for objects, older versions of objects, marks of deleted ones, and uploads that nobody finished: S3
+ * would remove a bucket with some of those
+ */
+async function assertNothingIn(
+  client: S3Client,
+  bucket: string,
+  abortSignal: AbortSignal,
+  failure: Failure,
+): Promise<void> {
+  const page = { Bucket: bucket };
+  const versions = await versionsOf(client, bucket, abortSignal, failure);
+  const uploads = await client
+    .send(new ListMultipartUploadsCommand({ ...page, MaxUploads: mostCounted }), { abortSignal })
+    .catch((error: unknown) => {
+      if (isUnsupported(error)) return { Uploads: [], IsTruncated: false };
+      throw failure(error, "s3:ListBucketMultipartUploads");
+    });
+  const { current, older, markers } = versions;
+  const counts = {
+    object: current,
+    "older version": older,
+    "delete marker": markers,
+    "unfinished upload": uploads.Uploads?.length ?? 0,
+  };
+  assertEmpty(`bucket ${bucket}`, counts, versions.more || uploads.IsTruncated === true);
+}
+
+async function versionsOf(client: S3Client, Bucket: string, abortSignal: AbortSignal, failure: Failure) {
+  try {
+    const command = new ListObjectVersionsCommand({ Bucket, MaxKeys: mostCounted });
+    const { Versions = [], DeleteMarkers = [], IsTruncated } = await client.send(command, { abortSignal });
+    const current = Versions.filter(({ IsLatest }) => IsLatest !== false).length;
+    const older = Versions.length - current;
+    return { current, older, markers: DeleteMarkers.length, more: IsTruncated === true };
+  } catch (error) {
+    if (!isUnsupported(error)) throw failure(error, "s3:ListBucketVersions");
+  }
+  // An endpoint without versions.
+  try {
+    const command = new ListObjectsV2Command({ Bucket, MaxKeys: mostCounted });
+    const { Contents = [], IsTruncated } = await client.send(command, { abortSignal });
+    return { current: Contents.length, older: 0, markers: 0, more: IsTruncated === true };
+  } catch (error) {
+    throw failure(error, "s3:ListBucket");
+  }
+}
+
+async function untilGone(client: S3Client, Bucket: string, signal: AbortSignal, failure: Failure): Promise<void> {
+  const deadline = Date.now() + pollDeadline;
+  for (;;) {
+    try {
+      await client.send(new HeadBucketCommand({ Bucket }), { abortSignal: signal });
+    } catch (error) {
+      // 403: the name is somebody else's by now.
+      if (httpStatusOf(error) === 404 || httpStatusOf(error) === 403) return;
+      throw failure(error, "s3:ListBucket");
+    }
+    if (Date.now() > deadline) {
+      throw new DocprocError("UNAVAILABLE", `The bucket ${Bucket} is still being removed.`, {
+        hint: "Run docproc destroy again in a minute.",
+      });
+    }
+    await sleep(pollInterval, undefined, { signal });
+  }
+}
+
+function filled(bucket: string, cause: unknown): DocprocError {
+  return new DocprocError("CONFLICT", `S3 says that the bucket ${bucket} is not empty, and lists nothing in it.`, {
+    hint: "Run docproc destroy again in a minute. Nothing was removed.",
+    cause,
+  });
+}

@@ -1,0 +1,118 @@
+/**
+ * Reads a document whole and in order, wherever its bytes are: several ranges at a time where that is faster, and
+ * from where it stopped when a connection breaks off. The record is the authority: what does not have its size and
+ * its SHA-256 is not the document.
+ */
+import { createHash } from "node:crypto";
+import { pMapIterable } from "p-map";
+import { DocprocError, throwIfCancelled, toDocprocError } from "../core/errors.ts";
+import { pause } from "../core/retry.ts";
+import type { DocumentRecord } from "../document/record.ts";
+import type { StorageService } from "../storage/service.ts";
+
+export interface Reading {
+  readonly storage: StorageService;
+  readonly key: string;
+  readonly record: Pick<DocumentRecord, "id" | "size" | "sha256">;
+  /** How often reading is taken up again without {@link worthIt} bytes in between. */
+  readonly retries: number;
+  readonly signal: AbortSignal;
+}
+
+/** An object that is read whole. */
+export interface Stretch {
+  readonly storage: StorageService;
+  readonly key: string;
+  /** Bytes. */
+  readonly size: number;
+  /** How often reading is taken up again without {@link worthIt} bytes in between. */
+  readonly retries: number;
+  readonly signal: AbortSignal;
+}
+
+/** Bytes that an attempt has to bring so that it does not count as a failed one: a byte each time would go on for ever. */
+const worthIt = 16 * 1024;
+/** Bytes of one range. With those in flight, this bounds the memory of a reading. */
+const rangeSize = 8 * 1024 * 1024;
+
+/**
+ * The bytes of a document. Ends only when all of them were read and are the right ones.
+ * @throws INTEGRITY, as the last thing, when they are not; NOT_FOUND before the first when there are none
+ */
+export async function* readDocument(reading: Reading): AsyncIterable<Uint8Array> {
+  const { record } = reading;
+  const digest = createHash("sha256");
+  let size = 0;
+  for await (const chunk of readStored({ ...reading, size: record.size })) {
+    digest.update(chunk);
+    size += chunk.byteLength;
+    // More than was recorded is wrong already, and might never end.
+    if (size > record.size) break;
+    yield chunk;
+  }
+  if (size !== record.size) throw damaged(record.id, `it has ${size > record.size ? "more" : "fewer"} bytes`);
+  if (digest.digest("hex") !== record.sha256) throw damaged(record.id, "its bytes are not those that were uploaded");
+}
+
+function damaged(id: string, why: string): DocprocError {
+  return new DocprocError("INTEGRITY", `The document ${id} is damaged: ${why}.`, {
+    hint: "Upload it again. docproc verify --deep names every damaged document.",
+  });
+}
+
+/** The bytes of an object, whatever they are; they may turn out to be more than its size, never fewer in silence. */
+export function readStored(stretch: Stretch): AsyncIterable<Uint8Array> {
+  const { storage, size } = stretch;
+  const inRanges = storage.traits.rangesInFlight > 1 && size > rangeSize;
+  return inRanges ? readInRanges(stretch) : readFrom(stretch, 0, size - 1);
+}
+
+async function* readInRanges(reading: Stretch): AsyncIterable<Uint8Array> {
+  const { size } = reading;
+  const starts = Array.from({ length: Math.ceil(size / rangeSize) }, (_, index) => index * rangeSize);
+  // When one range fails, or the reader goes away, the others need not go on.
+  const stop = new AbortController();
+  const signal = AbortSignal.any([reading.signal, stop.signal]);
+  const readRange = async (start: number) => {
+    const end = Math.min(start + rangeSize, size) - 1;
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of readFrom({ ...reading, signal }, start, end)) chunks.push(chunk);
+    return chunks;
+  };
+  const inFlight = reading.storage.traits.rangesInFlight;
+  try {
+    for await (const chunks of pMapIterable(starts, readRange, { concurrency: inFlight, backpressure: inFlight })) {
+      yield* chunks;
+    }
+  } finally {
+    stop.abort();
+  }
+}
+
+/** Reads the bytes from `start` to `end`, both included, and goes on where a connection broke off. */
+async function* readFrom(reading: Stretch, start: number, end: number): AsyncIterable<Uint8Array> {
+  const { storage, key, retries, signal } = reading;
+  let position = start;
+  for (let attempt = 1; ; attempt++) {
+    // Whole, it is read to its end, so that more bytes than were recorded are noticed.
+    const whole = position === 0 && end === reading.size - 1;
+    // Outside of the try: a storage that cannot open it has tried often enough.
+    const bytes = await storage.open(key, whole ? { signal } : { signal, range: { start: position, end } });
+    const from = position;
+    try {
+      for await (const chunk of bytes) {
+        throwIfCancelled(signal);
+        position += chunk.byteLength;
+        if (position - from >= worthIt) attempt = 1;
+        yield chunk;
+        // More than was asked for is wrong already, and might never end.
+        if (position > end + 1) return;
+      }
+      return;
+    } catch (error) {
+      throwIfCancelled(signal);
+      if (toDocprocError(error).code !== "UNAVAILABLE" || attempt > retries || position > end) throw error;
+    }
+    await pause(attempt, signal);
+  }
+}

@@ -1,0 +1,206 @@
+/** An input to upload: a file, which can be read again, or stdin, which cannot. */
+import { constants } from "node:fs";
+import { type FileHandle, open, stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
+import type { Readable } from "node:stream";
+import { cancelled, DocprocError, fromSystemError, isSystemError, throwIfCancelled } from "../core/errors.ts";
+import type { DocumentSource } from "../document/record.ts";
+import { type Bounds, outsideOf } from "../files/bounds.ts";
+import { isAbsence } from "../files/stat.ts";
+
+export interface Source extends DocumentSource {
+  /** What the user typed, for messages. */
+  readonly label: string;
+  /** Where the file is, absolute, and what tells one content of it from another; null for what is read once, as stdin. */
+  readonly place: { readonly path: string; readonly stamp: string } | null;
+  /** Base name as the system gives it; empty for stdin. */
+  readonly name: string;
+  /** Bytes, or null when nobody knows before the end. */
+  readonly size: number | null;
+  /** Reads from the start, until the signal fires. A source without a {@link place} can do this once. */
+  read(signal: AbortSignal): SourceReader;
+  /** Throws `INTEGRITY` when the file is no longer the one that was opened. */
+  assertUnchanged(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Reads bytes in order. */
+export interface SourceReader {
+  /** Fills `into` from its beginning: with fewer bytes only where the source ends, with none behind that. */
+  read(into: Uint8Array): Promise<number>;
+  /** Ends the reading, wherever it is. */
+  close(): Promise<void>;
+}
+
+export interface OpenOptions {
+  /** A symbolic link; where it is not, one that took the place of a file is no file. Without it links are followed. */
+  readonly follow?: boolean;
+  /** Where the file has to be. Without it anywhere. */
+  readonly bounds?: Bounds | undefined;
+}
+
+/**
+ * Opens a regular file once and keeps the descriptor, so that what is hashed, sent and checked is one file
+ * even when the path is replaced meanwhile.
+ * @throws NOT_FOUND, ACCESS_DENIED, or USAGE for anything that is not a regular file, or not within the bounds
+ */
+export async function openFile(
+  path: string,
+  label = path,
+  { follow = true, bounds }: OpenOptions = {},
+): Promise<Source> {
+  let handle: FileHandle | undefined;
+  try {
+    // Before open(), which may do something to a device. What is not followed was seen to be a file already.
+    const seen = follow ? await stat(path) : undefined;
+    if (seen?.isFile() === false) throw notAFile(label, seen.isDirectory());
+    // Not blocking, in case a FIFO has taken its place by now: it would wait for a writer.
+    const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (follow ? 0 : (constants.O_NOFOLLOW ?? 0));
+    handle = await open(path, flags);
+    if (bounds && !(await bounds.holdsFile(handle, path))) throw outsideOf(bounds, label);
+    return await fileSource(handle, path, label);
+  } catch (error) {
+    await handle?.close();
+    if (!follow && isSystemError(error) && error.code === "ELOOP") throw notAFile(label, false);
+    throw fromSystemError(error, label);
+  }
+}
+
+async function fileSource(handle: FileHandle, path: string, label: string): Promise<Source> {
+  const opened = await handle.stat({ bigint: true });
+  if (!opened.isFile()) throw notAFile(label, opened.isDirectory());
+  const size = Number(opened.size);
+  return {
+    kind: "file",
+    path: label,
+    modifiedAt: new Date(Number(opened.mtimeMs)).toISOString(),
+    place: { path: resolve(path), stamp: `${opened.size}:${opened.mtimeNs}` },
+    label,
+    name: basename(path),
+    size,
+    read(signal) {
+      let position = 0;
+      return {
+        async read(into) {
+          throwIfCancelled(signal);
+          // The files of /proc say that they are empty and are not.
+          if (size === 0 && (await readAt(handle, label, Buffer.alloc(1), 0)) > 0) throw notAFile(label, false);
+          // Stops at the size seen at the start: a file that grows meanwhile is caught by assertUnchanged().
+          const wanted = into.subarray(0, size - position);
+          const length = await readAt(handle, label, wanted, position);
+          position += length;
+          return length;
+        },
+        async close() {},
+      };
+    },
+    async assertUnchanged() {
+      const now = await atPath(path, label);
+      const isOpened = now?.ino === opened.ino && now.dev === opened.dev;
+      if (!isOpened || now.size !== opened.size || now.mtimeNs !== opened.mtimeNs) throw sourceChanged(label);
+    },
+    async close() {
+      // It was only read: what it holds is uploaded by now, or its upload has failed for a reason of its own.
+      await handle.close().catch(() => {});
+    },
+  };
+}
+
+/** What has the path now; undefined for nothing. */
+async function atPath(path: string, label: string) {
+  try {
+    return await stat(path, { bigint: true });
+  } catch (error) {
+    if (isAbsence(error)) return undefined;
+    throw fromSystemError(error, label);
+  }
+}
+
+/** Fills `into` with what stands at a position; read(2) may return less than it was asked for. */
+async function readAt(handle: FileHandle, label: string, into: Uint8Array, position: number): Promise<number> {
+  let length = 0;
+  try {
+    while (length < into.length) {
+      const { bytesRead } = await handle.read(into, length, into.length - length, position + length);
+      if (bytesRead === 0) break;
+      length += bytesRead;
+    }
+  } catch (error) {
+    throw fromSystemError(error, label);
+  }
+  return length;
+}
+
+/** Wraps the program's standard input. */
+export function openStdin(stream: Readable): Source {
+  return {
+    kind: "stdin",
+    path: null,
+    modifiedAt: null,
+    place: null,
+    label: "-",
+    name: "",
+    size: null,
+    read(signal) {
+      const { read } = readerOf(untilAborted(stream, signal));
+      // Not by ending the loop: that would wait for a producer that has stalled.
+      return { read, close: async () => void stream.destroy() };
+    },
+    async assertUnchanged() {},
+    async close() {},
+  };
+}
+
+async function* untilAborted(stream: Readable, signal: AbortSignal): AsyncIterable<Buffer> {
+  // A producer that has stalled would keep the loop waiting for ever: abort ends the stream itself.
+  const stop = () => stream.destroy(cancelled(signal));
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    throwIfCancelled(signal);
+    for await (const chunk of stream) yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** Reads what comes in chunks of any size. */
+export function readerOf(chunks: AsyncIterable<Uint8Array>): SourceReader {
+  const iterator = chunks[Symbol.asyncIterator]();
+  /** Of the last chunk, what is not read yet. */
+  let rest: Uint8Array = new Uint8Array(0);
+  return {
+    async read(into) {
+      let length = 0;
+      while (length < into.length) {
+        if (rest.length === 0) {
+          const next = await iterator.next();
+          if (next.done) break;
+          rest = next.value;
+        }
+        const piece = rest.subarray(0, into.length - length);
+        into.set(piece, length);
+        length += piece.length;
+        rest = rest.subarray(piece.length);
+      }
+      return length;
+    },
+    async close() {
+      await iterator.return?.();
+    },
+  };
+}
+
+/** The bytes read are not the file that was opened. */
+export function sourceChanged(label: string): DocprocError {
+  return new DocprocError("INTEGRITY", `${label} changed while it was being read.`, {
+    hint: "Nothing was stored. Upload it again when nothing writes to it.",
+  });
+}
+
+function notAFile(label: string, directory: boolean): DocprocError {
+  return directory
+    ? new DocprocError("USAGE", `${label} is a directory.`, { hint: "Add -r to upload the files in it." })
+    : new DocprocError("USAGE", `${label} is not a regular file.`, {
+        hint: "Pipe it instead: docproc upload - --name NAME < FILE",
+      });
+}

@@ -1,0 +1,74 @@
+/** `docproc tag`: other tags for a document that is there. */
+import { describe, expect, test } from "vitest";
+import { openLibrary, places, usePlace } from "../../support/library.ts";
+
+describe.each(Object.entries(places))("tagging in %s", (_place, start) => {
+  const endpoint = usePlace(start);
+
+  test("sets, replaces and removes tags in one step, and keeps the others", async () => {
+    const { run, upload } = await openLibrary(endpoint());
+    const record = await upload("a.txt", "a", "--tag", "keep=1", "--tag", "change=1", "--tag", "drop=1");
+    const outcome = await run(["tag", "a.txt", "change=2", "drop-", "missing-", "new=x=y", "--json"]);
+    expect(outcome).toMatchObject({ status: 0, stderr: "" });
+    const tags = { keep: "1", change: "2", new: "x=y" };
+    expect(outcome.json()).toEqual({ schema: "docproc.tag/1", ...record, tags, action: "tagged" });
+    expect((await run(["show", record.id, "--json"])).json()).toEqual({ schema: "docproc.record/1", ...record, tags });
+    expect((await run(["list", "--tag", "change=1", "-q"])).stdout).toBe("");
+    expect((await run(["verify", "a.txt"])).status).toBe(0);
+  });
+
+  test("changes nothing where nothing changes", async () => {
+    const { run, upload } = await openLibrary(endpoint());
+    await upload("a.txt", "a", "--tag", "a=1");
+    expect((await run(["tag", "a.txt", "a=1", "b-", "--json"])).json()).toMatchObject({ action: "unchanged" });
+  });
+
+  test("makes it the document that an upload with those tags finds", async () => {
+    const { run, upload } = await openLibrary(endpoint());
+    const { id } = await upload("a.txt", "a");
+    await run(["tag", "a.txt", "build=1"]);
+    expect((await upload("a.txt", "a", "--tag", "build=1")).id).toBe(id);
+    expect((await upload("a.txt", "a")).id).not.toBe(id);
+  });
+
+  test("refuses what would make two documents the same, and changes neither", async () => {
+    const { run, upload } = await openLibrary(endpoint());
+    const one = await upload("a.txt", "a", "--tag", "build=1");
+    const two = await upload("a.txt", "a", "--tag", "build=2");
+    const outcome = await run(["tag", one.id, "build=2", "--json"]);
+    expect(outcome.status).toBe(5);
+    expect(outcome.json()).toMatchObject({ code: "CONFLICT", message: expect.stringContaining(two.id) });
+    const { documents } = (await run(["list", "--json"])).json();
+    expect(documents).toEqual([two, one]);
+  });
+});
+
+test.each([
+  [["a.txt"], /missing required argument/i],
+  [["a.txt", "plain"], /not of the form key=value/],
+  [["a.txt", "a=1", "a-"], /"a" is to be set and to be removed/],
+  [["a.txt", "a=1", "a=2"], /given twice/],
+  [["a.txt", "=x"], /not of the form/],
+  [["a.txt", `a=${"x".repeat(300)}`], /too long/],
+])("refuses %j before it looks for the document", async (argv, message) => {
+  const { run } = await openLibrary();
+  const outcome = await run(["tag", ...argv, "--json"]);
+  expect(outcome.status).toBe(2);
+  expect(outcome.json()).toMatchObject({ code: "USAGE", message: expect.stringMatching(message) });
+});
+
+test("refuses the 41st tag", async () => {
+  const { run, upload } = await openLibrary();
+  const tags = Array.from({ length: 40 }, (_, index) => ["--tag", `t${index}=1`]).flat();
+  await upload("a.txt", "a", ...tags);
+  expect((await run(["tag", "a.txt", "one-more=1"])).status).toBe(2);
+  expect((await run(["tag", "a.txt", "one-more=1", "t0-"])).status).toBe(0);
+});
+
+test("says what is not there, and prints ids with -q", async () => {
+  const { run, upload } = await openLibrary();
+  expect((await run(["tag", "a.txt", "a=1"])).status).toBe(3);
+  const { id } = await upload("a.txt", "a");
+  expect((await run(["tag", "a.txt", "a=1", "-q"])).stdout).toBe(`${id}\n`);
+  expect((await run(["tag", "a.txt", "b=2"])).stdout).toBe(`tagged ${id}  a=1 b=2\n`);
+});

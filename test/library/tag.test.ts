@@ -1,0 +1,166 @@
+/** Changing tags beside others, and when nobody knows whether it was done. */
+import { createHash } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { v7 } from "uuid";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { DocprocError, type ErrorCode } from "../../src/core/errors.ts";
+import { identityOf } from "../../src/document/identity.ts";
+import { type DocumentRecord, uploadTimeOfId } from "../../src/document/record.ts";
+import { retag, type TagEdit } from "../../src/library/tag.ts";
+import { metadataDrivers } from "../../src/metadata/registry.ts";
+import type { MetadataService } from "../../src/metadata/service.ts";
+import { localSettings } from "../support/aws.ts";
+
+const never = new AbortController().signal;
+let directory: string;
+let metadata: MetadataService;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "docproc-tagging-"));
+  metadata = await metadataDrivers.local.open(localSettings(directory));
+});
+afterEach(async () => {
+  await metadata.close();
+  await rm(directory, { recursive: true });
+});
+
+async function commit(tags: DocumentRecord["tags"], name = "a.txt"): Promise<DocumentRecord> {
+  const id = v7();
+  const record: DocumentRecord = {
+    ...{ id, name, size: 3, contentType: "text/plain", uploadedAt: uploadTimeOfId(id), uri: `s3://bucket/${id}` },
+    sha256: createHash("sha256").update("one").digest("hex"),
+    ...{ tags, metadata: {}, source: { kind: "stdin", path: null, modifiedAt: null }, provenance: null, crc32: null },
+  };
+  expect(await metadata.commit(record, identityOf(record), never)).toEqual({ committed: true });
+  return record;
+}
+
+const tagsOf = async ({ id }: DocumentRecord) => (await metadata.get(id, never))?.tags;
+const down = (code: ErrorCode = "UNAVAILABLE") => new DocprocError(code, "connection reset");
+/** The catalog with some of its methods replaced. */
+const catalogWith = (methods: Partial<MetadataService>): MetadataService =>
+  new Proxy(metadata, {
+    get(target, name: keyof MetadataService) {
+      const method = methods[name] ?? target[name];
+      return method.bind(target);
+    },
+  });
+const edit = (catalog: MetadataService, record: DocumentRecord, ...edits: string[]) =>
+  retag(catalog, record, editOf(edits), never);
+
+/** `key=value` sets a tag, `key-` removes one. */
+function editOf(edits: readonly string[]): TagEdit {
+  const set = Object.fromEntries(edits.filter((edit) => edit.includes("=")).map((edit) => edit.split("=")));
+  return { set, unset: edits.filter((edit) => !edit.includes("=")).map((edit) => edit.slice(0, -1)) };
+}
+
+/** Somebody else, who changes the tags before each of the first attempts. */
+function meeting(times: number, change: (n: number) => Promise<unknown>): MetadataService {
+  let n = 0;
+  return catalogWith({
+    async retag(...args) {
+      n += 1;
+      if (n <= times) await change(n);
+      return await metadata.retag(...args);
+    },
+  });
+}
+
+describe("a change beside others", () => {
+  test.each([1, 4])("keeps what %i others changed, and makes its own", async (times) => {
+    const record = await commit({ old: "x" });
+    const other = async (n: number) => await edit(metadata, (await metadata.get(record.id, never)) ?? record, `n=${n}`);
+    expect(await edit(meeting(times, other), record, "own=1", "old-")).toMatchObject({
+      action: "tagged",
+      tags: { own: "1", n: String(times) },
+    });
+    expect(await tagsOf(record)).toEqual({ own: "1", n: String(times) });
+  });
+
+  test("ends after a few attempts, and says that nothing was changed", async () => {
+    const record = await commit({});
+    const other = async (n: number) => await edit(metadata, (await metadata.get(record.id, never)) ?? record, `n=${n}`);
+    const attempt = edit(meeting(99, other), record, "own=1");
+    await expect(attempt).rejects.toMatchObject({
+      code: "CONFLICT",
+      message: expect.stringContaining("somebody else"),
+    });
+    expect(await tagsOf(record)).toEqual({ n: "5" });
+  });
+
+  test("finds that another one made it already", async () => {
+    const record = await commit({});
+    const other = async () => await edit(metadata, record, "own=1");
+    expect(await edit(meeting(1, other), record, "own=1")).toMatchObject({ action: "unchanged", tags: { own: "1" } });
+  });
+
+  test("finds that the document was deleted", async () => {
+    const record = await commit({});
+    const other = async () => await metadata.remove(record.id, never);
+    const attempt = edit(meeting(1, other), record, "own=1");
+    await expect(attempt).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  test("succeeds where the document with these tags goes away meanwhile", async () => {
+    const [record, twin] = [await commit({}), await commit({ a: "1" })];
+    const catalog = catalogWith({
+      async retag(...args) {
+        const result = await metadata.retag(...args);
+        if (!result.retagged && result.holder) await metadata.remove(twin.id, never);
+        return result;
+      },
+    });
+    expect(await edit(catalog, record, "a=1")).toMatchObject({ action: "tagged" });
+  });
+
+  test("ends where a claim stays in the way whose document is not there", async () => {
+    const record = await commit({});
+    const holder = v7();
+    const attempt = edit(catalogWith({ retag: async () => ({ retagged: false, holder }) }), record, "a=1");
+    await expect(attempt).rejects.toMatchObject({ code: "CONFLICT", hint: expect.stringContaining("doctor --repair") });
+  });
+});
+
+describe("a change whose answer is lost", () => {
+  const lossy = (done: boolean, more: Partial<MetadataService> = {}) =>
+    catalogWith({
+      async retag(...args) {
+        if (done) await metadata.retag(...args);
+        throw down();
+      },
+      ...more,
+    });
+
+  test("is a change if it was done", async () => {
+    const record = await commit({});
+    expect(await edit(lossy(true), record, "a=1")).toMatchObject({ action: "tagged", tags: { a: "1" } });
+  });
+
+  test("is a failure that may be tried again if it was not", async () => {
+    const record = await commit({});
+    await expect(edit(lossy(false), record, "a=1")).rejects.toMatchObject({ code: "UNAVAILABLE", retryable: true });
+    expect(await tagsOf(record)).toEqual({});
+  });
+
+  test.each([
+    ["the catalog cannot be asked", { get: () => Promise.reject(down()) }],
+    ["others have changed the tags since", { get: async () => ({ tags: { b: "2" } }) as unknown as DocumentRecord }],
+    ["the document is gone since", { get: async () => undefined }],
+  ])("is said to be not known where %s", async (_what, more) => {
+    const record = await commit({});
+    const attempt = edit(lossy(true, more), record, "a=1");
+    await expect(attempt).rejects.toMatchObject({ code: "UNAVAILABLE", hint: expect.stringMatching(/not known/) });
+  });
+
+  test.each(["ACCESS_DENIED", "CANCELLED", "INTEGRITY"] as const)(
+    "is none after %s: nothing is asked",
+    async (code) => {
+      const record = await commit({});
+      const asked = { get: () => Promise.reject(new Error("asked")) };
+      const attempt = edit(catalogWith({ retag: () => Promise.reject(down(code)), ...asked }), record, "a=1");
+      await expect(attempt).rejects.toMatchObject({ code });
+    },
+  );
+});
