@@ -3,49 +3,52 @@
  * open-library.ts opens one.
  */
 import type { Readable } from "node:stream";
+import type { SettingTable } from "../core/setting.ts";
 import type { DocumentRecord } from "../document/record.ts";
+import type { MetadataName, metadataDrivers } from "../metadata/registry.ts";
+import type { StorageName, storageDrivers } from "../storage/registry.ts";
 
 /** Whatever yields bytes, once: a stream of Node or of the web, the body of a request, a generator. */
 export type Chunks = AsyncIterable<Uint8Array>;
 
+/** The settings of all drivers, as options. A number may be given as text, like `16MiB`. */
+type DriverOptions = OptionsOf<Intersection<SettingsOf<typeof storageDrivers> | SettingsOf<typeof metadataDrivers>>>;
+type SettingsOf<Drivers extends Record<string, { readonly settings: SettingTable }>> =
+  Drivers[keyof Drivers]["settings"];
+type Intersection<Union> = (Union extends unknown ? (one: Union) => void : never) extends (all: infer All) => void
+  ? All
+  : never;
+type OptionsOf<Table> = {
+  readonly [Name in keyof Table]?: Table[Name] extends { parse: (value: unknown) => infer V }
+    ? (V extends number ? number | string : V) | undefined
+    : never;
+};
+
 /**
  * Where the library is, by the names that a config file has. Nothing else decides: no config file is read, and no
- * `DOCPROC_*` variable, unless `config` asks for it. What the AWS SDK reads by itself it still reads: its variables
- * and files for credentials, region and endpoint.
+ * `DOCPROC_*` variable, unless `config` asks for it. The AWS SDK still reads its own variables and files for
+ * credentials, region and endpoint.
  */
-export interface LibraryOptions {
+export interface LibraryOptions extends DriverOptions {
   /**
    * True reads what the command line would read: `DOCPROC_*` variables, the project's and the user's config file. A
    * path reads this file in place of the project's. The other options stand above both.
    */
   readonly config?: boolean | string | undefined;
-  readonly storage?: "local" | "s3" | undefined;
-  readonly metadata?: "local" | "dynamodb" | undefined;
-  /** The embedded library; alone it means that bytes and catalog are there. */
-  readonly directory?: string | undefined;
-  /** An S3 bucket; alone it means S3 and a DynamoDB table of the same name. */
-  readonly bucket?: string | undefined;
-  /** The AWS account that the bucket has to belong to, 12 digits. */
-  readonly bucketOwner?: string | undefined;
+  readonly storage?: StorageName | undefined;
+  readonly metadata?: MetadataName | undefined;
   /** Put before every key in the storage. */
   readonly prefix?: string | undefined;
-  readonly table?: string | undefined;
-  readonly region?: string | undefined;
-  readonly profile?: string | undefined;
-  /** An S3 and DynamoDB endpoint that is not Amazon's. */
-  readonly endpointUrl?: string | undefined;
-  /** True allows requests without TLS to other machines. */
-  readonly allowHttp?: boolean | undefined;
   /** Bytes of a part of a multipart upload, or text like `16MiB`. */
   readonly partSize?: number | string | undefined;
   /** Parts sent at a time, of all uploads together. */
   readonly partsInFlight?: number | undefined;
   readonly onDuplicate?: "reuse" | "store" | undefined;
-  /** How often a request that failed for a passing reason is repeated. */
+  /** How often to retry after a transient failure. */
   readonly retries?: number | undefined;
-  /** A request that made no progress for so long is given up: seconds, or text like `2m`. */
+  /** A request that makes no progress for this long is aborted: seconds, or text like `2m`. */
   readonly timeout?: number | string | undefined;
-  /** Where interrupted uploads of large files are remembered, to go on with them. Without it they are not. */
+  /** Where interrupted uploads of large files are remembered, to resume them. Without it they are not. */
   readonly stateDirectory?: string | undefined;
 }
 

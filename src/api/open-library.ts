@@ -1,7 +1,8 @@
 /** A library that a program opened: what library.ts promises, on the services that its options choose. */
 import { Readable } from "node:stream";
-import { type ConfigInput, loadConfig, type SettingName, settingNames, unknownKey } from "../config/config.ts";
+import { type ConfigInput, loadConfig, unknownKey } from "../config/config.ts";
 import { assertAgreed } from "../config/consent.ts";
+import { choosingSettings, isUsed, type SettingName, settingNames, settingTable } from "../config/settings.ts";
 import { cancelled, DocprocError, toDocprocError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
 import { detectedType } from "../document/detected-type.ts";
@@ -48,18 +49,19 @@ async function settingsFrom(options: LibraryOptions, surroundings: Surroundings)
   for (const key of Object.keys(given)) {
     if (!settingNames.some((name) => name === key)) throw unknownKey("What openLibrary() was given", key);
   }
-  const flags: Partial<Record<SettingName, string | number | boolean | undefined>> = given;
   const asked = config === true || typeof config === "string";
   const file = typeof config === "string" ? config : undefined;
-  const input = { ...surroundings, flags, file, files: asked, nameOf: (name: string) => `the option ${name}` };
+  const input = { ...surroundings, flags: given, file, files: asked, nameOf: (name: string) => `the option ${name}` };
   const { settings, origins, projectUse } = await loadConfig(input);
   assertAgreed(projectUse);
   if (asked) return settings;
   const isDefault = (name: SettingName) => origins.some((one) => one.name === name && one.origin === "default");
-  const local = settings.storage === "local" || settings.metadata === "local";
-  if (local && isDefault("directory")) {
+  // A program must not land in the user's own library by mistake.
+  const places = settingNames.filter((name) => settingTable[name]?.isPlace && settingTable[name].isPath);
+  if (places.some((name) => isUsed(name, settings) && isDefault(name))) {
+    const options = choosingSettings("storage").map((name) => `{ ${name} }`);
     throw new DocprocError("INVALID_CONFIG", "openLibrary() was not told where the library is.", {
-      hint: "Give { directory } or { bucket }, or { config: true } for the one that the command line uses.",
+      hint: `Give ${options.join(" or ")}, or { config: true } for the one that the command line uses.`,
     });
   }
   return { ...settings, resume: settings.resume && !isDefault("stateDirectory") };

@@ -4,8 +4,8 @@ import { StandardRetryStrategy } from "@smithy/core/retry";
 import { DocprocError } from "../core/errors.ts";
 import { isLoopback } from "../core/loopback.ts";
 import { keepSecret } from "../core/secrets.ts";
-import type { Settings } from "../core/settings.ts";
 import { boundAnswers, expectContent, expectLate, type RequestHandler } from "./answer-deadlines.ts";
+import type { AwsSettings } from "./settings.ts";
 
 /** Milliseconds to a TCP connection; a host that drops packets is noticed after this. */
 const connectionTimeout = 5_000;
@@ -18,7 +18,7 @@ const completionTimes = 10;
 const maxReplyBytes = 32 * 1024 * 1024;
 
 /** Options for any client of the SDK. Credentials and everything unset follow the SDK's own chain. */
-function clientOptions(settings: Settings) {
+function clientOptions(settings: AwsSettings) {
   // Half, so that one connection that leads nowhere leaves time for another.
   const stall = settings.timeout / 2;
   const maxAttempts = settings.retries + 1;
@@ -77,7 +77,7 @@ function isTimeout(error: unknown): boolean {
  * @throws INVALID_CONFIG when no region is set anywhere
  */
 export async function openClient<C extends AnyClient>(
-  settings: Settings,
+  settings: AwsSettings,
   make: (options: ReturnType<typeof clientOptions> & { region?: string }) => C,
 ): Promise<C> {
   const client = await withRegion(settings, make);
@@ -108,7 +108,7 @@ async function connectionLimit(connections: number) {
 }
 
 async function withRegion<C extends AnyClient>(
-  settings: Settings,
+  settings: AwsSettings,
   make: (options: ReturnType<typeof clientOptions> & { region?: string }) => C,
 ): Promise<C> {
   const client = make(clientOptions(settings));
@@ -146,7 +146,7 @@ interface Credentials {
  * Where credentials come from another program or over the network, the SDK waits for them without an end, and without
  * an ear for signals.
  */
-function boundCredentials({ config }: AnyClient, { timeout, profile }: Settings): void {
+function boundCredentials({ config }: AnyClient, { timeout, profile }: AwsSettings): void {
   const load = config.credentials;
   const tooLate = () => {
     const whose = profile === undefined ? "" : ` of the profile ${profile}`;
@@ -221,7 +221,7 @@ export function skewOf(client: AnyClient): number | undefined {
 }
 
 /** Looks at every request as it leaves, wherever its address came from, and at the clock in every answer. */
-function guard(client: AnyClient, { allowHttp }: Settings) {
+function guard(client: AnyClient, { allowHttp }: AwsSettings) {
   return (next: Next, context: { readonly [smithyContext]?: SigningContext }): Next =>
     async (args) => {
       const { accessKeyId, secretAccessKey, sessionToken } =

@@ -1,6 +1,6 @@
 /** What a failure of the AWS SDK means. Needs nothing of the SDK itself: every command may load it. */
 import { DocprocError, type ErrorCode } from "../core/errors.ts";
-import type { Settings } from "../core/settings.ts";
+import type { AwsSettings } from "./settings.ts";
 
 /** What was asked of whom, for a sentence a person understands. */
 export interface AwsOperation {
@@ -8,7 +8,7 @@ export interface AwsOperation {
   readonly action: string;
   /** For example `bucket invoices`. */
   readonly resource: string;
-  readonly settings: Settings;
+  readonly settings: AwsSettings;
 }
 
 /** For an answer that the SDK takes and that makes no sense all the same. */
@@ -343,15 +343,15 @@ const meanings: readonly Meaning[] = [
   },
 ];
 
-function endpointOf(settings: Settings): string {
+function endpointOf(settings: AwsSettings): string {
   return settings.customEndpoint ?? "AWS";
 }
 
-function ofProfile(settings: Settings): string {
+function ofProfile(settings: AwsSettings): string {
   return settings.profile === undefined ? "" : ` of the profile ${settings.profile}`;
 }
 
-function signInHint(settings: Settings): string {
+function signInHint(settings: AwsSettings): string {
   return settings.profile === undefined
     ? "Sign in (aws sso login), set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or choose a --profile."
     : `Sign in with: aws sso login --profile ${settings.profile}`;

@@ -1,137 +1,33 @@
-/**
- * What docproc may have to be allowed on AWS, and the IAM policies that allow it. test/aws/permissions.test.ts compares the
- * table with the calls that the commands of each role make.
- */
-import { DocprocError } from "../core/errors.ts";
-import type { Settings } from "../core/settings.ts";
-
-/** Who uses the library: what uploads and tags, what lists and reads, and whoever does everything. */
-export const roles = ["upload", "read", "admin"] as const;
-export type Role = (typeof roles)[number];
-
-/** What a permission is given on: the whole account, the bucket itself, the objects under the prefix, the table. */
-export type ResourceKind = "account" | "bucket" | "objects" | "table";
-
-const everybody: readonly Role[] = roles;
-const writers: readonly Role[] = ["upload", "admin"];
-const admins: readonly Role[] = ["admin"];
+/** IAM policies from tables of the calls that drivers make. test/aws/permissions.test.ts compares both with real calls. */
+import type { PolicyStatement, Role } from "../core/policy.ts";
 
 /**
- * Each operation of the SDK that is called, with the permission it needs; what a transaction does is named behind a
- * slash, since each of its items needs a permission of its own. An operation that needs several has several lines.
- *
- * - https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
- * - https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
- * - https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions
- * - https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
- * - https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+ * An operation of the SDK with the permission it needs, and who may use it on which kind of resource. What a transaction
+ * does stands behind a slash, since each of its items needs a permission of its own. An operation that needs several
+ * permissions has several entries.
  */
-export const calls: readonly (readonly [
-  operation: string,
-  action: string,
-  on: ResourceKind,
-  roles: readonly Role[],
-])[] = [
-  ["ListBuckets", "s3:ListAllMyBuckets", "account", admins],
+export type Call<Kind extends string> = readonly [operation: string, action: string, on: Kind, roles: readonly Role[]];
 
-  // There is no permission for HEAD alone. Without s3:ListBucket the answer about what is not there is 403, not 404.
-  ["HeadObject", "s3:GetObject", "objects", everybody],
-  ["HeadObject", "s3:ListBucket", "bucket", everybody],
-  ["GetObject", "s3:GetObject", "objects", everybody],
-  ["GetObject", "s3:ListBucket", "bucket", everybody],
-  ["PutObject", "s3:PutObject", "objects", writers],
-  ["CreateMultipartUpload", "s3:PutObject", "objects", writers],
-  ["UploadPart", "s3:PutObject", "objects", writers],
-  ["CompleteMultipartUpload", "s3:PutObject", "objects", writers],
-  ["ListParts", "s3:ListMultipartUploadParts", "objects", writers],
-  ["AbortMultipartUpload", "s3:AbortMultipartUpload", "objects", writers],
-  ["ListMultipartUploads", "s3:ListBucketMultipartUploads", "bucket", writers],
-  // An upload that failed, or that another one was faster than, removes its own object.
-  ["DeleteObject", "s3:DeleteObject", "objects", writers],
-  ["ListObjectsV2", "s3:ListBucket", "bucket", admins],
-
-  ["HeadBucket", "s3:ListBucket", "bucket", admins],
-  ["CreateBucket", "s3:CreateBucket", "bucket", admins],
-  ["CreateBucket", "s3:PutBucketOwnershipControls", "bucket", admins],
-  ["GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", "bucket", admins],
-  ["PutPublicAccessBlock", "s3:PutBucketPublicAccessBlock", "bucket", admins],
-  ["GetBucketOwnershipControls", "s3:GetBucketOwnershipControls", "bucket", admins],
-  ["PutBucketOwnershipControls", "s3:PutBucketOwnershipControls", "bucket", admins],
-  ["GetBucketEncryption", "s3:GetEncryptionConfiguration", "bucket", admins],
-  ["PutBucketEncryption", "s3:PutEncryptionConfiguration", "bucket", admins],
-  ["GetBucketPolicy", "s3:GetBucketPolicy", "bucket", admins],
-  ["PutBucketPolicy", "s3:PutBucketPolicy", "bucket", admins],
-  ["GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", "bucket", admins],
-  ["PutBucketLifecycleConfiguration", "s3:PutLifecycleConfiguration", "bucket", admins],
-  ["ListObjectVersions", "s3:ListBucketVersions", "bucket", admins],
-  ["DeleteBucket", "s3:DeleteBucket", "bucket", admins],
-
-  ["GetItem", "dynamodb:GetItem", "table", everybody],
-  ["BatchGetItem", "dynamodb:BatchGetItem", "table", everybody],
-  ["Query", "dynamodb:Query", "table", everybody],
-  ["PutItem", "dynamodb:PutItem", "table", writers],
-  ["TransactWriteItems/Put", "dynamodb:PutItem", "table", writers],
-  ["TransactWriteItems/Delete", "dynamodb:DeleteItem", "table", writers],
-  ["TransactWriteItems/ConditionCheck", "dynamodb:ConditionCheckItem", "table", admins],
-  ["Scan", "dynamodb:Scan", "table", admins],
-
-  ["DescribeTable", "dynamodb:DescribeTable", "table", admins],
-  ["CreateTable", "dynamodb:CreateTable", "table", admins],
-  ["UpdateTable", "dynamodb:UpdateTable", "table", admins],
-  ["DeleteTable", "dynamodb:DeleteTable", "table", admins],
-];
-
-/** https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html */
 export interface PolicyDocument {
   readonly Version: "2012-10-17";
-  readonly Statement: readonly {
-    readonly Sid: string;
-    readonly Effect: "Allow";
-    readonly Action: readonly string[];
-    readonly Resource: string;
-  }[];
+  readonly Statement: readonly PolicyStatement[];
 }
 
-/**
- * The least that a role needs on the bucket and the table that are configured.
- * @throws USAGE for a library that is not on AWS
- */
-export function policyFor(role: Role, settings: Settings): PolicyDocument {
-  const resources = resourcesOf(settings);
-  if (resources.length === 0) {
-    throw new DocprocError("USAGE", "This library is on this machine alone, where AWS has nothing to permit.", {
-      hint: "Name the bucket: docproc policy upload --bucket NAME",
-    });
-  }
+/** What the calls of a role need, a statement for each resource; none for a resource that the role does not use. */
+export function statementsFor<Kind extends string>(
+  calls: readonly Call<Kind>[],
+  role: Role,
+  resources: readonly { readonly kind: Kind; readonly sid: string; readonly arn: string }[],
+): PolicyStatement[] {
   const statements = resources.map(({ kind, sid, arn }) => {
     const granted = calls.flatMap(([, action, on, to]) => (on === kind && to.includes(role) ? [action] : []));
     return { Sid: sid, Effect: "Allow" as const, Action: [...new Set(granted)].sort(), Resource: arn };
   });
-  return { Version: "2012-10-17", Statement: statements.filter(({ Action }) => Action.length > 0) };
-}
-
-interface Resource {
-  readonly kind: ResourceKind;
-  readonly sid: string;
-  readonly arn: string;
-}
-
-/** https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html#amazons3-resources-for-iam-policies */
-function resourcesOf({ storage, metadata, bucket, prefix, table, region, bucketOwner }: Settings): Resource[] {
-  const partition = partitionOf(region);
-  const onBucket = `arn:${partition}:s3:::${bucket}`;
-  const onTable = `arn:${partition}:dynamodb:${region ?? "*"}:${bucketOwner ?? "*"}:table/${table}`;
-  const ofStorage: Resource[] = [
-    { kind: "account", sid: "DocprocAccount", arn: "*" },
-    { kind: "bucket", sid: "DocprocBucket", arn: onBucket },
-    { kind: "objects", sid: "DocprocObjects", arn: `${onBucket}/${prefix}*` },
-  ];
-  const ofMetadata: Resource[] = [{ kind: "table", sid: "DocprocTable", arn: onTable }];
-  return [...(storage === "s3" ? ofStorage : []), ...(metadata === "dynamodb" ? ofMetadata : [])];
+  return statements.filter(({ Action }) => Action.length > 0);
 }
 
 /** https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html */
-function partitionOf(region = ""): string {
+export function partitionOf(region = ""): string {
   if (region.startsWith("cn-")) return "aws-cn";
   if (region.startsWith("us-gov-")) return "aws-us-gov";
   return region.startsWith("eusc-") ? "aws-eusc" : "aws";

@@ -1,10 +1,10 @@
 /** The whole program as a function: arguments in, exit status out. */
 import { setMaxListeners } from "node:events";
 import { Command as Commander, CommanderError, Option } from "commander";
-import { type SettingName, settingChoices, settingNames } from "../config/config.ts";
+import { settingNames, settingTable } from "../config/settings.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "../core/errors.ts";
 import { keepSecret, secretVariables } from "../core/secrets.ts";
-import { flagOf } from "../core/setting-names.ts";
+import { flagOf } from "../core/setting.ts";
 import { type AnyCommand, completionWord } from "./commands/command.ts";
 import { type CommandEntry, commands, commandsIn, commandsNamed } from "./commands/registry.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
@@ -141,22 +141,11 @@ export async function commandTree(
 }
 
 function globalOptions(): Option[] {
+  const ofSettings = Object.entries(settingTable).flatMap(([name, { flag }]) =>
+    flag ? [new Option(`${flagOf(name)} ${flag.placeholder}`, flag.help)] : [],
+  );
   return [
-    new Option("--storage <kind>", `where bytes go: ${settingChoices.storage.join(" or ")}`),
-    new Option("--metadata <kind>", `where records go: ${settingChoices.metadata.join(" or ")}`),
-    new Option("--directory <path>", "the embedded library (default: the platform's data directory)"),
-    new Option("--bucket <name>", "S3 bucket; alone it means S3 and a DynamoDB table of the same name"),
-    new Option("--bucket-owner <account>", "AWS account that the bucket has to belong to"),
-    new Option("--prefix <prefix>", "put before every key in the storage"),
-    new Option("--table <name>", "DynamoDB table"),
-    new Option("--region <region>", "AWS region"),
-    new Option("--profile <name>", "AWS profile"),
-    new Option("--endpoint-url <url>", "an S3 and DynamoDB endpoint that is not Amazon's"),
-    new Option("--concurrency <count>", "files or documents in flight (default: 32 for uploads, else 4)"),
-    new Option("--connections <count>", "connections to S3, and to DynamoDB, at a time (default: one a request)"),
-    new Option("--retries <count>", "how often a request that failed for a passing reason is repeated (default: 5)"),
-    new Option("--timeout <time>", "give up a request that made no progress for so long, like 30s (default: 2m)"),
-    new Option("--state-directory <path>", "what is remembered of interrupted uploads"),
+    ...ofSettings,
     new Option("--config <file>", "read this file in place of .docprocrc.json"),
     new Option("--use <name>", "a profile of the config file: another library"),
     new Option("--json", "print one JSON document").conflicts(["ndjson", "quiet", "null"]),
@@ -186,7 +175,7 @@ function examples(command: AnyCommand): string {
 }
 
 function configFlags(flags: Flags): ConfigFlags {
-  const settings: Partial<Record<SettingName, string>> = {};
+  const settings: Record<string, string> = {};
   for (const name of settingNames) {
     if (typeof flags[name] === "string") settings[name] = flags[name];
   }

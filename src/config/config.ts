@@ -3,38 +3,19 @@
  *
  * The first that has a value wins, and the value keeps its origin for `docproc config`.
  */
-import { dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { DocprocError } from "../core/errors.ts";
-import { documentMemory } from "../core/limits.ts";
-import { flagOf, variableOf } from "../core/setting-names.ts";
+import { flagOf, variableOf } from "../core/setting.ts";
 import type { Settings } from "../core/settings.ts";
 import { nearestTo } from "../core/suggestion.ts";
+import { text, type Value } from "../core/values.ts";
 import { trustedOwners } from "../files/ownership.ts";
-import { metadataDrivers } from "../metadata/registry.ts";
-import { storageDrivers } from "../storage/registry.ts";
 import { type ProjectFileUse, useOfProjectFile } from "./consent.ts";
 import { type ConfigFile, findProjectFile, findUserFile, readConfigFile } from "./files.ts";
-import { blocksOf, type ConfigFileBlocks, pickProfile, placeSettings, type SettingsBlock } from "./profiles.ts";
+import { blocksOf, type ConfigFileBlocks, pickProfile, type SettingsBlock } from "./profiles.ts";
+import { type Environment, type Layer, resolveSettings, type SettingOrigin } from "./resolve.ts";
+import { placeSettings, type SettingName, settingNames, settingTable } from "./settings.ts";
 import { type Consent, TrustStore } from "./trust.ts";
-import {
-  account,
-  endpointUrl,
-  inUse,
-  kinds,
-  oneOf,
-  type Parser,
-  partSize,
-  partsInFlight,
-  prefix,
-  region,
-  retries,
-  tags,
-  text,
-  timeout,
-  type Value,
-  variableNames,
-  yesOrNo,
-} from "./values.ts";
 
 export interface Config {
   readonly settings: Settings;
@@ -48,14 +29,7 @@ export interface Config {
   readonly profile: SettingsBlock | undefined;
 }
 
-export interface SettingOrigin {
-  readonly name: SettingName;
-  readonly value: Value | null;
-  /** For example `--bucket`, `DOCPROC_BUCKET`, the path of a file, `default`. */
-  readonly origin: string;
-}
-
-export interface ConfigInput {
+export interface ConfigInput extends Environment {
   /** What was given on the command line, or by a program, by setting name. */
   readonly flags: Readonly<Partial<Record<SettingName, Value | undefined>>>;
   /** What messages call it; otherwise they name the flag. */
@@ -68,83 +42,8 @@ export interface ConfigInput {
   readonly use?: string | undefined;
   /** The profile alone says where the library is: flags and variables about that are about another one. */
   readonly apart?: boolean | undefined;
-  readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly home: string;
-  /** Of this user; undefined on Windows. */
-  readonly uid?: number | undefined;
-  /** Where the platform keeps a program's data and config; absolute. */
-  readonly paths: { readonly data: string; readonly config: string; readonly state: string };
-  /** Bytes that this machine or container has. */
-  readonly memory: number;
-}
-
-/** The settings that have a closed list of values. */
-export const settingChoices = {
-  storage: Object.keys(storageDrivers),
-  metadata: Object.keys(metadataDrivers),
-  onDuplicate: ["reuse", "store"],
-} as const satisfies Partial<Record<string, readonly string[]>>;
-
-/** How a value is checked. A setting is a flag, a `DOCPROC_*` variable and a key of a config file under one name. */
-const parsers = {
-  storage: oneOf(settingChoices.storage),
-  metadata: oneOf(settingChoices.metadata),
-  directory: text,
-  bucket: text,
-  bucketOwner: account,
-  prefix: prefix,
-  table: text,
-  region: region,
-  profile: text,
-  endpointUrl: endpointUrl,
-  partSize: partSize,
-  partsInFlight: partsInFlight,
-  concurrency: inUse,
-  connections: inUse,
-  onDuplicate: oneOf(settingChoices.onDuplicate),
-  retries: retries,
-  timeout: timeout,
-  resume: yesOrNo,
-  provenance: yesOrNo,
-  tags: tags,
-  tagVariables: variableNames,
-  stateDirectory: text,
-  allowHttp: yesOrNo,
-  unsupported: kinds,
-} as const satisfies Record<string, Parser>;
-
-export type SettingName = keyof typeof parsers;
-export const settingNames = Object.keys(parsers) as SettingName[];
-
-/** What a setting is that nobody set. */
-const defaults = {
-  prefix: "",
-  onDuplicate: "reuse",
-  /** With the SDK's pauses, about half a minute of a service that is throttling. */
-  retries: 5,
-  /** Milliseconds. */
-  timeout: 120_000,
-  resume: true,
-  provenance: true,
-  tags: "{}",
-  tagVariables: "",
-  allowHttp: false,
-  unsupported: "",
-} as const satisfies Partial<Record<SettingName, Value>>;
-
-/** The AWS variables that stand in for a setting of ours. The SDK for JavaScript ignores AWS_DEFAULT_REGION. */
-const awsVariables: Partial<Record<SettingName, readonly string[]>> = {
-  region: ["AWS_REGION", "AWS_DEFAULT_REGION"],
-  profile: ["AWS_PROFILE"],
-};
-
-/** Values of one origin. */
-interface Layer {
-  readonly values: Partial<Record<SettingName, Value>>;
-  readonly originOf: (name: SettingName) => string;
-  /** Whether they stand in a config file. */
-  readonly isFile?: boolean;
 }
 
 /**
@@ -165,11 +64,11 @@ export async function loadConfig(input: ConfigInput): Promise<Config> {
   const layers = [
     ...(input.apart ? given.map(withoutPlace) : given),
     ...(profile ? [fileLayer(profile), ...main.map(withoutPlace)] : main),
-    awsLayer(input.env),
+    vendorLayer(input.env),
   ];
   const resolved = resolveSettings(layers, input);
   const own = user ? [fileLayer(user.main)] : [];
-  const elsewhere = [...given, ...own, awsLayer(input.env)].map(({ values }) => values);
+  const elsewhere = [...given, ...own, vendorLayer(input.env)].map(({ values }) => values);
   const others = [...(user?.profiles.values() ?? [])].map((block) => fileLayer(block).values);
   const projectUse =
     project && projectFile
@@ -177,10 +76,10 @@ export async function loadConfig(input: ConfigInput): Promise<Config> {
           { path: projectFile.path, consent, used: usedOf(project, resolved.origins) },
           resolved.settings,
           (name, value) =>
-            elsewhere.some((values) => values[name as SettingName] === value) ||
-            // Whose credentials a profile is meant for, it says of its own library alone.
-            (name !== "profile" && others.some((values) => values[name as SettingName] === value)) ||
-            (name === "endpointUrl" && awsEndpoint(input.env) === value),
+            elsewhere.some((values) => values[name] === value) ||
+            // A profile says whose credentials to use for its own library alone.
+            (!settingTable[name]?.isPersonal && others.some((values) => values[name] === value)) ||
+            settingTable[name]?.saidTo?.(input.env) === value,
         )
       : undefined;
   return { ...resolved, projectFile, projectUse, profile };
@@ -238,16 +137,16 @@ function environmentLayer({ env, cwd }: ConfigInput): Layer {
 
 function fileLayer({ path, values, origin }: SettingsBlock): Layer {
   for (const key of Object.keys(values)) {
-    if (!Object.hasOwn(parsers, key)) throw unknownKey(`The config file ${origin}`, key);
+    if (!Object.hasOwn(settingTable, key)) throw unknownKey(`The config file ${origin}`, key);
   }
   return { ...parseLayer(values, () => origin, dirname(path)), isFile: true };
 }
 
-function awsLayer(env: ConfigInput["env"]): Layer {
-  const values: Layer["values"] = {};
+function vendorLayer(env: ConfigInput["env"]): Layer {
+  const values: Record<SettingName, Value | undefined> = {};
   const origins = new Map<SettingName, string>();
-  for (const [name, variables] of Object.entries(awsVariables) as [SettingName, string[]][]) {
-    const variable = variables.find((candidate) => env[candidate]);
+  for (const [name, { vendorVariables = [] }] of Object.entries(settingTable)) {
+    const variable = vendorVariables.find((candidate) => env[candidate]);
     if (variable === undefined) continue;
     values[name] = text(env[variable]);
     origins.set(name, variable);
@@ -256,11 +155,13 @@ function awsLayer(env: ConfigInput["env"]): Layer {
 }
 
 function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: string) => string, base: string): Layer {
-  const values: Layer["values"] = {};
-  for (const [name, value] of Object.entries(given) as [SettingName, unknown][]) {
-    if (value === undefined || value === null) continue;
+  const values: Record<SettingName, Value | undefined> = {};
+  for (const [name, value] of Object.entries(given)) {
+    const setting = settingTable[name];
+    if (setting === undefined || value === undefined || value === null) continue;
     try {
-      values[name] = parsers[name](value);
+      const parsed = setting.parse(value);
+      values[name] = setting.isPath ? resolve(base, String(parsed)) : parsed;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       // A list may hold itself a billion times over, and an address a password with anything in it.
@@ -270,111 +171,7 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
       throw new DocprocError("INVALID_CONFIG", message, { hint: `Correct ${originOf(name)}, or leave it out.` });
     }
   }
-  for (const name of ["directory", "stateDirectory"] as const) {
-    if (values[name] !== undefined) values[name] = resolve(base, String(values[name]));
-  }
   return { values, originOf };
-}
-
-function resolveSettings(layers: readonly Layer[], input: ConfigInput): Pick<Config, "settings" | "origins"> {
-  const origins = new Map<SettingName, SettingOrigin>();
-  const put = (name: SettingName, value: Value | null, origin: string) => origins.set(name, { name, value, origin });
-
-  for (const name of settingNames) {
-    const layer = layers.find(({ values }) => values[name] !== undefined);
-    put(name, layer?.values[name] ?? null, layer ? layer.originOf(name) : "default");
-  }
-  for (const { name, value, origin } of chooseServices(layers)) put(name, value, origin);
-
-  const value = (name: SettingName) => origins.get(name)?.value ?? undefined;
-  const textOf = (name: SettingName) => value(name)?.toString();
-  const numberOf = (name: SettingName) => value(name) as number | undefined;
-  const [partSize, partsInFlight] = [numberOf("partSize"), numberOf("partsInFlight")];
-  if (value("directory") === undefined) {
-    // A catalog of its own for each bucket: a document of one bucket is not a document of another.
-    const apart = textOf("storage") === "s3" && textOf("metadata") === "local" ? (textOf("bucket") ?? "") : "";
-    put("directory", apart === "" ? input.paths.data : join(input.paths.data, "buckets", apart), "default");
-  }
-  if (value("stateDirectory") === undefined) put("stateDirectory", input.paths.state, "default");
-  for (const [name, fallback] of Object.entries(defaults) as [SettingName, Value][]) {
-    if (value(name) === undefined) put(name, fallback, "default");
-  }
-
-  const settings: Settings = {
-    storage: textOf("storage") ?? "local",
-    metadata: textOf("metadata") ?? "local",
-    directory: textOf("directory") ?? input.paths.data,
-    bucket: textOf("bucket"),
-    bucketOwner: textOf("bucketOwner"),
-    prefix: textOf("prefix") ?? "",
-    table: textOf("table"),
-    region: textOf("region"),
-    profile: textOf("profile"),
-    endpointUrl: textOf("endpointUrl"),
-    partSize,
-    partsInFlight,
-    memory: documentMemory(input.memory, partSize, partsInFlight),
-    concurrency: numberOf("concurrency"),
-    connections: numberOf("connections"),
-    onDuplicate: value("onDuplicate") as Settings["onDuplicate"],
-    retries: value("retries") as number,
-    timeout: value("timeout") as number,
-    resume: value("resume") as boolean,
-    provenance: value("provenance") as boolean,
-    tags: JSON.parse(textOf("tags") ?? "{}"),
-    expandTags: layers.find(({ values }) => values["tags"] !== undefined)?.isFile ?? false,
-    tagVariables: textOf("tagVariables")?.split(",").filter(Boolean) ?? [],
-    stateDirectory: textOf("stateDirectory") ?? input.paths.state,
-    allowHttp: value("allowHttp") as boolean,
-    unsupported: textOf("unsupported") ?? "",
-    customEndpoint: textOf("endpointUrl") ?? awsEndpoint(input.env),
-    owners: trustedOwners(input.uid, input.env),
-  };
-  const onAws = settings.storage === "s3" || settings.metadata === "dynamodb";
-  if (onAws && input.env["NODE_TLS_REJECT_UNAUTHORIZED"] === "0") throw withoutCertificates();
-  return { settings, origins: settingNames.map((name) => origins.get(name) as SettingOrigin) };
-}
-
-/** https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html */
-function awsEndpoint(env: ConfigInput["env"]): string | undefined {
-  if (env["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] === "true") return undefined;
-  return env["AWS_ENDPOINT_URL_S3"] || env["AWS_ENDPOINT_URL"] || undefined;
-}
-
-/**
- * `--bucket B` alone means S3 and DynamoDB with a table B; `--directory D` alone means the embedded library.
- * The highest origin that says anything about a choice decides it: a flag is never outvoted by a file.
- */
-function chooseServices(layers: readonly Layer[]): SettingOrigin[] {
-  type Implication = (values: Layer["values"]) => [by: SettingName, value: string] | undefined;
-  const choose = (name: SettingName, fallback: string | null, implication: Implication): SettingOrigin => {
-    for (const { values, originOf } of layers) {
-      const own = values[name];
-      if (own !== undefined) return { name, value: own, origin: originOf(name) };
-      const implied = implication(values);
-      if (implied) return { name, value: implied[1], origin: originOf(implied[0]) };
-    }
-    return { name, value: fallback, origin: "default" };
-  };
-  const storage = choose("storage", "local", ({ bucket, directory }) =>
-    bucket !== undefined ? ["bucket", "s3"] : directory !== undefined ? ["directory", "local"] : undefined,
-  );
-  const metadata = choose("metadata", "local", ({ table, bucket, directory, storage }) => {
-    if (table !== undefined) return ["table", "dynamodb"];
-    // Bytes on this machine in a team's catalog is nothing that `--storage local` alone could mean.
-    if (storage === "local") return ["storage", "local"];
-    if (bucket !== undefined) return ["bucket", "dynamodb"];
-    return directory !== undefined ? ["directory", "local"] : undefined;
-  });
-  if (metadata.value !== "dynamodb") return [storage, metadata];
-  const table = choose("table", null, ({ bucket }) => (bucket === undefined ? undefined : ["bucket", String(bucket)]));
-  return [storage, metadata, table];
-}
-
-function withoutCertificates(): DocprocError {
-  return new DocprocError("INVALID_CONFIG", "NODE_TLS_REJECT_UNAUTHORIZED=0 lets anybody pose as the service.", {
-    hint: "Unset it, and name the authority that signed the certificate in NODE_EXTRA_CA_CERTS.",
-  });
 }
 
 /** @param holder what has it */

@@ -1,17 +1,15 @@
 /** What a project file may not decide by itself: where documents and credentials go otherwise than to a bucket by name. */
-import { realpath } from "node:fs/promises";
-import { basename, dirname, isAbsolute, join, relative } from "node:path";
+import { dirname } from "node:path";
 import { DocprocError } from "../core/errors.ts";
-import { isLoopback } from "../core/loopback.ts";
-import { variableOf } from "../core/setting-names.ts";
+import { variableOf } from "../core/setting.ts";
 import type { Settings } from "../core/settings.ts";
-import { placeSettings } from "./profiles.ts";
+import type { Value } from "../core/values.ts";
+import { isUsed, placeSettings, type SettingName, settingNames, settingTable, usersOf } from "./settings.ts";
 import type { Consent } from "./trust.ts";
-import type { Value } from "./values.ts";
 
 /** A setting of a project file that needs the user's consent. */
 export interface Claim {
-  readonly name: keyof Settings;
+  readonly name: SettingName;
   /** What the file wants, as it goes on after `to`. */
   readonly wish: string;
 }
@@ -21,7 +19,7 @@ export interface ProjectFileUse {
   readonly path: string;
   readonly consent: Consent;
   /** Settings whose values are those of the file. */
-  readonly used: readonly { readonly name: keyof Settings; readonly value: Value }[];
+  readonly used: readonly { readonly name: SettingName; readonly value: Value }[];
   /** What of it needs the user's consent, and is said nowhere but in the file. */
   readonly claims: readonly Claim[];
 }
@@ -34,7 +32,7 @@ export interface ProjectFileUse {
 export async function useOfProjectFile(
   { path, consent, used }: Omit<ProjectFileUse, "claims">,
   settings: Settings,
-  saidElsewhere: (name: keyof Settings, value: Value) => boolean,
+  saidElsewhere: (name: SettingName, value: Value) => boolean,
 ): Promise<ProjectFileUse> {
   const claims: Claim[] = [];
   for (const { name, value } of used) {
@@ -44,46 +42,15 @@ export async function useOfProjectFile(
   return { path, consent, used, claims };
 }
 
-/** Settings that may need consent, see {@link wishOf}. */
-export const guardedSettings: readonly (keyof Settings)[] = [
-  ...(["endpointUrl", "allowHttp", "profile", "unsupported"] as const),
-  ...(["directory", "stateDirectory", "tagVariables"] as const),
-];
+/** Settings that may need consent. */
+export const guardedSettings: readonly SettingName[] = settingNames.filter((name) => settingTable[name]?.wish);
 
 /** What a value of a setting would do that needs consent; undefined where a project file may say it. */
-async function wishOf(
-  name: keyof Settings,
-  value: Value,
-  settings: Settings,
-  path: string,
-): Promise<string | undefined> {
-  const onAws = settings.storage === "s3" || settings.metadata === "dynamodb";
-  const isLocal = settings.storage === "local" || settings.metadata === "local";
-  const { customEndpoint = "" } = settings;
-  const staysHere = URL.canParse(customEndpoint) && isLoopback(new URL(customEndpoint).hostname);
-  switch (name) {
-    case "endpointUrl":
-      return onAws && !staysHere ? `send documents and credentials to ${value}` : undefined;
-    case "allowHttp":
-      return onAws && value === true ? "allow requests without TLS to other machines" : undefined;
-    case "profile":
-      return onAws ? `use the AWS profile ${value}` : undefined;
-    case "unsupported":
-      return onAws && !staysHere && value !== "" ? `do without ${value}` : undefined;
-    case "stateDirectory":
-      return `keep its state in ${value}`;
-    case "tagVariables":
-      return value === "" ? undefined : `put the variables ${value} into tags`;
-    case "directory":
-      // A prepared catalog could name the objects of another library as its own, for delete and doctor to remove.
-      if (settings.storage !== "local" && settings.metadata === "local")
-        return `keep the catalog of a bucket in ${value}`;
-      return isLocal && !(await isBelow(String(value), dirname(path)))
-        ? `keep documents in ${value}, outside of the project`
-        : undefined;
-    default:
-      return undefined;
-  }
+async function wishOf(name: SettingName, value: Value, settings: Settings, path: string): Promise<string | undefined> {
+  const chosen = { storage: settings.storage, metadata: settings.metadata };
+  if (!isUsed(name, chosen)) return undefined;
+  const values: Readonly<Record<string, unknown>> = { ...settings };
+  return await settingTable[name]?.wish?.(value, { by: usersOf(name, chosen), values, project: dirname(path) });
 }
 
 /** @throws INVALID_CONFIG where the file decides something without consent */
@@ -106,20 +73,4 @@ export function useWithoutConsent({ path, consent, used }: ProjectFileUse): stri
   if (consent === "agreed" || told.length === 0) return undefined;
   const said = told.map(({ name, value }) => `${name} ${value}`).join(", ");
   return `From ${path}: ${said}. Run docproc trust to agree to it.`;
-}
-
-/** Whether a path, which need not exist yet, is in a directory or is the directory itself, links followed. */
-async function isBelow(path: string, directory: string): Promise<boolean> {
-  const [real, above] = await Promise.all([realPathOf(path), realPathOf(directory)]);
-  const way = relative(above, real);
-  return way === "" || !(way === ".." || /^\.\.[\\/]/.test(way) || isAbsolute(way));
-}
-
-async function realPathOf(path: string): Promise<string> {
-  try {
-    return await realpath(path);
-  } catch {
-    const above = dirname(path);
-    return above === path ? path : join(await realPathOf(above), basename(path));
-  }
 }

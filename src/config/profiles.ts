@@ -19,12 +19,6 @@ export interface ConfigFileBlocks {
   readonly profiles: ReadonlyMap<string, SettingsBlock>;
 }
 
-/** Settings that say where a library is, and not how it is worked with. */
-export const placeSettings = [
-  ...(["storage", "metadata", "directory", "bucket", "bucketOwner", "prefix", "table"] as const),
-  ...(["region", "profile", "endpointUrl", "allowHttp", "unsupported"] as const),
-] as const;
-
 /**
  * Takes the profiles out of a config file.
  * @throws INVALID_CONFIG when they are not settings by names

@@ -3,14 +3,16 @@ import { lstat, readFile, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { DocprocError, fromSystemError, toDocprocError } from "../core/errors.ts";
-import type { ProvisionAction, Settings } from "../core/settings.ts";
+import type { ProvisionAction } from "../core/resources.ts";
 import { publish } from "../files/atomic.ts";
 import { removeFile, replaceFile, temporaryFile, temporaryIn } from "../files/removal.ts";
 import { statIfThere } from "../files/stat.ts";
-import type { Config, SettingName } from "./config.ts";
+import type { Config } from "./config.ts";
 import { guardedSettings } from "./consent.ts";
 import { readConfigFile } from "./files.ts";
 import { blocksOf } from "./profiles.ts";
+import type { SettingOrigin } from "./resolve.ts";
+import { isUsed, type SettingName, settingTable } from "./settings.ts";
 import { TrustStore } from "./trust.ts";
 
 export interface PlannedFile {
@@ -19,33 +21,20 @@ export interface PlannedFile {
   readonly planned: ProvisionAction;
 }
 
-/** What the project file should hold: the services that were chosen, and every other key as it is. */
+/**
+ * What the project file should hold: the services that were chosen, and every other key as it is.
+ * @param found what init found out; undefined before it has looked
+ */
 export async function planProjectFile(
   cwd: string,
-  { settings, origins, projectFile, profile }: Config,
-  found: Partial<Settings> = {},
+  config: Config,
+  found?: Readonly<Record<string, string | undefined>>,
 ): Promise<PlannedFile> {
+  const { projectFile, profile } = config;
   // It is named there already, and is not what the project uses.
   if (profile) return { path: profile.path, values: profile.values, planned: "exists" };
   const path = projectFile?.path ?? join(cwd, ".docprocrc.json");
-  const originOf = (name: SettingName) => origins.find((setting) => setting.name === name)?.origin;
-  const aws = settings.storage === "s3" || settings.metadata === "dynamodb";
-  const local = settings.storage === "local" || settings.metadata === "local";
-  const chosen: Partial<Record<SettingName, unknown>> = {
-    storage: settings.storage,
-    metadata: settings.metadata,
-    directory: local && originOf("directory") !== "default" ? portable(path, settings.directory) : undefined,
-    bucket: settings.storage === "s3" ? settings.bucket : undefined,
-    bucketOwner: settings.storage === "s3" ? (settings.bucketOwner ?? found.bucketOwner) : undefined,
-    prefix: settings.prefix || undefined,
-    table: settings.metadata === "dynamodb" ? settings.table : undefined,
-    // Where a bucket is never changes, so it is worth keeping even if AWS_REGION said it.
-    region: aws ? settings.region : undefined,
-    // Whose credentials are used differs from one machine to the next.
-    profile: aws && originOf("profile") !== "AWS_PROFILE" ? settings.profile : undefined,
-    endpointUrl: aws ? settings.endpointUrl : undefined,
-    unsupported: (found.unsupported ?? settings.unsupported) || undefined,
-  };
+  const chosen = chosenValues(config, path, found);
   const values = Object.fromEntries(
     Object.entries({ ...projectFile?.values, ...chosen }).filter(([, value]) => value !== undefined),
   );
@@ -61,6 +50,26 @@ export async function planProjectFile(
     });
   }
   return { path, values, planned: "would-update" };
+}
+
+/** The settings that say which services were chosen, and undefined for each one that the file should not have. */
+function chosenValues(
+  { settings: { storage, metadata }, origins }: Config,
+  path: string,
+  found: Readonly<Record<string, string | undefined>> | undefined,
+): Record<SettingName, unknown> {
+  const valueToWrite = ({ name, value, origin }: SettingOrigin) => {
+    const { written, isPath, isPersonal, vendorVariables = [] } = settingTable[name] ?? {};
+    if (!isUsed(name, { storage, metadata })) return undefined;
+    if (written === "found" && found !== undefined) return found[name] || undefined;
+    // Services are written also where nobody chose them: the defaults may change. So is a table that follows the bucket.
+    if (isPath) return origin === "default" ? undefined : portable(path, String(value));
+    // A region is worth keeping even if AWS_REGION said it: where a bucket is never changes.
+    if (isPersonal && vendorVariables.includes(origin)) return undefined;
+    return (value ?? found?.[name]) || undefined;
+  };
+  const written = origins.filter(({ name }) => settingTable[name]?.written !== undefined);
+  return Object.fromEntries(written.map((origin) => [origin.name, valueToWrite(origin)]));
 }
 
 /** A directory inside the project is named from its file, so that the project can be moved. */

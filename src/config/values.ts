@@ -1,28 +1,8 @@
-/** How the value of a setting is checked, wherever it comes from. What is wrong with it is thrown as half a sentence. */
+/** Checks of the values of settings that every library has. What is wrong with a value is thrown as half a sentence. */
 
 import bytes from "bytes-iec";
 import ms from "ms";
-import { publicAddress } from "../core/address.ts";
-
-export type Value = string | number | boolean;
-export type Parser = (value: unknown) => Value;
-
-export function oneOf(names: readonly string[]): Parser {
-  return (value) => {
-    if (typeof value === "string" && names.includes(value)) return value;
-    throw new Error(`it can be ${names.join(" or ")}`);
-  };
-}
-
-export function text(value: unknown): string {
-  if (typeof value === "string" && value !== "") return value;
-  throw new Error("it must be text");
-}
-
-export function region(value: unknown): string {
-  if (/^[a-z0-9-]+$/.test(text(value))) return text(value);
-  throw new Error("it must look like eu-west-1");
-}
+import { joined, text } from "../core/values.ts";
 
 /** Keys are `<prefix><rest>`, so a prefix that is a folder ends in a slash. */
 export function prefix(value: unknown): string {
@@ -35,40 +15,12 @@ export function prefix(value: unknown): string {
   return folder;
 }
 
-export function endpointUrl(value: unknown): string {
-  const url = URL.canParse(text(value)) ? new URL(text(value)) : undefined;
-  if (url?.protocol !== "http:" && url?.protocol !== "https:") throw new Error("it must be an http:// or https:// URL");
-  if (url.username !== "" || url.password !== "") throw new Error("it may not hold a user name or password");
-  // The SDK would refuse it with all of it in the message, and `docproc config` shows what is set.
-  if (publicAddress(text(value)) !== value) throw new Error("it may hold no more than a host, a port and a path");
-  return text(value);
-}
-
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
 export function partSize(value: unknown): number {
   const size = typeof value === "number" ? value : bytes.parse(text(value));
   if (size === null || !Number.isInteger(size)) throw new Error("it must be a size like 16MiB");
   if (size < 5 * 1024 ** 2 || size > 5 * 1024 ** 3) throw new Error("a part has 5MiB to 5GiB");
   return size;
-}
-
-export function partsInFlight(value: unknown): number {
-  return wholeNumber(value, 2, 256);
-}
-
-export function inUse(value: unknown): number {
-  return wholeNumber(value, 1, 256);
-}
-
-export function retries(value: unknown): number {
-  return wholeNumber(value, 0, 100);
-}
-
-function wholeNumber(value: unknown, least: number, most: number): number {
-  const isGiven = typeof value === "number" || (typeof value === "string" && value !== "");
-  const number = isGiven ? Number(value) : Number.NaN;
-  if (Number.isInteger(number) && number >= least && number <= most) return number;
-  throw new Error(`it must be a whole number from ${least} to ${most}`);
 }
 
 export function timeout(value: unknown): number {
@@ -83,25 +35,6 @@ export function duration(value: unknown): number {
   if (/^\d+(\.\d+)?$/.test(given)) return Number(given) * 1000;
   // ms() throws for nothing, and for more than a hundred characters.
   return given === "" || given.length > 100 ? Number.NaN : (ms(given as ms.StringValue) ?? Number.NaN);
-}
-
-export function yesOrNo(value: unknown): boolean {
-  if (value === true || value === "true") return true;
-  if (value === false || value === "false") return false;
-  throw new Error("it can be true or false");
-}
-
-/** What `docproc init` wrote; a list in a file is as good as commas. */
-export function kinds(value: unknown): string {
-  const text = joined(value);
-  if (typeof text === "string" && /^([a-z]+(-[a-z]+)*(,|$))*$/.test(text)) return text;
-  throw new Error("it must be kinds of resources, separated by commas");
-}
-
-/** https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-identifiers.html */
-export function account(value: unknown): string {
-  if (/^\d{12}$/.test(text(value))) return text(value);
-  throw new Error("it must be an AWS account, 12 digits in quotes");
 }
 
 /** Tags for every upload: a map in a file, `key=value,key=value` in a variable. As JSON, `${…}` as it stands. */
@@ -130,9 +63,4 @@ export function variableNames(value: unknown): string {
   const text = joined(value);
   if (typeof text === "string" && /^([A-Za-z_]\w*(,(?!$)|$))*$/.test(text)) return text;
   throw new Error("it must be names of variables, separated by commas");
-}
-
-/** A list as one text. Of lists within lists, which could be as large as they like, there is none. */
-function joined(value: unknown): unknown {
-  return Array.isArray(value) && value.every((one) => typeof one === "string") ? value.join() : value;
 }

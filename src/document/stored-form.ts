@@ -104,7 +104,7 @@ function recordOf(
     contentType: text("contentType"),
     sha256: text("sha256", (digits) => /^[0-9a-f]{64}$/.test(digits)),
     uploadedAt: uploadTimeOfId(id),
-    uri: text("uri", (uri) => /^(s3|file):\/\//.test(uri)),
+    uri: text("uri", (uri) => /^[a-z][a-z0-9+.-]*:\/\//.test(uri)),
     tags: map("tags", isTextMap),
     metadata: map("metadata", isTextMap),
     source: map("source", isSource),

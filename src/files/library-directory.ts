@@ -1,13 +1,14 @@
 /** The directory of an embedded library as a whole: what is docproc's in it, and how it is removed. */
-import { lstat, readdir } from "node:fs/promises";
+import { lstat, readdir, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { DocprocError, fromSystemError } from "../core/errors.ts";
 import { listed } from "../core/not-empty.ts";
-import type { DismantledResource, ProvisionOptions, Settings } from "../core/settings.ts";
+import type { DismantledResource, ProvisionOptions } from "../core/resources.ts";
 import { assertDirectory, assertFile } from "./no-links.ts";
 import { assertOwnLibrary } from "./ownership.ts";
 import { readSmallFile, UnsuitableFile } from "./regular.ts";
 import * as removal from "./removal.ts";
+import type { DirectorySettings } from "./settings.ts";
 import { isAbsence, statIfThere } from "./stat.ts";
 
 /** What the drivers of the embedded library put into its directory, and how one looks at it. */
@@ -44,7 +45,7 @@ const longestMark = 100;
  * @throws CONFLICT for what is no directory
  * @throws ACCESS_DENIED for one that another user made
  */
-export async function assertRemovable({ directory, owners }: Settings): Promise<void> {
+export async function assertRemovable({ directory, owners }: DirectorySettings): Promise<void> {
   const seen = await statIfThere(directory);
   if (seen && !seen.isDirectory()) {
     throw new DocprocError("CONFLICT", `${directory} is not a directory.`, {
@@ -59,7 +60,7 @@ export async function assertRemovable({ directory, owners }: Settings): Promise<
  * @param doomed names in it that the drivers would remove, for a plan
  */
 export async function removeDirectory(
-  { directory }: Settings,
+  { directory }: DirectorySettings,
   { plan }: ProvisionOptions,
   doomed: readonly string[],
 ): Promise<DismantledResource> {
@@ -91,12 +92,17 @@ async function namesIn(directory: string): Promise<string[] | undefined> {
   }
 }
 
-/** Names of what the drivers would remove from the directory. */
-export async function doomedParts({ directory, storage, metadata }: Settings): Promise<string[]> {
+/** Names of what the drivers of these services would remove from the directory. */
+export async function doomedParts(directory: string, services: readonly Service[]): Promise<string[]> {
   return [
-    ...(storage === "local" && (await isLibrary(directory)) ? Object.keys(parts.storage) : []),
-    ...(metadata === "local" ? Object.keys(parts.metadata) : []),
+    ...(services.includes("storage") && (await isLibrary(directory)) ? Object.keys(parts.storage) : []),
+    ...(services.includes("metadata") ? Object.keys(parts.metadata) : []),
   ];
+}
+
+/** Text for a directory, which may have several paths and need not be there yet. */
+export async function placeOfDirectory(directory: string): Promise<string> {
+  return await realpath(directory).catch(() => directory);
 }
 
 /**

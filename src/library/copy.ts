@@ -2,12 +2,13 @@
  * Documents copied from one library into another, with their ids: an upload whose source is the other library. The
  * bytes are checked against the record while they are read, and stored, proved and recorded as any upload's are.
  */
-import { realpath } from "node:fs/promises";
 import { DocprocError, toDocprocError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
 import { identityOf } from "../document/identity.ts";
 import type { DocumentRecord } from "../document/record.ts";
+import { type MetadataName, metadataDrivers } from "../metadata/registry.ts";
 import { apart, type MetadataService } from "../metadata/service.ts";
+import { type StorageName, storageDrivers } from "../storage/registry.ts";
 import type { StorageService } from "../storage/service.ts";
 import { readerOf, type Source } from "../transfer/source.ts";
 import type { UploadRequest } from "../transfer/upload.ts";
@@ -161,18 +162,13 @@ export async function assertApart(from: Library, to: Library, signal: AbortSigna
 }
 
 async function haveSameCatalog(from: Library, to: Library, signal: AbortSignal): Promise<boolean> {
-  const [one, other] = [from.settings, to.settings];
-  if (one.metadata !== other.metadata) return false;
-  if (one.metadata === "local") return (await real(one.directory)) === (await real(other.directory));
+  if (from.settings.metadata !== to.settings.metadata) return false;
+  const driver = metadataDrivers[from.settings.metadata as MetadataName];
+  if ((await driver.placeOf(from.settings)) !== (await driver.placeOf(to.settings))) return false;
   // Two accounts may have a table of the same name each, and a table that was restored has the id of the lost one.
-  return one.table === other.table && (await from.metadata.catalog(signal)) === (await to.metadata.catalog(signal));
+  return !driver.isRemote || (await from.metadata.catalog(signal)) === (await to.metadata.catalog(signal));
 }
 
-async function placeOf({ settings, storage }: Library): Promise<string> {
-  return settings.storage === "local" ? await real(settings.directory) : storage.uri(settings.prefix);
-}
-
-/** A directory may have several paths, and need not be there yet. */
-async function real(directory: string): Promise<string> {
-  return await realpath(directory).catch(() => directory);
+async function placeOf({ settings }: Library): Promise<string> {
+  return await storageDrivers[settings.storage as StorageName].placeOf(settings);
 }

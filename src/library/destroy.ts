@@ -1,6 +1,7 @@
 /** Removes a library: looked at as a whole first, then the storage, then the catalog. */
 import { DocprocError, toDocprocError } from "../core/errors.ts";
-import type { DismantledResource, Settings } from "../core/settings.ts";
+import type { DismantledResource } from "../core/resources.ts";
+import type { Settings } from "../core/settings.ts";
 import type { MetadataDriver } from "../metadata/service.ts";
 import type { StorageDriver } from "../storage/service.ts";
 
@@ -18,11 +19,12 @@ export async function planRemoval(
   settings: Settings,
   signal: AbortSignal,
 ): Promise<DismantledResource[]> {
+  const shared = await sharePlace({ storage, metadata }, settings);
   const resources: DismantledResource[] = [];
   const conflicts: DocprocError[] = [];
   for (const driver of [storage, metadata]) {
     try {
-      for await (const resource of driver.dismantle(settings, { plan: true, signal })) resources.push(resource);
+      for await (const resource of driver.dismantle(settings, { plan: true, signal, shared })) resources.push(resource);
     } catch (thrown) {
       const error = toDocprocError(thrown);
       if (error.code !== "CONFLICT") throw error;
@@ -44,5 +46,11 @@ export async function* removeLibrary(
   settings: Settings,
   signal: AbortSignal,
 ): AsyncIterable<DismantledResource> {
-  for (const driver of [storage, metadata]) yield* driver.dismantle(settings, { plan: false, signal });
+  const shared = await sharePlace({ storage, metadata }, settings);
+  for (const driver of [storage, metadata]) yield* driver.dismantle(settings, { plan: false, signal, shared });
+}
+
+/** Whether both services keep their things in one place, which is removed last. */
+async function sharePlace({ storage, metadata }: Drivers, settings: Settings): Promise<boolean> {
+  return (await storage.placeOf(settings)) === (await metadata.placeOf(settings));
 }

@@ -199,14 +199,13 @@ async function staleUploads(
 ): Promise<number> {
   let young = 0;
   for await (const leftover of storage.leftovers(prefix, signal)) {
-    const { kind, name } = leftover;
-    if (kind === "foreign") {
-      comparison.addForeign(name);
+    if ("isForeign" in leftover) {
+      comparison.addForeign(leftover.name);
       continue;
     }
+    const { kind, name, key, age } = leftover;
     // Another program's upload into the same bucket, perhaps one that takes days.
-    if (kind === "multipart-upload" && !isDocumentKey(name, prefix)) continue;
-    const { age } = leftover;
+    if (key !== undefined && !isDocumentKey(key, prefix)) continue;
     if (age < untouchable) {
       young += 1;
       continue;

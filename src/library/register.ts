@@ -7,6 +7,7 @@ import { crc32 } from "node:zlib";
 import { v7 } from "uuid";
 import { crc32Digits } from "../core/crc32.ts";
 import { DocprocError, throwIfCancelled } from "../core/errors.ts";
+import { flagOf } from "../core/setting.ts";
 import { detectedType } from "../document/detected-type.ts";
 import {
   canonicalJson,
@@ -19,7 +20,8 @@ import {
   uploadTimeOfId,
 } from "../document/record.ts";
 import type { MetadataService } from "../metadata/service.ts";
-import type { ObjectOrigin, StorageService, StoredObject } from "../storage/service.ts";
+import { storageDrivers } from "../storage/registry.ts";
+import type { ObjectOrigin, StorageDriver, StorageService, StoredObject } from "../storage/service.ts";
 import { commitRecord } from "../transfer/commit.ts";
 import { readStored } from "../transfer/reader.ts";
 import type { DocumentService } from "./documents.ts";
@@ -131,8 +133,9 @@ async function find(key: string, uri: string, storage: StorageService, signal: A
 /** Keys are as they are: an address of S3 has nothing escaped. */
 function keyOf(uri: string, storage: StorageService): string {
   const base = storage.uri("");
-  if (!uri.startsWith("s3://")) {
-    throw new DocprocError("USAGE", `${JSON.stringify(uri)} is not the address of an object, s3://bucket/key.`, {
+  if (!storage.traits.shared) throw notHere(uri, storage);
+  if (!uri.startsWith(`${storage.traits.scheme}://`)) {
+    throw new DocprocError("USAGE", `${JSON.stringify(uri)} is not the address of an object, like ${base}KEY.`, {
       hint: "A file is stored and recorded with docproc upload.",
     });
   }
@@ -145,11 +148,12 @@ function keyOf(uri: string, storage: StorageService): string {
 }
 
 function notHere(uri: string, storage: StorageService): DocprocError {
-  const base = storage.uri("");
-  return new DocprocError("USAGE", `${uri} cannot be registered here: documents are kept in ${base}`, {
-    hint: base.startsWith("s3://")
-      ? "Name an object of this bucket, or another bucket with --bucket or --use."
-      : "Only a bucket has objects that others have stored. Choose one with --bucket or --use, or docproc upload the file.",
+  const shared = Object.values<StorageDriver>(storageDrivers).filter(({ traits }) => traits.shared);
+  const flags = [...shared.flatMap(({ chosenBy }) => chosenBy).map(flagOf), "--use"].join(" or ");
+  return new DocprocError("USAGE", `${uri} cannot be registered here: documents are kept in ${storage.uri("")}`, {
+    hint: storage.traits.shared
+      ? `Name an object of this storage, or choose another one with ${flags}.`
+      : `No other program stores objects here. Choose a storage with ${flags}, or docproc upload the file.`,
   });
 }
 

@@ -6,11 +6,14 @@
  * was confirmed before it, to any process. The promises are what test/metadata/conformance.test.ts asks of every driver.
  */
 
-import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../core/settings.ts";
+import type { Driver } from "../core/driver.ts";
 import type { ListQuery } from "../document/query.ts";
 import type { DocumentRecord, TextMap } from "../document/record.ts";
 
 export interface MetadataService {
+  /** Where kinds of catalogs differ; nothing else of them is ever asked. */
+  readonly traits: MetadataTraits;
+
   /**
    * Adds a record and its claim, both or neither. When the claim is held, nothing is written and the answer
    * names the holder; of any number of processes that commit the same claim at once, one succeeds.
@@ -110,23 +113,11 @@ export interface Claim {
   release(signal: AbortSignal): Promise<void>;
 }
 
-/** What the registry holds for each kind of catalog. */
-export interface MetadataDriver {
-  /** One line for `--help`. */
-  readonly summary: string;
-  /** @throws INVALID_CONFIG when a setting that the driver needs is missing or cannot be. Sends nothing. */
-  check(settings: Settings): void;
-  /** @throws what `check` throws. Sends nothing. */
-  open(settings: Settings): Promise<MetadataService>;
-  /** Makes what the driver needs, and says what became of each resource. Idempotent. */
-  provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource>;
-  /**
-   * Removes what `provision` makes, and says what became of each resource once it is gone. Idempotent, also after an
-   * interruption: what is not there is `gone`. Everything is checked before anything is changed, and of a directory
-   * only what docproc makes is removed: with something else in it, it is `kept`.
-   * @throws CONFLICT when it is not empty, items of others included, or is not docproc's: nothing was changed
-   */
-  dismantle(settings: Settings, options: ProvisionOptions): AsyncIterable<DismantledResource>;
-  /** Milliseconds that the service's clock is ahead of this machine's; 0 where they are the same clock. */
-  clockSkew(settings: Settings, signal: AbortSignal): Promise<number>;
+export interface MetadataTraits {
+  /** True where {@link MetadataService.list} takes {@link ListQuery.sort}. */
+  readonly sorts: boolean;
+  /** True where reading every record costs nothing. Elsewhere it is charged for. */
+  readonly readsFree: boolean;
 }
+
+export type MetadataDriver = Driver<MetadataService>;

@@ -4,8 +4,8 @@
  * Everything thrown is a DocprocError; a vendor's error is only ever its cause.
  * The promises below are what test/storage/conformance.test.ts asks of every driver.
  */
+import type { Driver } from "../core/driver.ts";
 import type { ForeignEntry, Leftover } from "../core/leftover.ts";
-import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../core/settings.ts";
 
 export interface StorageService {
   /** Where kinds of storage differ; nothing else of them is ever asked. */
@@ -73,6 +73,10 @@ export interface StorageTraits {
   readonly shared: boolean;
   /** True where a checksum of each object is kept, if the endpoint is a good one. */
   readonly checksums: boolean;
+  /** True where requests can be signed. */
+  readonly signs: boolean;
+  /** What every address of a key begins with, before `://`. */
+  readonly scheme: string;
 }
 
 /** The bytes of a put, read once from the beginning to the end. */
@@ -214,23 +218,4 @@ export interface SignedRequest {
 /** The catalog of an object that was only put to see what an endpoint does with it: nobody's, garbage at any time. */
 export const probeCatalog = "docproc-probe";
 
-/** What the registry holds for each kind of storage. */
-export interface StorageDriver {
-  /** One line for `--help`. */
-  readonly summary: string;
-  /** @throws INVALID_CONFIG when a setting that the driver needs is missing or cannot be. Sends nothing. */
-  check(settings: Settings): void;
-  /** @throws what `check` throws. Sends nothing. */
-  open(settings: Settings): Promise<StorageService>;
-  /** Makes and hardens what the driver needs, and says what became of each resource. Idempotent. */
-  provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource>;
-  /**
-   * Removes what `provision` makes, and says what became of each resource once it is gone. Idempotent, also after an
-   * interruption: what is not there is `gone`. Everything is checked before anything is changed, and of a directory
-   * only what docproc makes is removed: with something else in it, it is `kept`.
-   * @throws CONFLICT when it is not empty, objects of others and what is left of unfinished puts included, or is not docproc's: nothing was changed
-   */
-  dismantle(settings: Settings, options: ProvisionOptions): AsyncIterable<DismantledResource>;
-  /** Milliseconds that the service's clock is ahead of this machine's; 0 where they are the same clock. */
-  clockSkew(settings: Settings, signal: AbortSignal): Promise<number>;
-}
+export type StorageDriver = Driver<StorageService>;

@@ -84,7 +84,7 @@ export class Resumption {
     if (await metadata.get(id, signal)) return;
     try {
       for await (const leftover of storage.leftovers(key, signal)) {
-        if (leftover.kind !== "foreign") await leftover.discard(signal);
+        if (!("isForeign" in leftover)) await leftover.discard(signal);
       }
       await storage.remove(key, signal);
     } catch (error) {

@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { DeleteItemCommand, DynamoDBClient, UpdateTableCommand } from "@aws-sdk/client-dynamodb";
 import { DeleteObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { calls, type Role, roles } from "../../src/aws/permissions.ts";
+import { type Role, roles } from "../../src/core/policy.ts";
+import { dynamodbCalls } from "../../src/metadata/dynamodb/permissions.ts";
+import { s3Calls } from "../../src/storage/s3/permissions.ts";
 import { awsSettings, type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { type Fault, type FaultRule, startFaultProxy } from "../support/fault-proxy.ts";
 import { docproc } from "../support/process.ts";
@@ -213,6 +215,7 @@ describe.each(roles)("the policy for %s", (role) => {
     const recorded = await openRecorded();
     await scenarios[role](recorded);
     const called = recorded.called();
+    const calls = [...s3Calls, ...dynamodbCalls];
     const granted = new Set(calls.flatMap(([operation, , , to]) => (to.includes(role) ? [operation] : [])));
     expect([...called].filter((operation) => !granted.has(operation)).sort(), "called, not granted").toEqual([]);
     const unused = [...granted].filter((operation) => !called.has(operation));

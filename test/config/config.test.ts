@@ -1,8 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import { type ConfigInput, type SettingName, settingNames } from "../../src/config/config.ts";
-import { flagOf, variableOf } from "../../src/core/setting-names.ts";
+import type { ConfigInput } from "../../src/config/config.ts";
+import { type SettingName, settingNames } from "../../src/config/settings.ts";
+import { flagOf, variableOf } from "../../src/core/setting.ts";
 import { loadIn, writeConfig } from "../support/config.ts";
 import { makeSandbox, type Sandbox } from "../support/run.ts";
 
@@ -80,7 +81,9 @@ describe("precedence", () => {
     const sandbox = await makeSandbox();
     const expected = (text: string) =>
       parsed[name]?.[text] ?? (numerical.includes(name) ? (numbers[text] ?? Number(text)) : text);
-    const [flag, variable, inProject, inUser] = samples[name];
+    const sample = samples[name];
+    if (sample === undefined) throw new Error(`no samples of ${name}`);
+    const [flag, variable, inProject, inUser] = sample;
     const project = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { [name]: inProject });
     const user = await writeConfig(join(sandbox.config, "config.json"), { [name]: inUser });
     const aws = awsVariables[name];
@@ -212,7 +215,7 @@ describe("the choice of services", () => {
     const sandbox = await makeSandbox();
     await writeConfig(join(sandbox.cwd, ".docprocrc.json"), project);
     await writeConfig(join(sandbox.config, "config.json"), user);
-    expect((await load(sandbox, { flags })).settings).toMatchObject(chosen);
+    expect((await load(sandbox, { flags: { ...flags } })).settings).toMatchObject(chosen);
   });
 
   test("what a bucket implies has the bucket's origin", async () => {
@@ -223,7 +226,7 @@ describe("the choice of services", () => {
 
   test("each bucket has a local catalog of its own, unless a directory is named", async () => {
     const sandbox = await makeSandbox();
-    const directory = async (flags: object) => (await load(sandbox, { flags })).settings.directory;
+    const directory = async (flags: Record<string, string>) => (await load(sandbox, { flags })).settings.directory;
     const flags = { bucket: "b", metadata: "local" };
     expect(await directory(flags)).toBe(join(sandbox.data, "buckets", "b"));
     expect(await directory({ ...flags, directory: "d" })).toBe(resolve(sandbox.cwd, "d"));

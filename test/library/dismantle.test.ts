@@ -7,7 +7,7 @@ import { buffer } from "node:stream/consumers";
 import { CreateTableCommand, DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { CreateMultipartUploadCommand, S3Client } from "@aws-sdk/client-s3";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { DismantledResource, Settings } from "../../src/core/settings.ts";
+import type { DismantledResource } from "../../src/core/resources.ts";
 import { identityOf } from "../../src/document/identity.ts";
 import { type DocumentRecord, newDocumentId, storageKey, uploadTimeOfId } from "../../src/document/record.ts";
 import { temporaryIn } from "../../src/files/removal.ts";
@@ -16,7 +16,7 @@ import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.
 import type { MetadataDriver } from "../../src/metadata/service.ts";
 import { type StorageName, storageDrivers } from "../../src/storage/registry.ts";
 import type { StorageDriver } from "../../src/storage/service.ts";
-import { awsEndpoints, awsSettings, localSettings } from "../support/aws.ts";
+import { type AnySettings, awsEndpoints, awsSettings, localSettings } from "../support/aws.ts";
 import { bodyOf } from "../support/body.ts";
 import { breakFileSystem } from "../support/fs-faults.ts";
 import { usePlace } from "../support/library.ts";
@@ -25,22 +25,27 @@ const never = new AbortController().signal;
 
 type Driver = StorageDriver | MetadataDriver;
 
-async function dismantle(driver: Driver, settings: Settings, options: { plan?: boolean; signal?: AbortSignal } = {}) {
+async function dismantle(
+  driver: Driver,
+  settings: AnySettings,
+  options: { plan?: boolean; signal?: AbortSignal } = {},
+) {
   const resources: DismantledResource[] = [];
-  for await (const resource of driver.dismantle(settings, { plan: false, signal: never, ...options })) {
+  const shared = settings.storage === settings.metadata;
+  for await (const resource of driver.dismantle(settings, { plan: false, signal: never, shared, ...options })) {
     resources.push(resource);
   }
   return resources.map(({ action }) => action);
 }
 
-async function provision(driver: Driver, settings: Settings) {
+async function provision(driver: Driver, settings: AnySettings) {
   const actions: string[] = [];
   for await (const { action } of driver.provision(settings, { plan: false, signal: never })) actions.push(action);
   return actions;
 }
 
 /** Settings of a library that is not there yet; of a service beside it that keeps it from being the only one. */
-async function settingsAt(endpoint: string | undefined): Promise<Settings> {
+async function settingsAt(endpoint: string | undefined): Promise<AnySettings> {
   if (endpoint !== undefined) return awsSettings(endpoint);
   const directory = await mkdtemp(join(tmpdir(), "docproc-dismantle-"));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));

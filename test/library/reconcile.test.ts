@@ -142,7 +142,7 @@ function openFake(holding: Holding, repair = false) {
   const removed: string[] = [];
   const released: string[] = [];
   const storage: StorageService = {
-    traits: { resumes: false, rangesInFlight: 1, shared: false, checksums: false },
+    traits: { resumes: false, rangesInFlight: 1, shared: false, checksums: false, signs: false, scheme: "s3" },
     put: notAsked,
     open: notAsked,
     async stat(key) {
@@ -158,6 +158,7 @@ function openFake(holding: Holding, repair = false) {
   };
   const release = (id: string) => async () => void released.push(id);
   const metadata: MetadataService = {
+    traits: { sorts: false, readsFree: true },
     commit: notAsked,
     holder: notAsked,
     remove: notAsked,

@@ -43,8 +43,8 @@ const down = (code: ErrorCode = "UNAVAILABLE") => new DocprocError(code, "connec
 const catalogWith = (methods: Partial<MetadataService>): MetadataService =>
   new Proxy(metadata, {
     get(target, name: keyof MetadataService) {
-      const method = methods[name] ?? target[name];
-      return method.bind(target);
+      const member = methods[name] ?? target[name];
+      return typeof member === "function" ? member.bind(target) : member;
     },
   });
 const edit = (catalog: MetadataService, record: DocumentRecord, ...edits: string[]) =>

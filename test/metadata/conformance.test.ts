@@ -7,13 +7,12 @@ import { join } from "node:path";
 import { DeleteItemCommand, DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { v7 } from "uuid";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Settings } from "../../src/core/settings.ts";
 import { identityOf } from "../../src/document/identity.ts";
 import { type ListQuery, matcher } from "../../src/document/query.ts";
 import { type DocumentRecord, timeOfId, uploadTimeOfId } from "../../src/document/record.ts";
 import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.ts";
 import { apart, type CommitResult, type MetadataService, unproved } from "../../src/metadata/service.ts";
-import { awsEndpoints, awsSettings, localSettings } from "../support/aws.ts";
+import { type AnySettings, awsEndpoints, awsSettings, localSettings } from "../support/aws.ts";
 import { randomNumbers } from "../support/random.ts";
 
 const never = new AbortController().signal;
@@ -21,7 +20,7 @@ const never = new AbortController().signal;
 setMaxListeners(0, never);
 
 interface Target {
-  readonly settings: Settings;
+  readonly settings: AnySettings;
   /** Makes, or takes away, a claim alone; false where a claim is nothing apart from its record. */
   putClaim(name: string, identity: string, id: string): Promise<boolean>;
   dropClaim(name: string, identity: string): Promise<boolean>;
@@ -38,7 +37,7 @@ async function localTarget(): Promise<Target> {
   };
 }
 
-function dynamoDbTarget(settings: Settings, endpoint: string, close: () => Promise<void>): Target {
+function dynamoDbTarget(settings: AnySettings, endpoint: string, close: () => Promise<void>): Target {
   const client = new DynamoDBClient({ endpoint });
   const keyOf = (name: string, identity: string) => ({ pk: { S: `name#${name}` }, sk: { S: identity } });
   return {

@@ -314,7 +314,7 @@ export const mutations = [
   [
     "a doctor aborts the uploads of other programs",
     "src/library/doctor.ts",
-    'if (kind === "multipart-upload" && !isDocumentKey(name, prefix)) continue;',
+    "if (key !== undefined && !isDocumentKey(key, prefix)) continue;",
     "",
     ["test/cli/commands/doctor-aws.test.ts"],
   ],
@@ -840,7 +840,7 @@ export const mutations = [
   ],
   [
     "an endpoint may have a query",
-    "src/config/values.ts",
+    "src/aws/settings.ts",
     "if (publicAddress(text(value)) !== value)",
     'if (publicAddress(text(value)) === "")',
     ["test/config/config.test.ts"],
@@ -1051,7 +1051,7 @@ export const mutations = [
   ],
   [
     "a link leads a project's library out of the project",
-    "src/config/consent.ts",
+    "src/files/settings.ts",
     "const [real, above] = await Promise.all([realPathOf(path), realPathOf(directory)]);",
     "const [real, above] = [path, directory];",
     ["test/security/trust.test.ts"],
@@ -1470,9 +1470,9 @@ export const mutations = [
   ],
   [
     "a checkout brings the catalog of a bucket",
-    "src/config/consent.ts",
-    'if (settings.storage !== "local" && settings.metadata === "local")',
-    'if (settings.storage === "" && settings.metadata === "local")',
+    "src/files/settings.ts",
+    'if (!by.includes("storage"))',
+    "if (by.length === 0)",
     ["test/security/trust.test.ts"],
   ],
   [

@@ -4,7 +4,9 @@
  */
 
 import { randomUUID } from "node:crypto";
-import type { Settings } from "../../src/core/settings.ts";
+import type { DirectorySettings } from "../../src/files/settings.ts";
+import type { DynamodbSettings } from "../../src/metadata/dynamodb/settings.ts";
+import type { S3Settings } from "../../src/storage/s3/settings.ts";
 import { type DynamoDbServer, startDynamoDbServer } from "./dynamodb-server.ts";
 import { forward, listen } from "./forward.ts";
 import { motoOnPath, startMoto } from "./moto.ts";
@@ -60,8 +62,11 @@ export function awsEndpoints(): Record<string, () => Promise<AwsEndpoint>> {
   };
 }
 
+/** Settings as every driver reads them. */
+export type AnySettings = DirectorySettings & S3Settings & DynamodbSettings;
+
 /** Settings for S3 and DynamoDB at an endpoint, with a bucket and table of their own. */
-export function awsSettings(endpoint: string, overrides: Partial<Settings> = {}): Settings {
+export function awsSettings(endpoint: string, overrides: Partial<AnySettings> = {}): AnySettings {
   const name = `docproc-${randomUUID().slice(0, 13)}`;
   return {
     storage: "s3",
@@ -97,7 +102,7 @@ export function awsSettings(endpoint: string, overrides: Partial<Settings> = {})
 }
 
 /** Settings for the embedded library in a directory. */
-export function localSettings(directory: string): Settings {
+export function localSettings(directory: string): AnySettings {
   return {
     ...awsSettings(""),
     storage: "local",

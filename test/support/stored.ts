@@ -9,10 +9,14 @@ import {
   paginateListObjectsV2,
   S3Client,
 } from "@aws-sdk/client-s3";
-import type { Settings } from "../../src/core/settings.ts";
+import type { AnySettings } from "./aws.ts";
 
 /** The keys of everything that is stored in a directory or a bucket. */
-export async function storedKeys({ directory, bucket: Bucket, customEndpoint: endpoint }: Settings): Promise<string[]> {
+export async function storedKeys({
+  directory,
+  bucket: Bucket,
+  customEndpoint: endpoint,
+}: AnySettings): Promise<string[]> {
   if (endpoint === undefined) {
     const objects = join(directory, "objects");
     const entries = await readdir(objects, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -65,7 +69,7 @@ export async function tamper(
  * @param catalog null takes the mark away
  */
 export async function remark(
-  { directory, bucket: Bucket, customEndpoint: endpoint }: Settings,
+  { directory, bucket: Bucket, customEndpoint: endpoint }: AnySettings,
   records: readonly { readonly uri: string }[],
   catalog: string | null,
 ): Promise<void> {

@@ -1,9 +1,11 @@
 import { resolve } from "node:path";
+import { choosingSettings } from "../../config/settings.ts";
+import type { PlaceName } from "../../core/driver.ts";
 import { DocprocError } from "../../core/errors.ts";
-import type { DismantledResource } from "../../core/settings.ts";
+import type { DismantledResource } from "../../core/resources.ts";
+import { flagOf } from "../../core/setting.ts";
 import { planRemoval, removeLibrary } from "../../library/destroy.ts";
 import { assertCanAsk, confirmName } from "../confirm.ts";
-import type { Context } from "../context.ts";
 import { display } from "../output/display.ts";
 import type { Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
@@ -11,13 +13,6 @@ import { defineCommand } from "./command.ts";
 interface DestroyInput {
   readonly plan: boolean;
   readonly confirm: string | undefined;
-}
-
-/** The name by which a person knows a library. */
-interface LibraryName {
-  readonly kind: "bucket" | "directory";
-  readonly name: string;
-  is(text: string): boolean;
 }
 
 export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, DestroyInput>({
@@ -36,11 +31,12 @@ export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, Des
     const { reporter, signal, host } = context;
     const { settings, projectFile } = await context.config();
     const drivers = await context.drivers();
-    const library = await libraryName(context);
+    const library = drivers.storage.nameOf(settings);
+    const isLibrary = (text: string) => isNameOf(library, text, host.cwd);
     // Before anything is asked of a service.
-    if (confirm !== undefined && !library.is(confirm)) {
+    if (confirm !== undefined && !isLibrary(confirm)) {
       throw new DocprocError("USAGE", `--confirm names ${confirm}, and the ${library.kind} is ${library.name}.`, {
-        hint: "Nothing was changed. Choose the library with --bucket or --directory.",
+        hint: `Nothing was changed. Choose the library with ${choosingSettings("storage").map(flagOf).join(" or ")}.`,
       });
     }
     if (!plan && confirm === undefined) assertCanAsk(host, `Add --confirm ${library.name}.`);
@@ -49,7 +45,7 @@ export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, Des
     if (!plan && confirm === undefined && doomed.length > 0) {
       const what = doomed.map(({ kind, name }) => `the ${kind} ${display(name)}`).join(", ");
       const question = `This removes ${what}.\nType the name of the ${library.kind} to go on: `;
-      await confirmName(host, question, library.is);
+      await confirmName(host, question, isLibrary);
     }
     const resources: Pick<DismantledResource, "kind" | "name" | "action">[] = [];
     for await (const { kind, name, action, because } of plan ? planned : removeLibrary(drivers, settings, signal)) {
@@ -63,12 +59,9 @@ export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, Des
   },
 });
 
-async function libraryName(context: Context): Promise<LibraryName> {
-  const { settings } = await context.config();
-  const { storage, directory, bucket = "" } = settings;
-  if (storage !== "local") return { kind: "bucket", name: bucket, is: (text) => text === bucket };
-  const is = (text: string) => text !== "" && resolve(context.host.cwd, text) === directory;
-  return { kind: "directory", name: directory, is };
+/** Whether a person who types this means that library. */
+function isNameOf({ name, isPath }: PlaceName, text: string, cwd: string): boolean {
+  return text !== "" && (isPath ? resolve(cwd, text) : text) === name;
 }
 
 function line({ kind, name, action }: Pick<DismantledResource, "kind" | "name" | "action">, painter: Painter): string {

@@ -1,5 +1,5 @@
 import { agreeToProjectFile, planProjectFile, writeProjectFile } from "../../config/project-file.ts";
-import type { ProvisionedResource } from "../../core/settings.ts";
+import type { ProvisionedResource } from "../../core/resources.ts";
 import type { Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
 
@@ -34,22 +34,20 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
     };
     // A table that cannot be used is found out before a bucket is made.
     if (!plan) for await (const _ of provision(true));
-    let bucketOwner: string | undefined;
+    const found: Record<string, string> = {};
     for await (const resource of provision(plan)) {
-      bucketOwner ??= resource.remember?.bucketOwner;
+      Object.assign(found, resource.remember);
       await add(resource);
     }
     const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
-    const file = plan
-      ? planned
-      : await planProjectFile(context.host.cwd, config, { bucketOwner, unsupported: weaker.join() });
+    if (weaker.length > 0) found["unsupported"] = weaker.join();
+    const file = plan ? planned : await planProjectFile(context.host.cwd, config, found);
     const action = plan ? file.planned : await writeProjectFile(file);
     const refused = plan ? undefined : await agreeToProjectFile(config, file.path, context.host.paths.config);
     if (refused !== undefined) reporter.note(`The consent to ${file.path} could not be kept: ${refused.message}`);
     await add({ kind: "config-file", name: file.path, action, settings: file.values });
-    if (config.profile && (bucketOwner !== undefined || weaker.length > 0)) {
-      const found = JSON.stringify({ bucketOwner, unsupported: weaker.join() || undefined });
-      reporter.note(`Found out, and worth adding to ${config.profile.origin}: ${found}`);
+    if (config.profile && Object.keys(found).length > 0) {
+      reporter.note(`Found out, and worth adding to ${config.profile.origin}: ${JSON.stringify(found)}`);
     }
     if (weaker.length > 0) reporter.note(`The endpoint does not support: ${weaker.join(", ")}.`);
     return { envelope: { schema: "docproc.init/1", resources, configFile: file.path }, text: () => "" };

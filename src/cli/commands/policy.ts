@@ -1,5 +1,8 @@
-import { policyFor, type Role, roles, terraformOf } from "../../aws/permissions.ts";
+import { type PolicyDocument, terraformOf } from "../../aws/permissions.ts";
+import { choosingSettings } from "../../config/settings.ts";
 import { DocprocError } from "../../core/errors.ts";
+import { type Role, roles } from "../../core/policy.ts";
+import { flagOf } from "../../core/setting.ts";
 import { defineCommand } from "./command.ts";
 
 interface PolicyFlags {
@@ -48,9 +51,18 @@ export const policy = defineCommand<PolicyFlags, PolicyInput>({
     return { role, format };
   },
   async run({ config, drivers, reporter }, { role, format }) {
-    // What is missing is said as by every other command.
-    await drivers();
-    const document = policyFor(role, (await config()).settings);
+    const { storage, metadata } = await drivers();
+    const { settings } = await config();
+    const statements = await Promise.all(
+      [storage, metadata].map((driver) => driver.permissions?.(role, settings) ?? []),
+    );
+    const document: PolicyDocument = { Version: "2012-10-17", Statement: statements.flat() };
+    if (document.Statement.length === 0) {
+      const flags = choosingSettings("storage", ({ permissions }) => permissions !== undefined).map(flagOf);
+      throw new DocprocError("USAGE", "This library is not on AWS, so there is nothing for AWS to permit.", {
+        hint: `Name one that is, with ${flags.join(" or ")}: docproc policy upload ${flags[0]} NAME`,
+      });
+    }
     const envelope = { schema: "docproc.policy/1", role, policy: document };
     await reporter.item({ value: envelope, id: null });
     const printed = format === "terraform" ? terraformOf(role, document) : JSON.stringify(document, null, 2);

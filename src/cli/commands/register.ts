@@ -1,3 +1,4 @@
+import { sharedSchemes } from "../../config/settings.ts";
 import { contentType, documentMetadata, documentName, documentTags, type TextMap } from "../../document/record.ts";
 import { registerObject } from "../../library/register.ts";
 import type { FileProgress } from "../output/reporter.ts";
@@ -18,6 +19,8 @@ interface RegisterInput {
   readonly documentMetadata: TextMap;
 }
 
+const schemes = sharedSchemes.join(":// or ");
+
 export const register = defineCommand<RegisterFlags, RegisterInput>({
   examples: [
     ["An object of the configured bucket", "register s3://my-documents/incoming/invoice.pdf"],
@@ -25,7 +28,7 @@ export const register = defineCommand<RegisterFlags, RegisterInput>({
   ],
   configure(command) {
     command
-      .argument("<uri>", "s3://bucket/key, in the bucket that is configured; read once, and left where it is")
+      .argument("<uri>", `address of an object in the configured storage, ${schemes}://...; read once, left in place`)
       .option("--name <name>", "name of the document (default: the last part of the key)")
       .option("--content-type <type>", "instead of the object's own, or the detected one")
       .option("--tag <key=value>", "to find it by; part of what makes it the same document (repeatable)", collect)

@@ -13,10 +13,11 @@ export const stats = defineCommand<FilterFlags, Chosen>({
     addFilterFlags(command);
   },
   parse: (_args, flags, now) => parseFilter(flags, now),
-  async run({ documents, config, reporter, signal }, query) {
+  async run({ documents, drivers, reporter, signal }, query) {
     const service = await documents();
-    if ((await config()).settings.metadata === "dynamodb") {
-      reporter.note("Reading every record: DynamoDB keeps no totals, and charges for what is read.");
+    const { traits, title } = (await drivers()).metadata;
+    if (!traits.readsFree) {
+      reporter.note(`Reading every record: ${title} keeps no totals, and charges for what is read.`);
     }
     const found = await collectStats(await service.list({ ...query, ascending: true }, signal));
     const envelope = { schema: "docproc.stats/1", ...found };

@@ -3,8 +3,9 @@
  * nobody is asked for anything, and a catalog that does not answer at once is done without.
  */
 import type { Command, Option } from "commander";
-import { type ConfigInput, loadConfig, type SettingName, settingChoices, settingNames } from "../../config/config.ts";
+import { type ConfigInput, loadConfig } from "../../config/config.ts";
 import { assertAgreed } from "../../config/consent.ts";
+import { settingChoices, settingNames } from "../../config/settings.ts";
 import type { DocumentRecord } from "../../document/record.ts";
 import { openServices } from "../../library/services.ts";
 import { configInput, type Host } from "../context.ts";
@@ -41,7 +42,7 @@ async function suggest(host: Host, before: readonly string[], word: string, tree
   if (option?.required) {
     const [prefix, value] = joined ? [`${joined[1]}=`, joined[2] ?? ""] : ["", word];
     const placeholder = /<(.+?)>/.exec(option.flags)?.[1] ?? "";
-    const choices = option.argChoices ?? (settingChoices as Choices)[option.attributeName()];
+    const choices = option.argChoices ?? settingChoices[option.attributeName()];
     const found = await candidates({ placeholder, choices, about: option.attributeName() }, value, line, program, host);
     return found.map((one) => withPrefix(one, prefix, word));
   }
@@ -54,8 +55,6 @@ async function suggest(host: Host, before: readonly string[], word: string, tree
   const value = { placeholder: argument.name(), choices: argument.argChoices, about: "" };
   return await candidates(value, word, line, program, host);
 }
-
-type Choices = Readonly<Record<string, readonly string[] | undefined>>;
 
 /** What the words before the one that is typed say about it. */
 interface Line {
@@ -219,7 +218,7 @@ function configFlags(given: Line["given"], home: string): Pick<ConfigInput, "fla
   // A shell expands it when the line is run.
   const textOf = (name: string) => given.get(name)?.replace(/^~(?=\/|$)/, home);
   const set = settingNames.map((name) => [name, textOf(name)] as const).filter(([, value]) => value !== undefined);
-  return { flags: Object.fromEntries(set) as Partial<Record<SettingName, string>>, file: textOf("config") };
+  return { flags: Object.fromEntries(set), file: textOf("config") };
 }
 
 function literal(text: string, description = ""): Suggestion {

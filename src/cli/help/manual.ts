@@ -1,8 +1,9 @@
 /** The manual page, made from what `--help` says: what is in neither is in no other place. Runs when docproc is built. */
 import type { Argument, Command, Option } from "commander";
-import { settingNames } from "../../config/config.ts";
+import { drivers, settingNames } from "../../config/settings.ts";
 import { type ErrorCode, exitStatuses } from "../../core/errors.ts";
-import { flagOf, variableOf } from "../../core/setting-names.ts";
+import type { ServiceName } from "../../core/setting.ts";
+import { flagOf, variableOf } from "../../core/setting.ts";
 import type { AnyCommand } from "../commands/command.ts";
 import { commands } from "../commands/registry.ts";
 import { commandTree } from "../program.ts";
@@ -46,7 +47,7 @@ export async function manual(version: string, date: string): Promise<string> {
     "\\fBdocproc\\fR [\\fIflags\\fR] \\fIcommand\\fR [\\fIargument\\fR ...]",
     ".SH DESCRIPTION",
     text(program.description()),
-    text("Bytes go to a local directory or to Amazon S3, one record per document goes to SQLite or DynamoDB."),
+    text(`Bytes go to ${titles("storage")}, one record per document goes to ${titles("metadata")}.`),
     ".SH COMMANDS",
     ...sections.flat(),
     ".SH GLOBAL FLAGS",
@@ -132,4 +133,10 @@ function code(line: string): string {
 /** https://man.openbsd.org/mandoc_char.7: a backslash begins an escape, and a hyphen alone is one of typography. */
 function escaped(words: string): string {
   return words.replaceAll("\\", "\\e").replaceAll("-", "\\-");
+}
+
+function titles(service: ServiceName): string {
+  return Object.values(drivers[service])
+    .map(({ title }) => title)
+    .join(" or ");
 }

@@ -23,7 +23,6 @@ import {
 import { v4 as randomId } from "uuid";
 import { furtherPages } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
-import type { Settings } from "../../core/settings.ts";
 import { idRange, type ListQuery, literalName, matcher } from "../../document/query.ts";
 import { canonicalJson, type DocumentRecord, isDocumentId, type TextMap } from "../../document/record.ts";
 import { fromStored, toStored } from "../../document/stored-form.ts";
@@ -40,20 +39,23 @@ import { Commits } from "./commits.ts";
 import { tableFailure } from "./failures.ts";
 import { documentKey, listDocuments, readDocuments } from "./listing.ts";
 import { type Item, itemsOf, PointReads } from "./reads.ts";
+import type { DynamodbSettings } from "./settings.ts";
+import { dynamodbTraits } from "./traits.ts";
 import { Transactions } from "./transactions.ts";
 
 /** Raised when an older docproc would misread what a newer one writes. */
 const format = 1;
 
 export class DynamoDbMetadata implements MetadataService {
+  readonly traits = dynamodbTraits;
   readonly #client: DynamoDBClient;
   readonly #table: string;
-  readonly #settings: Settings;
+  readonly #settings: DynamodbSettings;
   readonly #reads: PointReads;
   readonly #transactions: Transactions;
   readonly #commits: Commits;
 
-  constructor(client: DynamoDBClient, table: string, settings: Settings) {
+  constructor(client: DynamoDBClient, table: string, settings: DynamodbSettings) {
     this.#client = client;
     this.#table = table;
     this.#settings = settings;

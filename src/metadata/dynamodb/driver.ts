@@ -1,16 +1,26 @@
 /**
  * The catalog in one DynamoDB table.
  *
- * This file is loaded by every command, the SDK only by those that use it: catalog.ts reads and
- * writes records, table.ts makes the table, removal.ts removes it.
+ * Every command loads this file; only commands that use DynamoDB load the SDK. catalog.ts reads and writes records,
+ * table.ts makes the table, removal.ts removes it.
  */
 import { closing } from "../../aws/failures.ts";
+import { type DerivedAwsSettings, deriveAwsSettings } from "../../aws/settings.ts";
+import { defineDriver } from "../../core/driver.ts";
 import { DocprocError } from "../../core/errors.ts";
-import type { Settings } from "../../core/settings.ts";
-import type { MetadataDriver } from "../service.ts";
+import type { MetadataService } from "../service.ts";
+import { dynamodbSettings } from "./settings.ts";
+import { dynamodbTraits } from "./traits.ts";
 
-export const dynamodbMetadata: MetadataDriver = {
+export const dynamodbMetadata = defineDriver<MetadataService, typeof dynamodbSettings, DerivedAwsSettings>({
   summary: "an Amazon DynamoDB table",
+  title: "DynamoDB",
+  traits: dynamodbTraits,
+  settings: dynamodbSettings,
+  // A bucket alone means S3 and a table of the same name.
+  chosenBy: ["table", "bucket"],
+  isRemote: true,
+  derive: deriveAwsSettings,
   check: (settings) => void tableName(settings),
   async open(settings) {
     const table = tableName(settings);
@@ -37,16 +47,21 @@ export const dynamodbMetadata: MetadataDriver = {
       client.destroy();
     }
   },
-};
+  nameOf: ({ table = "" }) => ({ kind: "table", name: table, isPath: false }),
+  placeOf: async ({ table }) => `table ${table}`,
+  async permissions(role, settings) {
+    const { dynamodbPermissions } = await import("./permissions.ts");
+    return dynamodbPermissions(role, settings);
+  },
+});
 
 /** https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html */
-function tableName(settings: Settings): string {
-  const { table } = settings;
+function tableName({ table }: { readonly table: string | undefined }): string {
   if (table === undefined) {
     throw new DocprocError("INVALID_CONFIG", "Metadata dynamodb needs a table.", { hint: "Add --table NAME." });
   }
   if (!/^[A-Za-z0-9_.-]{3,255}$/.test(table)) {
-    throw new DocprocError("INVALID_CONFIG", `${JSON.stringify(table)} cannot be the name of a table.`, {
+    throw new DocprocError("INVALID_CONFIG", `${JSON.stringify(table)} is not a valid table name.`, {
       hint: "Use 3 to 255 letters, digits, dots, hyphens and underscores.",
     });
   }

@@ -1,13 +1,13 @@
 /** What went wrong with a table, in the words of the contract. */
 import { fromAwsError } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
-import type { Settings } from "../../core/settings.ts";
+import type { DynamodbSettings } from "./settings.ts";
 
 /**
  * What a failure of the SDK means.
  * @param action for example `dynamodb:GetItem`, as an IAM policy names it
  */
-export function tableFailure(error: unknown, action: string, table: string, settings: Settings): DocprocError {
+export function tableFailure(error: unknown, action: string, table: string, settings: DynamodbSettings): DocprocError {
   return fromAwsError(error, { action, resource: `table ${table}`, settings });
 }
 

@@ -11,9 +11,9 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { UnusableAnswer } from "../../aws/failures.ts";
 import { pause } from "../../core/retry.ts";
-import type { Settings } from "../../core/settings.ts";
 import { tableFailure, tooBusy } from "./failures.ts";
 import { Groups, type Member } from "./request-batcher.ts";
+import type { DynamodbSettings } from "./settings.ts";
 
 export type Item = Record<string, AttributeValue>;
 
@@ -63,7 +63,7 @@ export async function readItems(
 export class PointReads {
   readonly #client: DynamoDBClient;
   readonly #table: string;
-  readonly #settings: Settings;
+  readonly #settings: DynamodbSettings;
   readonly #groups = new Groups<Item, Item | undefined>({
     most: mostKeys,
     fits: () => true,
@@ -71,7 +71,7 @@ export class PointReads {
     send: async (group, signal) => await this.#send(group, signal),
   });
 
-  constructor(client: DynamoDBClient, table: string, settings: Settings) {
+  constructor(client: DynamoDBClient, table: string, settings: DynamodbSettings) {
     this.#client = client;
     this.#table = table;
     this.#settings = settings;

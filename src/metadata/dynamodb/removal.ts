@@ -3,15 +3,16 @@ import { DeleteTableCommand, type DynamoDBClient, paginateScan, type TableDescri
 import { furtherPages } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
+import type { DismantledResource, ProvisionOptions } from "../../core/resources.ts";
 import { cleanUpSignal } from "../../core/retry.ts";
-import type { DismantledResource, ProvisionOptions, Settings } from "../../core/settings.ts";
 import { itemsOf } from "./reads.ts";
+import type { DynamodbSettings } from "./settings.ts";
 import { Table } from "./table.ts";
 
 export async function* removeTable(
   client: DynamoDBClient,
   name: string,
-  settings: Settings,
+  settings: DynamodbSettings,
   { plan, signal }: ProvisionOptions,
 ): AsyncIterable<DismantledResource> {
   const table = new Table(client, name, settings, signal);

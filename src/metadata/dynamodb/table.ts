@@ -12,8 +12,9 @@ import {
 import { skewOf } from "../../aws/client.ts";
 import { errorNameOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
-import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import type { ProvisionAction, ProvisionedResource, ProvisionOptions } from "../../core/resources.ts";
 import { tableFailure } from "./failures.ts";
+import type { DynamodbSettings } from "./settings.ts";
 
 /** Milliseconds. A table takes a few seconds; the SDK's waiter would look again after 20 s only. */
 const pollInterval = 500;
@@ -33,7 +34,7 @@ const protection = { DeletionProtectionEnabled: true };
 export async function* provisionTable(
   client: DynamoDBClient,
   name: string,
-  settings: Settings,
+  settings: DynamodbSettings,
   options: ProvisionOptions,
 ): AsyncIterable<ProvisionedResource> {
   const table = new Table(client, name, settings, options.signal);
@@ -50,7 +51,7 @@ export async function* provisionTable(
 export async function clockSkew(
   client: DynamoDBClient,
   table: string,
-  settings: Settings,
+  settings: DynamodbSettings,
   abortSignal: AbortSignal,
 ): Promise<number> {
   try {
@@ -78,7 +79,7 @@ async function protect(
   table: Table,
   kind: string,
   made: ProvisionAction,
-  { unsupported }: Settings,
+  { unsupported }: DynamodbSettings,
   { plan }: ProvisionOptions,
 ): Promise<ProvisionAction> {
   if (made === "would-create") return "would-create";
@@ -95,10 +96,10 @@ async function protect(
 export class Table {
   readonly name: string;
   readonly #client: DynamoDBClient;
-  readonly #settings: Settings;
+  readonly #settings: DynamodbSettings;
   readonly #signal: AbortSignal;
 
-  constructor(client: DynamoDBClient, name: string, settings: Settings, signal: AbortSignal) {
+  constructor(client: DynamoDBClient, name: string, settings: DynamodbSettings, signal: AbortSignal) {
     this.name = name;
     this.#client = client;
     this.#settings = settings;

@@ -9,8 +9,8 @@ import {
 import { UnusableAnswer } from "../../aws/failures.ts";
 import { throwIfCancelled } from "../../core/errors.ts";
 import { lateSignal, pause } from "../../core/retry.ts";
-import type { Settings } from "../../core/settings.ts";
 import { tableFailure, tooBusy, unanswered } from "./failures.ts";
+import type { DynamodbSettings } from "./settings.ts";
 
 /** Meetings with other transactions are no failures, so more of them are borne than there are retries. */
 const conflictsExpected = 5;
@@ -37,9 +37,9 @@ export type TransactionAnswer =
 export class Transactions {
   readonly #client: DynamoDBClient;
   readonly #table: string;
-  readonly #settings: Settings;
+  readonly #settings: DynamodbSettings;
 
-  constructor(client: DynamoDBClient, table: string, settings: Settings) {
+  constructor(client: DynamoDBClient, table: string, settings: DynamodbSettings) {
     this.#client = client;
     this.#table = table;
     this.#settings = settings;

@@ -1,14 +1,16 @@
 /** The catalog in one SQLite file: `<directory>/catalog.db`. */
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
+import { defineDriver } from "../../core/driver.ts";
 import { DocprocError, throwIfCancelled } from "../../core/errors.ts";
-import type { ProvisionedResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import type { ProvisionedResource, ProvisionOptions } from "../../core/resources.ts";
 import { type ListQuery, matcher } from "../../document/query.ts";
 import { canonicalJson, type DocumentRecord, type TextMap } from "../../document/record.ts";
 import { fromStored, toStored } from "../../document/stored-form.ts";
 import { modeText, privateFile } from "../../files/atomic.ts";
-import { assertOwnParts } from "../../files/library-directory.ts";
+import { assertOwnParts, placeOfDirectory } from "../../files/library-directory.ts";
 import { assertOwnLibrary, type Owners } from "../../files/ownership.ts";
+import { type DirectorySettings, directorySettings } from "../../files/settings.ts";
 import {
   asRow,
   type Database,
@@ -25,8 +27,8 @@ import {
   apart,
   type Claim,
   type CommitResult,
-  type MetadataDriver,
   type MetadataService,
+  type MetadataTraits,
   type RetagResult,
   unproved,
 } from "../service.ts";
@@ -35,8 +37,15 @@ import type { GlobFunction } from "./glob-function.ts";
 import { namedRecord, pagesOf, storedColumns } from "./listing.ts";
 import { pagesInOrder } from "./sorting.ts";
 
-export const localMetadata: MetadataDriver = {
+const traits: MetadataTraits = { sorts: true, readsFree: true };
+
+export const localMetadata = defineDriver<MetadataService, typeof directorySettings>({
   summary: "an SQLite file on this machine",
+  title: "SQLite",
+  traits,
+  settings: directorySettings,
+  chosenBy: ["directory"],
+  isRemote: false,
   check() {},
   async open(settings) {
     return new LocalMetadata(settings, Math.min(busyTimeout, settings.timeout));
@@ -47,9 +56,11 @@ export const localMetadata: MetadataDriver = {
     yield* removeCatalog(settings, options, Math.min(busyTimeout, settings.timeout), assertOurs);
   },
   clockSkew: async () => 0,
-};
+  nameOf: ({ directory }) => ({ kind: "directory", name: directory, isPath: true }),
+  placeOf: ({ directory }) => placeOfDirectory(directory),
+});
 
-async function* provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
+async function* provision(settings: DirectorySettings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
   const path = join(settings.directory, "catalog.db");
   await assertOwnParts(settings.directory, "metadata");
   const existed = await exists(path);
@@ -133,6 +144,7 @@ const whoHolds = "SELECT id FROM documents WHERE name = ? AND identity = ?";
 const busyTimeout = 30_000;
 
 class LocalMetadata implements MetadataService {
+  readonly traits = traits;
   readonly #directory: string;
   readonly #owners: Owners;
   readonly #path: string;
@@ -144,7 +156,7 @@ class LocalMetadata implements MetadataService {
   #globs: GlobFunction | undefined;
 
   /** @param busyTimeout milliseconds that a statement waits for another process */
-  constructor({ directory, owners }: Settings, busyTimeout: number) {
+  constructor({ directory, owners }: DirectorySettings, busyTimeout: number) {
     this.#busyTimeout = busyTimeout;
     this.#directory = directory;
     this.#owners = owners;

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { DocprocError, throwIfCancelled } from "../../core/errors.ts";
 import { assertEmpty, listed } from "../../core/not-empty.ts";
-import type { DismantledResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import type { DismantledResource, ProvisionOptions } from "../../core/resources.ts";
 import {
   assertOwnParts,
   assertRemovable,
@@ -10,6 +10,7 @@ import {
   removeDirectory,
   removePart,
 } from "../../files/library-directory.ts";
+import type { DirectorySettings } from "../../files/settings.ts";
 import { asRow, type Database, fromSqliteError, openDatabase, rollBack } from "../../files/sqlite.ts";
 import { statIfThere } from "../../files/stat.ts";
 
@@ -19,7 +20,7 @@ import { statIfThere } from "../../files/stat.ts";
  *   one may be anyone's
  */
 export async function* removeCatalog(
-  settings: Settings,
+  settings: DirectorySettings,
   options: ProvisionOptions,
   busyTimeout: number,
   assertOurs: (database: Database, path: string) => boolean,
@@ -29,7 +30,7 @@ export async function* removeCatalog(
   await assertRemovable(settings);
   await assertOwnParts(directory, "metadata");
   const path = join(directory, "catalog.db");
-  const doomed = await doomedParts(settings);
+  const doomed = await doomedParts(directory, options.shared ? ["storage", "metadata"] : ["metadata"]);
   const resource = { kind: "catalog", name: path };
   const there = (await statIfThere(path)) !== undefined;
   if (there && !(await openAnd(path, busyTimeout, options.plan ? assertNoDocuments : empty))) {

@@ -9,12 +9,13 @@ import { type FileHandle, lstat, opendir } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { reached } from "../../core/crash-points.ts";
+import { defineDriver } from "../../core/driver.ts";
 import { DocprocError, fromSystemError, throwIfCancelled } from "../../core/errors.ts";
 import type { ForeignEntry, Leftover } from "../../core/leftover.ts";
-import type { ProvisionedResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import type { ProvisionedResource, ProvisionOptions } from "../../core/resources.ts";
 import { documentDirectoryForm, storageKeyForm } from "../../document/record.ts";
 import { createNew, flushDirectories, modeText, privateDirectory, publish, writeWhole } from "../../files/atomic.ts";
-import { assertOwnParts, isLibrary } from "../../files/library-directory.ts";
+import { assertOwnParts, isLibrary, placeOfDirectory } from "../../files/library-directory.ts";
 import { makeDirectory, makeDirectoryBelow } from "../../files/no-links.ts";
 import { assertOwnLibrary, type Owners } from "../../files/ownership.ts";
 import { openRegularFile, readSmallFile, UnsuitableFile } from "../../files/regular.ts";
@@ -28,6 +29,7 @@ import {
   temporaryFile,
   temporaryIn,
 } from "../../files/removal.ts";
+import { type DirectorySettings, directorySettings } from "../../files/settings.ts";
 import { isAbsence, statIfThere } from "../../files/stat.ts";
 import type {
   Body,
@@ -35,13 +37,29 @@ import type {
   OpenOptions,
   PutOptions,
   PutResult,
-  StorageDriver,
   StorageService,
+  StorageTraits,
   StoredObject,
 } from "../service.ts";
 
-export const localStorage: StorageDriver = {
+const traits: StorageTraits = {
+  resumes: false,
+  rangesInFlight: 1,
+  shared: false,
+  checksums: false,
+  signs: false,
+  scheme: "file",
+};
+
+export const localStorage = defineDriver<StorageService, typeof directorySettings>({
   summary: "a directory on this machine",
+  title: "a directory",
+  traits,
+  settings: directorySettings,
+  chosenBy: ["directory"],
+  isRemote: false,
+  // Bytes on this machine in a team's catalog is never what `--storage local` alone means.
+  implies: { metadata: "local" },
   check() {},
   async open(settings) {
     return new LocalStorage(settings);
@@ -52,9 +70,11 @@ export const localStorage: StorageDriver = {
     yield* removeObjects(settings, options);
   },
   clockSkew: async () => 0,
-};
+  nameOf: ({ directory }) => ({ kind: "directory", name: directory, isPath: true }),
+  placeOf: ({ directory }) => placeOfDirectory(directory),
+});
 
-async function* provision(settings: Settings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
+async function* provision(settings: DirectorySettings, options: ProvisionOptions): AsyncIterable<ProvisionedResource> {
   const mode = { mode: modeText(privateDirectory) };
   const resource = { kind: "directory", name: settings.directory, settings: mode };
   const seen = await statIfThere(settings.directory);
@@ -83,7 +103,7 @@ const longestMark = 1024;
 const writeSize = 1024 * 1024;
 
 class LocalStorage implements StorageService {
-  readonly traits = { resumes: false, rangesInFlight: 1, shared: false, checksums: false };
+  readonly traits = traits;
   readonly #directory: string;
   readonly #owners: Owners;
   readonly #objects: string;
@@ -91,7 +111,7 @@ class LocalStorage implements StorageService {
   /** Holds the id of the catalog that the first object was stored for. */
   readonly #catalogMark: string;
 
-  constructor({ directory, owners }: Settings) {
+  constructor({ directory, owners }: DirectorySettings) {
     this.#directory = directory;
     this.#owners = owners;
     this.#objects = join(directory, "objects");
@@ -172,7 +192,7 @@ class LocalStorage implements StorageService {
       throwIfCancelled(signal);
       const key = this.#keyOf(path);
       if (!`${key}/`.startsWith(prefix)) continue;
-      if (kind === "foreign") yield { kind, name: path };
+      if (kind === "foreign") yield { isForeign: true, name: path };
       if (kind === "foreign" || !ours || !isDocumentDirectory(key, prefix)) continue;
       const seen = await statIfThere(path, lstat);
       const own = { root: this.#directory, path: `objects/${key}`, form: documentDirectoryForm };
@@ -246,7 +266,7 @@ class LocalStorage implements StorageService {
       const discard = async () => void (await removeFile(temporaryFile(path, this.#directory)));
       if (ours && isTemporaryName(name) && seen.isFile()) {
         yield { kind: "temporary-file", name: path, age: ageOf(seen), discard };
-      } else yield { kind: "foreign", name: path };
+      } else yield { isForeign: true, name: path };
     }
   }
 

@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromSystemError, throwIfCancelled } from "../../core/errors.ts";
 import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
-import type { DismantledResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import type { DismantledResource, ProvisionOptions } from "../../core/resources.ts";
 import { documentDirectoryForm, storageKeyForm } from "../../document/record.ts";
 import {
   assertOwnParts,
@@ -14,19 +14,23 @@ import {
   removePart,
 } from "../../files/library-directory.ts";
 import * as removal from "../../files/removal.ts";
+import type { DirectorySettings } from "../../files/settings.ts";
 import { isAbsence, statIfThere } from "../../files/stat.ts";
 
-export async function* removeObjects(settings: Settings, options: ProvisionOptions): AsyncIterable<DismantledResource> {
+export async function* removeObjects(
+  settings: DirectorySettings,
+  options: ProvisionOptions,
+): AsyncIterable<DismantledResource> {
   const { directory } = settings;
   throwIfCancelled(options.signal);
   await assertRemovable(settings);
   await assertOwnParts(directory, "storage");
   yield { kind: "objects", name: join(directory, "objects"), ...(await remove(settings, options)) };
-  // Else the catalog is in it, and goes after the objects.
-  if (settings.metadata !== "local") yield await removeDirectory(settings, options, await doomedParts(settings));
+  // A catalog in the same directory goes after the objects, and the directory with it.
+  if (!options.shared) yield await removeDirectory(settings, options, await doomedParts(directory, ["storage"]));
 }
 
-async function remove(settings: Settings, { plan, signal }: ProvisionOptions) {
+async function remove(settings: DirectorySettings, { plan, signal }: ProvisionOptions) {
   const { directory } = settings;
   const names = ["objects", "incoming"];
   const seen = await Promise.all([...names, "catalog-id"].map((name) => statIfThere(join(directory, name))));
@@ -61,7 +65,7 @@ class Survey {
   readonly #root: string;
   readonly #prefix: string;
 
-  constructor({ directory, prefix }: Settings) {
+  constructor({ directory, prefix }: DirectorySettings) {
     this.#root = directory;
     this.#prefix = prefix;
   }

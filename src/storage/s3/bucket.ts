@@ -24,8 +24,9 @@ import {
 import { skewOf } from "../../aws/client.ts";
 import { errorNameOf, fromAwsError, httpStatusOf, UnusableAnswer } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
-import type { ProvisionAction, ProvisionedResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import type { ProvisionAction, ProvisionedResource, ProvisionOptions } from "../../core/resources.ts";
 import { bucketOwner, probeEndpoint } from "./endpoint.ts";
+import type { S3Settings } from "./settings.ts";
 
 /** Days after which S3 drops the parts of an upload that nobody finished. */
 const abortIncompleteAfterDays = 7;
@@ -33,7 +34,7 @@ const abortIncompleteAfterDays = 7;
 export async function* provisionBucket(
   client: S3Client,
   bucket: string,
-  settings: Settings,
+  settings: S3Settings,
   options: ProvisionOptions,
 ): AsyncIterable<ProvisionedResource> {
   const failure = (error: unknown, action: string) =>
@@ -66,7 +67,7 @@ export async function* provisionBucket(
 export async function clockSkew(
   client: S3Client,
   bucket: string,
-  settings: Settings,
+  settings: S3Settings,
   abortSignal: AbortSignal,
 ): Promise<number> {
   try {
@@ -179,7 +180,7 @@ interface BucketSetting {
 async function applySetting(
   setting: BucketSetting,
   { plan }: ProvisionOptions,
-  { customEndpoint, unsupported }: Settings,
+  { customEndpoint, unsupported }: S3Settings,
   failure: Failure,
 ): Promise<ProvisionAction> {
   try {

@@ -2,9 +2,9 @@
 import { S3Client } from "@aws-sdk/client-s3";
 import type { HttpRequest } from "@smithy/core/protocols";
 import { openClient } from "../../aws/client.ts";
-import type { Settings } from "../../core/settings.ts";
+import type { S3Settings } from "./settings.ts";
 
-export async function connect(settings: Settings): Promise<S3Client> {
+export async function connect(settings: S3Settings): Promise<S3Client> {
   // Emulators have no wildcard DNS for `bucket.host`.
   const forcePathStyle = settings.customEndpoint !== undefined;
   // What is read is held against the SHA-256 of its record. The SDK's own comparison would call a stored document that

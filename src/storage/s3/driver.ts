@@ -1,17 +1,25 @@
 /**
  * Bytes in an Amazon S3 bucket, or one that speaks its protocol.
  *
- * This file is loaded by every command, the SDK only by those that use it: storage.ts stores and reads,
- * multipart.ts drives lib-storage, bucket.ts makes and hardens the bucket,
- * removal.ts removes it.
+ * Every command loads this file; only commands that use S3 load the SDK. storage.ts stores and reads, multipart.ts
+ * drives lib-storage, bucket.ts makes and hardens the bucket, removal.ts removes it.
  */
 import { closing } from "../../aws/failures.ts";
+import { type DerivedAwsSettings, deriveAwsSettings } from "../../aws/settings.ts";
+import { defineDriver } from "../../core/driver.ts";
 import { DocprocError } from "../../core/errors.ts";
-import type { Settings } from "../../core/settings.ts";
-import type { StorageDriver } from "../service.ts";
+import type { StorageService } from "../service.ts";
+import { s3Settings } from "./settings.ts";
+import { s3Traits } from "./traits.ts";
 
-export const s3Storage: StorageDriver = {
+export const s3Storage = defineDriver<StorageService, typeof s3Settings, DerivedAwsSettings>({
   summary: "an Amazon S3 bucket, or one that speaks its protocol",
+  title: "Amazon S3",
+  traits: s3Traits,
+  settings: s3Settings,
+  chosenBy: ["bucket"],
+  isRemote: true,
+  derive: deriveAwsSettings,
   check: (settings) => void bucketName(settings),
   async open(settings) {
     const bucket = bucketName(settings);
@@ -38,16 +46,21 @@ export const s3Storage: StorageDriver = {
       client.destroy();
     }
   },
-};
+  nameOf: ({ bucket = "" }) => ({ kind: "bucket", name: bucket, isPath: false }),
+  placeOf: async ({ bucket, prefix }) => `s3://${bucket}/${prefix}`,
+  async permissions(role, settings) {
+    const { s3Permissions } = await import("./permissions.ts");
+    return s3Permissions(role, settings);
+  },
+});
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html */
-function bucketName(settings: Settings): string {
-  const { bucket } = settings;
+function bucketName({ bucket }: { readonly bucket: string | undefined }): string {
   if (bucket === undefined) {
     throw new DocprocError("INVALID_CONFIG", "Storage s3 needs a bucket.", { hint: "Add --bucket NAME." });
   }
   if (!/^(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(bucket) || /^\d+\.\d+\.\d+\.\d+$/.test(bucket)) {
-    throw new DocprocError("INVALID_CONFIG", `${JSON.stringify(bucket)} cannot be the name of a bucket.`, {
+    throw new DocprocError("INVALID_CONFIG", `${JSON.stringify(bucket)} is not a valid bucket name.`, {
       hint: "Use 3 to 63 lower-case letters, digits, dots and hyphens.",
     });
   }

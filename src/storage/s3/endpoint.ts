@@ -8,10 +8,11 @@ import { DeleteObjectCommand, HeadBucketCommand, PutObjectCommand, type S3Client
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 import { openClient } from "../../aws/client.ts";
 import { httpStatusOf } from "../../aws/failures.ts";
-import type { ProvisionedResource, Settings } from "../../core/settings.ts";
+import type { ProvisionedResource } from "../../core/resources.ts";
 import { newDocumentId, storageKey } from "../../document/record.ts";
 import { probeCatalog } from "../service.ts";
 import { catalogHeader, checksumText, fullObjectCrc32 } from "./parts.ts";
+import type { S3Settings } from "./settings.ts";
 
 /** Milliseconds for a question that init can do without an answer to. */
 const shortTimeout = 3_000;
@@ -24,7 +25,7 @@ const shortTimeout = 3_000;
 export async function* probeEndpoint(
   client: S3Client,
   bucket: string,
-  settings: Settings,
+  settings: S3Settings,
   abortSignal: AbortSignal,
 ): AsyncIterable<ProvisionedResource> {
   // Named and marked like an object of an upload, so that a doctor knows it for garbage if it stays behind.
@@ -76,7 +77,7 @@ export async function* probeEndpoint(
  * The account of the credentials, if S3 confirms that the bucket is its own.
  * https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html needs no permission
  */
-export async function bucketOwner(client: S3Client, bucket: string, settings: Settings): Promise<string | undefined> {
+export async function bucketOwner(client: S3Client, bucket: string, settings: S3Settings): Promise<string | undefined> {
   const abortSignal = AbortSignal.timeout(shortTimeout);
   let sts: STSClient | undefined;
   try {

@@ -23,7 +23,6 @@ import { reached } from "../../core/crash-points.ts";
 import { combineCrc32 } from "../../core/crc32.ts";
 import { cancelled, DocprocError, mayGoOn, throwIfCancelled } from "../../core/errors.ts";
 import { cleanUpSignal } from "../../core/retry.ts";
-import type { Settings } from "../../core/settings.ts";
 import type { Body, Piece, PutOptions, PutResult, StoredObject } from "../service.ts";
 import { changedSinceStored, EarlierPut, isMarkedFor, totalSize } from "./earlier-put.ts";
 import {
@@ -38,10 +37,11 @@ import {
   type StoredPart,
   unfinishedUploads,
 } from "./parts.ts";
+import type { S3Settings } from "./settings.ts";
 import { type PartMemory, type Window, windowsOf } from "./windows.ts";
 
 export interface SendOptions extends PutOptions {
-  readonly settings: Settings;
+  readonly settings: S3Settings;
   readonly memory: PartMemory;
 }
 

@@ -8,9 +8,9 @@ import { create as contentDisposition } from "content-disposition";
 import { skewOf } from "../../aws/client.ts";
 import { httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
-import type { Settings } from "../../core/settings.ts";
 import type { RequestToSign, SignedRequest } from "../service.ts";
 import { catalogHeader, headObject, type ObjectTarget } from "./parts.ts";
+import type { S3Settings } from "./settings.ts";
 
 /** Bytes that S3 takes in one request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html */
 const largestPut = 5 * 1024 ** 3;
@@ -22,7 +22,7 @@ const largestPut = 5 * 1024 ** 3;
 export async function signRequest(
   target: ObjectTarget,
   request: RequestToSign,
-  settings: Settings,
+  settings: S3Settings,
 ): Promise<SignedRequest> {
   const { client, key } = target;
   if (request.method === "PUT") assertHeldTo(request, settings);
@@ -52,7 +52,7 @@ export async function signRequest(
 }
 
 /** A PUT that the endpoint does not hold to its checksum and its condition could store anything, over anything. */
-function assertHeldTo({ size }: RequestToSign & { method: "PUT" }, { unsupported }: Settings): void {
+function assertHeldTo({ size }: RequestToSign & { method: "PUT" }, { unsupported }: S3Settings): void {
   const missing = unsupported.split(",").filter((kind) => kind === "checksums" || kind === "no-overwrite");
   if (missing.length > 0) {
     throw new DocprocError("USAGE", `This endpoint could not be trusted with such a URL: it lacks ${missing.join()}.`, {
@@ -109,7 +109,7 @@ async function signGet(
 async function signPut(
   { client, bucket: Bucket, key: Key }: ObjectTarget,
   { contentType, sha256, catalog, expiresIn }: RequestToSign & { method: "PUT" },
-  { bucketOwner }: Settings,
+  { bucketOwner }: S3Settings,
   signingDate: Date,
 ): Promise<Signed> {
   const checksum = Buffer.from(sha256, "hex").toString("base64");

@@ -11,9 +11,10 @@ import {
 import { errorNameOf, fromAwsError, httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
-import type { DismantledResource, ProvisionOptions, Settings } from "../../core/settings.ts";
+import type { DismantledResource, ProvisionOptions } from "../../core/resources.ts";
 import { bucketExists, type Failure, isUnsupported } from "./bucket.ts";
 import { bucketOwner } from "./endpoint.ts";
+import type { S3Settings } from "./settings.ts";
 
 /** Milliseconds. */
 const pollInterval = 500;
@@ -22,7 +23,7 @@ const pollDeadline = 180_000;
 export async function* removeBucket(
   client: S3Client,
   bucket: string,
-  settings: Settings,
+  settings: S3Settings,
   { plan, signal }: ProvisionOptions,
 ): AsyncIterable<DismantledResource> {
   const failure = (error: unknown, action: string) =>

@@ -4,7 +4,6 @@ import { skewOf } from "../../aws/client.ts";
 import { fromAwsError, furtherPages, httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError, throwIfCancelled } from "../../core/errors.ts";
 import type { Leftover } from "../../core/leftover.ts";
-import type { Settings } from "../../core/settings.ts";
 import type {
   Body,
   ListedObject,
@@ -18,16 +17,18 @@ import type {
 } from "../service.ts";
 import { abortUpload, headObject, lastPartStored, type ObjectTarget, planParts, unfinishedUploads } from "./parts.ts";
 import { sendObject } from "./put.ts";
+import type { S3Settings } from "./settings.ts";
+import { s3Traits } from "./traits.ts";
 import { PartMemory } from "./windows.ts";
 
 export class S3Storage implements StorageService {
-  readonly traits = { resumes: true, rangesInFlight: 4, shared: true, checksums: true };
+  readonly traits = s3Traits;
   readonly #client: S3Client;
   readonly #bucket: string;
-  readonly #settings: Settings;
+  readonly #settings: S3Settings;
   readonly #memory: PartMemory;
 
-  constructor(client: S3Client, bucket: string, settings: Settings) {
+  constructor(client: S3Client, bucket: string, settings: S3Settings) {
     this.#client = client;
     this.#bucket = bucket;
     this.#settings = settings;
@@ -99,7 +100,7 @@ export class S3Storage implements StorageService {
         // A large one may have been under way for days.
         const lastWorkedOn = (await this.#lastPartStored(Key, UploadId, signal)) ?? Initiated;
         const discard = async (late: AbortSignal) => await this.#abort(Key, UploadId, late);
-        yield { kind: "multipart-upload", name: Key, age: this.#ageOf(lastWorkedOn), discard };
+        yield { kind: "multipart-upload", name: Key, key: Key, age: this.#ageOf(lastWorkedOn), discard };
       }
     } catch (error) {
       throw this.#failure(error, "s3:ListBucketMultipartUploads");

@@ -83,7 +83,7 @@ describe("a policy", () => {
   });
 
   test.each([
-    [["upload"], /on this machine alone/],
+    [["upload"], /not on AWS/],
     [["write", ...onAws], /no policy for "write"/],
     [["upload", ...onAws, "--format", "yaml"], /as "yaml"/],
     [["upload", ...onAws, "--format", "terraform", "--json"], /one form/],

@@ -4,9 +4,9 @@ import { readFile } from "node:fs/promises";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { commands } from "../../../src/cli/commands/registry.ts";
-import { settingNames } from "../../../src/config/config.ts";
+import { settingNames } from "../../../src/config/settings.ts";
 import { exitStatuses } from "../../../src/core/errors.ts";
-import { variableOf } from "../../../src/core/setting-names.ts";
+import { variableOf } from "../../../src/core/setting.ts";
 import { findOnPath } from "../../support/on-path.ts";
 import { makeSandbox, runDocproc } from "../../support/run.ts";
 

@@ -1,3 +1,4 @@
+import { ownPaths } from "../../../config/settings.ts";
 import { DocprocError } from "../../../core/errors.ts";
 import { uploadConcurrency } from "../../../core/limits.ts";
 import { contentType, documentMetadata, documentName, documentTags, type TextMap } from "../../../document/record.ts";
@@ -97,11 +98,11 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     const { reporter, signal, host } = context;
     const started = host.now();
     const { settings } = await context.config();
-    const { concurrency = uploadConcurrency, directory, stateDirectory } = settings;
+    const { concurrency = uploadConcurrency } = settings;
     const configured = { tags: settings.tags, expand: settings.expandTags, variables: settings.tagVariables };
     const tags = defaultTags(configured, input.tags, host.env);
     const provenance = settings.provenance ? findProvenance(context) : Promise.resolve(null);
-    const place = { cwd: host.cwd, stdin: host.stdin, own: [directory, stateDirectory] };
+    const place = { cwd: host.cwd, stdin: host.stdin, own: ownPaths(settings) };
     const { inputs, skipped, several, count } = await findInputs({ ...input, ...place, signal });
     // Until they are counted, progress has no totals.
     count(reporter.progress.drawn, (files, bytes) => reporter.progress.expect(files, bytes));

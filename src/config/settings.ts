@@ -1,0 +1,199 @@
+/** All settings: those of every library, and those that the registered drivers bring with them. */
+import type { Driver } from "../core/driver.ts";
+import type { ServiceName, SettingTable } from "../core/setting.ts";
+import type { Settings } from "../core/settings.ts";
+import { oneOf, text, wholeNumber, yesOrNo } from "../core/values.ts";
+import { metadataDrivers } from "../metadata/registry.ts";
+import { storageDrivers } from "../storage/registry.ts";
+import type { StorageTraits } from "../storage/service.ts";
+import { partSize, prefix, tags, timeout, variableNames } from "./values.ts";
+
+/** A driver of either service. */
+export type AnyDriver = Driver<{ readonly traits: object }>;
+
+/** The first driver of each service is the one without any configuration. */
+export const drivers: Readonly<Record<ServiceName, Readonly<Record<string, AnyDriver>>>> = {
+  storage: storageDrivers,
+  metadata: metadataDrivers,
+};
+export const serviceNames = Object.keys(drivers) as ServiceName[];
+
+/** Schemes of the storages where other programs may keep objects beside docproc's. */
+export const sharedSchemes: readonly string[] = Object.values(storageDrivers)
+  .map(({ traits }): StorageTraits => traits)
+  .flatMap(({ shared, scheme }) => (shared ? [scheme] : []));
+
+/** The driver of a service without configuration, and what chooses the others, in Markdown. */
+function chosenBy(service: ServiceName): string {
+  const [first, ...others] = Object.entries(drivers[service]);
+  const choosing = others.map(([name, driver]) => `\`${name}\` with a ${driver.chosenBy.toReversed().join(" or ")}`);
+  return [`\`${first?.[0]}\``, ...choosing].join("; ");
+}
+
+/** Names for a sentence in Markdown: `local`, `s3`. */
+const listed = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(", ");
+const [storageNames, metadataNames] = [Object.keys(storageDrivers), Object.keys(metadataDrivers)];
+
+const services = {
+  storage: {
+    parse: oneOf(storageNames),
+    flag: { placeholder: "<kind>", help: `where bytes go: ${storageNames.join(" or ")}` },
+    docs: { meaning: `where bytes go: ${listed(storageNames)}`, fallback: chosenBy("storage") },
+    isPlace: true,
+    written: "chosen",
+  },
+  metadata: {
+    parse: oneOf(metadataNames),
+    flag: { placeholder: "<kind>", help: `where records go: ${metadataNames.join(" or ")}` },
+    docs: { meaning: `where records go: ${listed(metadataNames)}`, fallback: chosenBy("metadata") },
+    isPlace: true,
+    written: "chosen",
+  },
+} as const satisfies SettingTable;
+
+const keys = {
+  prefix: {
+    parse: prefix,
+    flag: { placeholder: "<prefix>", help: "put before every key in the storage" },
+    fallback: "",
+    isPlace: true,
+    written: "chosen",
+  },
+} as const satisfies SettingTable;
+
+const onDuplicate = ["reuse", "store"] as const;
+
+/** How docproc works, wherever the library is. */
+const work = {
+  partSize: {
+    parse: partSize,
+    docs: {
+      flag: "--part-size",
+      meaning: "part of a multipart upload, like `16MiB`",
+      fallback: "from the file's size: 8 or 16 MiB, more beyond 160 GB",
+    },
+  },
+  partsInFlight: {
+    parse: wholeNumber(2, 256),
+    docs: {
+      flag: "--parts-in-flight",
+      meaning: "parts sent at a time, of all files together",
+      fallback: "what fits into 64 MiB, or a sixteenth of the memory",
+    },
+  },
+  concurrency: {
+    parse: wholeNumber(1, 256),
+    flag: { placeholder: "<count>", help: "files or documents in flight (default: 32 for uploads, else 4)" },
+    docs: { meaning: "files or documents in flight", fallback: "32 for uploads, else 4" },
+  },
+  onDuplicate: {
+    parse: oneOf(onDuplicate),
+    docs: { flag: "--on-duplicate", meaning: "`reuse`, `store`", fallback: "`reuse`" },
+    fallback: "reuse",
+  },
+  retries: {
+    parse: wholeNumber(0, 100),
+    flag: { placeholder: "<count>", help: "how often to retry after a transient failure (default: 5)" },
+    docs: { meaning: "how often to retry after a transient failure", fallback: "5" },
+    // With the SDK's pauses, about half a minute of a service that is throttling.
+    fallback: 5,
+  },
+  timeout: {
+    parse: timeout,
+    flag: {
+      placeholder: "<time>",
+      help: "abort a request that makes no progress for this long, like 30s (default: 2m)",
+    },
+    docs: { meaning: "abort a request that makes no progress for this long, like `30s`", fallback: "`2m`" },
+    // Milliseconds.
+    fallback: 120_000,
+  },
+  resume: {
+    parse: yesOrNo,
+    docs: { flag: "--no-resume", meaning: "`false` starts interrupted uploads from nothing", fallback: "`true`" },
+    fallback: true,
+  },
+  provenance: {
+    parse: yesOrNo,
+    docs: { flag: "--no-provenance", meaning: "`false` records no git commit and no CI job", fallback: "`true`" },
+    fallback: true,
+  },
+  tags: {
+    parse: tags,
+    docs: { meaning: "tags of every upload: [how](ci.md#tags-for-every-upload)", fallback: "none" },
+    fallback: "{}",
+  },
+  tagVariables: {
+    parse: variableNames,
+    docs: { meaning: "variables that those tags may hold, beside the ones of CI jobs", fallback: "none" },
+    fallback: "",
+    wish: (value) => (value === "" ? undefined : `put the variables ${value} into tags`),
+  },
+  stateDirectory: {
+    parse: text,
+    flag: { placeholder: "<path>", help: "where docproc remembers interrupted uploads" },
+    docs: { fallback: "the platform's state directory" },
+    fallback: ({ state }) => state,
+    isPath: true,
+    wish: (value) => `keep its state in ${value}`,
+  },
+} as const satisfies SettingTable;
+
+/** Every setting by name, in the order in which they are shown. */
+export const settingTable: SettingTable = merged([
+  services,
+  ...Object.values(storageDrivers).map(({ settings }) => settings),
+  keys,
+  ...Object.values(metadataDrivers).map(({ settings }) => settings),
+  work,
+]);
+
+/** Drivers share a setting by sharing its definition; two definitions under one name would be two meanings of a flag. */
+function merged(tables: readonly SettingTable[]): SettingTable {
+  const all: Record<string, SettingTable[string]> = {};
+  for (const [name, setting] of tables.flatMap((table) => Object.entries(table))) {
+    if (Object.hasOwn(all, name) && all[name] !== setting) throw new Error(`two settings are called ${name}`);
+    all[name] = setting;
+  }
+  return all;
+}
+
+export type SettingName = string;
+export const settingNames: readonly SettingName[] = Object.keys(settingTable);
+
+/** Settings that say where a library is, and not how it is worked with. */
+export const placeSettings = settingNames.filter((name) => settingTable[name]?.isPlace);
+
+/** The settings that have a closed list of values. */
+export const settingChoices: Readonly<Record<string, readonly string[]>> = {
+  storage: storageNames,
+  metadata: metadataNames,
+  onDuplicate,
+};
+
+/** Absolute paths of what docproc keeps on this machine, where settings say it. */
+export function ownPaths(settings: Settings): string[] {
+  const values: Readonly<Record<string, unknown>> = { ...settings };
+  return settingNames.filter((name) => settingTable[name]?.isPath).map((name) => String(values[name]));
+}
+
+/** Settings that choose a driver of a service, or one of some of its drivers. */
+export function choosingSettings(service: ServiceName, isMeant: (driver: AnyDriver) => boolean = () => true) {
+  return [
+    ...new Set(
+      Object.values(drivers[service])
+        .filter(isMeant)
+        .flatMap((driver) => driver.chosenBy),
+    ),
+  ];
+}
+
+/** The services whose driver in use has this setting. */
+export function usersOf(name: SettingName, chosen: Readonly<Record<ServiceName, string>>): ServiceName[] {
+  return serviceNames.filter((service) => Object.hasOwn(drivers[service][chosen[service]]?.settings ?? {}, name));
+}
+
+/** True for a setting that no driver brings, and for one of the drivers in use. */
+export function isUsed(name: SettingName, chosen: Readonly<Record<ServiceName, string>>): boolean {
+  return Object.hasOwn({ ...services, ...keys, ...work }, name) || usersOf(name, chosen).length > 0;
+}

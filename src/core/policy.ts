@@ -1,0 +1,13 @@
+/** What users of a library may be allowed to do, by role. */
+
+/** `upload` uploads and tags, `read` lists and reads, `admin` does everything. */
+export const roles = ["upload", "read", "admin"] as const;
+export type Role = (typeof roles)[number];
+
+/** A statement of an IAM policy. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html */
+export interface PolicyStatement {
+  readonly Sid: string;
+  readonly Effect: "Allow";
+  readonly Action: readonly string[];
+  readonly Resource: string;
+}

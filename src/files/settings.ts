@@ -1,0 +1,46 @@
+/** The setting that every driver in a directory of this machine shares. */
+import { realpath } from "node:fs/promises";
+import { basename, dirname, isAbsolute, join, relative } from "node:path";
+import type { SettingTable, SettingUse, ValuesOf } from "../core/setting.ts";
+import type { Settings } from "../core/settings.ts";
+import { text } from "../core/values.ts";
+
+export const directorySettings = {
+  /** The embedded library; alone it means that bytes and catalog are there. */
+  directory: {
+    parse: text,
+    flag: { placeholder: "<path>", help: "the embedded library (default: the platform's data directory)" },
+    docs: { meaning: "the embedded library", fallback: "the platform's data directory" },
+    // A catalog of its own for each bucket: a document of one bucket is not a document of another.
+    fallback: ({ data, elsewhere }) => (elsewhere === undefined ? data : join(data, elsewhere)),
+    isPlace: true,
+    isPath: true,
+    written: "chosen",
+    wish,
+  },
+} as const satisfies SettingTable;
+
+/** What the drivers of the embedded library read. The directory is absolute. */
+export type DirectorySettings = Settings & ValuesOf<typeof directorySettings>;
+
+async function wish(value: unknown, { by, project }: SettingUse): Promise<string | undefined> {
+  // A prepared catalog could name the objects of another library as its own, for delete and doctor to remove.
+  if (!by.includes("storage")) return `keep the catalog of a bucket in ${value}`;
+  return (await isBelow(String(value), project)) ? undefined : `keep documents in ${value}, outside of the project`;
+}
+
+/** Whether a path, which need not exist yet, is in a directory or is the directory itself, links followed. */
+async function isBelow(path: string, directory: string): Promise<boolean> {
+  const [real, above] = await Promise.all([realPathOf(path), realPathOf(directory)]);
+  const way = relative(above, real);
+  return way === "" || !(way === ".." || /^\.\.[\\/]/.test(way) || isAbsolute(way));
+}
+
+async function realPathOf(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch {
+    const above = dirname(path);
+    return above === path ? path : join(await realPathOf(above), basename(path));
+  }
+}

@@ -1,0 +1,31 @@
+/** The settings of S3 beside those of everything on AWS. */
+import { type AwsSettings, awsSettings } from "../../aws/settings.ts";
+import type { SettingTable, ValuesOf } from "../../core/setting.ts";
+import { text } from "../../core/values.ts";
+
+export const s3Settings = {
+  /** An S3 bucket; alone it means S3 and a DynamoDB table of the same name. */
+  bucket: {
+    parse: text,
+    flag: { placeholder: "<name>", help: "S3 bucket; alone it means S3 and a DynamoDB table of the same name" },
+    docs: { meaning: "S3 bucket" },
+    isPlace: true,
+    written: "chosen",
+  },
+  /** The AWS account that the bucket has to belong to, 12 digits; S3 refuses every request to another one's. */
+  bucketOwner: {
+    parse: account,
+    flag: { placeholder: "<account>", help: "AWS account that the bucket has to belong to" },
+    isPlace: true,
+    written: "chosen",
+  },
+  ...awsSettings,
+} as const satisfies SettingTable;
+
+export type S3Settings = AwsSettings & ValuesOf<typeof s3Settings>;
+
+/** https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-identifiers.html */
+function account(value: unknown): string {
+  if (/^\d{12}$/.test(text(value))) return text(value);
+  throw new Error("it must be an AWS account, 12 digits in quotes");
+}
