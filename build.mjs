@@ -1,11 +1,12 @@
 /** Bundles the program into dist/: one small file to start with, and what only some commands need in chunks. */
 import { execFileSync } from "node:child_process";
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "rolldown";
 
+const began = new Date();
 const { version, dependencies } = JSON.parse(await readFile("package.json", "utf8"));
 
 const options = {
@@ -48,6 +49,9 @@ const { output } = await build({
       codegen: { removeWhitespace: true },
     },
     comments: false,
+    // For stack traces: src/cli/output/traces.ts. The lines that they name are in the repository.
+    sourcemap: true,
+    sourcemapExcludeSources: true,
   },
 });
 const entry = output.find(({ name, isEntry }) => isEntry && name === "library");
@@ -78,9 +82,17 @@ const made = new Set([
   "library.d.ts",
   "library.d.mts",
   "types",
-  ...output.map(({ fileName }) => fileName),
+  ...output.filter((file) => !isMapOfPackages(file, output)).map(({ fileName }) => fileName),
 ]);
 for (const file of await readdir("dist")) if (!made.has(file)) await rm(`dist/${file}`, { recursive: true });
+// Its time tells test/support/build.ts which edits this build has not seen.
+await utimes("dist/package.json", began, began);
+
+/** True for the source map of a file that is made of nothing but packages: half of all maps, and of no use to us. */
+function isMapOfPackages({ fileName }, output) {
+  const mapped = output.find((file) => file.type === "chunk" && `${file.fileName}.map` === fileName);
+  return mapped?.moduleIds.every((id) => /[\\/]node_modules[\\/]|^\0/.test(id)) ?? false;
+}
 
 /** commander can run subcommands that are programs of their own. docproc has none, and what starts them takes long to load. */
 function withoutOtherPrograms() {

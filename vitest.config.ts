@@ -1,11 +1,24 @@
 import { defineConfig } from "vitest/config";
 import { CiReporter } from "./test/support/ci-reporter.ts";
+import { unitTests } from "./test/support/unit-tests.ts";
+
+const unit = unitTests();
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    // Spawned journeys need the bundle; building it once here keeps `npm test` true after every edit.
-    globalSetup: ["test/support/build.ts"],
+    projects: [
+      { extends: true, test: { name: "unit", include: unit } },
+      {
+        extends: true,
+        test: {
+          name: "system",
+          include: ["test/**/*.test.ts"],
+          exclude: unit,
+          // Commands that run as processes need the bundle.
+          globalSetup: ["test/support/build.ts"],
+        },
+      },
+    ],
     reporters: process.env["DOCPROC_TEST_NO_SKIP"] ? ["default", new CiReporter()] : ["default"],
     // Many tests wait for a pause, a deadline or another process.
     maxWorkers: "100%",

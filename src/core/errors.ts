@@ -78,6 +78,9 @@ export function mayGoOn(error: DocprocError): boolean {
   return error.code === "UNAVAILABLE" || error.code === "CANCELLED" || error.code === "ACCESS_DENIED";
 }
 
+/** Also in package.json. */
+const bugReports = "https://github.com/docproc/docproc/issues";
+
 /** Gives any thrown value the one shape. What nobody classified is a bug of ours: `INTERNAL`. */
 export function toDocprocError(error: unknown): DocprocError {
   if (error instanceof DocprocError) return error;
@@ -85,7 +88,7 @@ export function toDocprocError(error: unknown): DocprocError {
   if (error instanceof Error && error.name === "AbortError") return cancelled();
   const message = error instanceof Error ? error.message : String(error);
   return new DocprocError("INTERNAL", `Unexpected failure: ${message}`, {
-    hint: "This is a bug in docproc. Run the command again with -v and report what it prints.",
+    hint: `This is a bug in docproc. Please report it, with what the same command prints with -v: ${bugReports}`,
     cause: error,
   });
 }

@@ -18,7 +18,7 @@ export const meanings: Record<ErrorCode, string> = {
 
 /** What a script does about it. */
 export const nextSteps: Readonly<Record<ErrorCode, string>> = {
-  INTERNAL: "Run it again with -v, and report what it prints.",
+  INTERNAL: "Report it, with what the same command prints with -v.",
   USAGE: "Correct the command line.",
   INVALID_CONFIG: "Correct the setting; docproc config shows where each comes from.",
   NOT_FOUND: "Check the path, the id or the name.",

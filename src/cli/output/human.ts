@@ -13,6 +13,7 @@ import {
   writeAll,
 } from "./reporter.ts";
 import { linesWithoutCommands } from "./runner-commands.ts";
+import { tracesOf } from "./traces.ts";
 
 export class HumanReporter implements Reporter {
   readonly streams: boolean = false;
@@ -40,7 +41,7 @@ export class HumanReporter implements Reporter {
   problem(path: string, error: DocprocError): void {
     this.#say(`${this.#painters.stderr.bad("failed")} ${display(path)}: ${display(error.message)}`);
     if (error.hint) this.#say(`       ${this.#painters.stderr.faint(display(error.hint))}`);
-    this.debug(stackOf(error));
+    this.#trace(error);
   }
 
   note(message: string): void {
@@ -61,8 +62,7 @@ export class HumanReporter implements Reporter {
 
   failure(error: DocprocError): void {
     this.progress.stop();
-    if (this.#verbose)
-      for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) this.debug(stackOf(cause));
+    this.#trace(error);
     this.#say(`${this.#painters.stderr.bad("error:")} ${display(error.message)}`);
     if (error.hint) this.#say(`${this.#painters.stderr.strong("hint:")}  ${display(error.hint)}`);
   }
@@ -77,6 +77,10 @@ export class HumanReporter implements Reporter {
       written = writeAll(this.output.stdout, text);
     });
     await written;
+  }
+
+  #trace(error: Error): void {
+    if (this.#verbose) for (const trace of tracesOf(error)) this.debug(trace);
   }
 
   #say(line: string): void {
@@ -120,11 +124,4 @@ export class LineReporter extends HumanReporter {
     void this.#gathered.flush();
     super.failure(error);
   }
-}
-
-/** Where an error comes from. Its name and message may be a server's own words, and make no lines of their own. */
-function stackOf({ name, message, stack = "" }: Error): string {
-  const lines = stack.split("\n");
-  const frames = lines.slice(lines.findLastIndex((line) => !line.startsWith("    at ")) + 1);
-  return [display(`${name}: ${message}`), ...frames].join("\n");
 }

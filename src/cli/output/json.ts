@@ -11,6 +11,7 @@ import {
   writeAll,
 } from "./reporter.ts";
 import { withoutCommands } from "./runner-commands.ts";
+import { tracesOf } from "./traces.ts";
 
 /** `--json`: stdout is one JSON document, whatever happens. */
 export class JsonReporter implements Reporter {
@@ -43,6 +44,10 @@ export class JsonReporter implements Reporter {
     if (this.#verbose) this.progress.interrupt(() => this.output.stderr.write(`${jsonLine({ debug: message })}`));
   }
 
+  protected trace(error: DocprocError): void {
+    if (this.#verbose) for (const trace of tracesOf(error)) this.debug(trace);
+  }
+
   async result(result: Result): Promise<void> {
     this.#answered = true;
     await writeAll(this.output.stdout, `${toJson(result.envelope, 2)}\n`);
@@ -51,7 +56,7 @@ export class JsonReporter implements Reporter {
   failure(error: DocprocError): void {
     // Without a result the error is the answer: stdout must parse on every way out.
     if (!this.#answered) this.output.stdout.write(`${toJson(error, 2)}\n`);
-    if (this.#verbose && error.stack) this.debug(error.stack);
+    this.trace(error);
     this.output.stderr.write(jsonLine(error));
   }
 }
@@ -83,7 +88,7 @@ export class NdjsonReporter extends JsonReporter {
 
   override failure(error: DocprocError): void {
     void this.#gathered.flush();
-    if (error.stack) this.debug(error.stack);
+    this.trace(error);
     this.output.stderr.write(jsonLine(error));
   }
 }

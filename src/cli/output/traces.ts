@@ -1,0 +1,48 @@
+/** Stack traces for `-v` and bug reports, with lines of src/: in a build all code of a file is on one line. */
+import { readFileSync } from "node:fs";
+import { SourceMap } from "node:module";
+import { dirname, join, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** Those of an error and of each of its causes. */
+export function tracesOf(error: Error): string[] {
+  const toSource = sourceMapper();
+  const traces: string[] = [];
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    // Its name and message may be a server's own words, and make no lines of their own.
+    const title = `${cause.name}: ${cause.message}`.replaceAll("\n", "\\n");
+    traces.push([title, ...framesOf(cause).map(toSource)].join("\n"));
+  }
+  return traces;
+}
+
+function framesOf({ stack = "", message }: Error): string[] {
+  const start = stack.indexOf(message);
+  const lines = (start < 0 ? stack : stack.slice(start + message.length)).split("\n");
+  return lines.slice(lines.findLastIndex((line) => !line.startsWith("    at ")) + 1);
+}
+
+/** Puts the place in src/ into a frame of this build; any other frame stays as it is. */
+function sourceMapper(): (frame: string) => string {
+  const folder = dirname(fileURLToPath(import.meta.url)) + sep;
+  const maps = new Map<string, SourceMap | undefined>();
+  return (frame) => {
+    const [before, after] = frame.split(folder, 2);
+    const [place, file = "", line, column] = /^([\w-]+\.js):(\d+):(\d+)/.exec(after ?? "") ?? [];
+    if (after === undefined || place === undefined) return frame;
+    if (!maps.has(file)) maps.set(file, readMap(join(folder, `${file}.map`)));
+    const entry = maps.get(file)?.findEntry(Number(line) - 1, Number(column) - 1);
+    if (entry === undefined || !("originalSource" in entry)) return frame;
+    const source = entry.originalSource.replace(/^(\.\.\/)+/, "");
+    return `${before}${source}:${entry.originalLine + 1}:${entry.originalColumn + 1}${after.slice(place.length)}`;
+  };
+}
+
+function readMap(path: string): SourceMap | undefined {
+  try {
+    return new SourceMap(JSON.parse(readFileSync(path, "utf8")));
+  } catch {
+    // A trace without lines is better than none.
+    return undefined;
+  }
+}
