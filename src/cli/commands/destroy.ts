@@ -1,9 +1,7 @@
 import { resolve } from "node:path";
 import { DocprocError } from "../../core/errors.ts";
-import type { DismantledResource } from "../../core/settings.ts";
-import { planRemoval, removeLibrary } from "../../library/destroy.ts";
+import type { DismantledResource, Settings } from "../../core/settings.ts";
 import { assertCanAsk, confirmName } from "../confirm.ts";
-import type { Context } from "../context.ts";
 import { display } from "../output/display.ts";
 import type { Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
@@ -34,25 +32,26 @@ export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, Des
   parse: (_args, { dryRun = false, confirm }) => ({ plan: dryRun, confirm }),
   async run(context, { plan, confirm }) {
     const { reporter, signal, host } = context;
-    const { settings, projectFile } = await context.config();
-    const drivers = await context.drivers();
-    const library = await libraryName(context);
+    const { projectFile } = await context.config();
+    const library = await context.library();
+    library.check();
+    const name = libraryNameIn(context.host.cwd, library.settings);
     // Before anything is asked of a service.
-    if (confirm !== undefined && !library.is(confirm)) {
-      throw new DocprocError("USAGE", `--confirm names ${confirm}, and the ${library.kind} is ${library.name}.`, {
+    if (confirm !== undefined && !name.is(confirm)) {
+      throw new DocprocError("USAGE", `--confirm names ${confirm}, and the ${name.kind} is ${name.name}.`, {
         hint: "Nothing was changed. Choose the library with --bucket or --directory.",
       });
     }
-    if (!plan && confirm === undefined) assertCanAsk(host, `Add --confirm ${library.name}.`);
-    const planned = await planRemoval(drivers, settings, signal);
+    if (!plan && confirm === undefined) assertCanAsk(host, `Add --confirm ${name.name}.`);
+    const planned = await library.planDismantling(signal);
     const doomed = planned.filter(({ action }) => action === "would-remove");
     if (!plan && confirm === undefined && doomed.length > 0) {
       const what = doomed.map(({ kind, name }) => `the ${kind} ${display(name)}`).join(", ");
-      const question = `This removes ${what}.\nType the name of the ${library.kind} to go on: `;
-      await confirmName(host, question, library.is);
+      const question = `This removes ${what}.\nType the name of the ${name.kind} to go on: `;
+      await confirmName(host, question, name.is);
     }
     const resources: Pick<DismantledResource, "kind" | "name" | "action">[] = [];
-    for await (const { kind, name, action, because } of plan ? planned : removeLibrary(drivers, settings, signal)) {
+    for await (const { kind, name, action, because } of plan ? planned : library.dismantle(signal)) {
       const resource = { kind, name, action };
       resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
@@ -63,11 +62,9 @@ export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, Des
   },
 });
 
-async function libraryName(context: Context): Promise<LibraryName> {
-  const { settings } = await context.config();
-  const { storage, directory, bucket = "" } = settings;
+function libraryNameIn(cwd: string, { storage, directory, bucket = "" }: Settings): LibraryName {
   if (storage !== "local") return { kind: "bucket", name: bucket, is: (text) => text === bucket };
-  const is = (text: string) => text !== "" && resolve(context.host.cwd, text) === directory;
+  const is = (text: string) => text !== "" && resolve(cwd, text) === directory;
   return { kind: "directory", name: directory, is };
 }
 

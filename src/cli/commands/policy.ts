@@ -47,10 +47,11 @@ export const policy = defineCommand<PolicyFlags, PolicyInput>({
     }
     return { role, format };
   },
-  async run({ config, drivers, reporter }, { role, format }) {
+  async run({ library: openLibrary, reporter }, { role, format }) {
     // What is missing is said as by every other command.
-    await drivers();
-    const document = policyFor(role, (await config()).settings);
+    const library = await openLibrary();
+    library.check();
+    const document = policyFor(role, library.settings);
     const envelope = { schema: "docproc.policy/1", role, policy: document };
     await reporter.item({ value: envelope, id: null });
     const printed = format === "terraform" ? terraformOf(role, document) : JSON.stringify(document, null, 2);
