@@ -9,8 +9,7 @@ import { detectedType } from "../document/detected-type.ts";
 import { frozenRecord } from "../document/frozen.ts";
 import { parseTime } from "../document/query.ts";
 import { contentType, type DocumentRecord, documentMetadata, documentName, documentTags } from "../document/record.ts";
-import type { DocumentService } from "../library/documents.ts";
-import { openServices, type Services } from "../library/services.ts";
+import { Library as OpenedLibrary } from "../library/library.ts";
 import { Destination, downloadTo } from "../transfer/download.ts";
 import { openGiven } from "./given-source.ts";
 import type {
@@ -38,10 +37,10 @@ export interface Surroundings extends Omit<ConfigInput, "flags" | "file"> {
  */
 export async function openLibraryIn(options: LibraryOptions, surroundings: Surroundings): Promise<Library> {
   const settings = await settingsFrom(options, surroundings);
-  const services = openServices({ settings: async () => settings, now: Date.now, debug() {} });
+  const library = new OpenedLibrary(settings, { now: Date.now, debug() {} });
   // What a driver cannot work with is said now, and not by the first upload.
-  await services.drivers();
-  return new OpenLibrary(settings, services, surroundings);
+  library.check();
+  return new OpenLibrary(library, surroundings);
 }
 
 async function settingsFrom(options: LibraryOptions, surroundings: Surroundings): Promise<Settings> {
@@ -68,36 +67,28 @@ async function settingsFrom(options: LibraryOptions, surroundings: Surroundings)
 }
 
 class OpenLibrary implements Library {
-  readonly #settings: Settings;
-  readonly #services: Services;
+  readonly #library: OpenedLibrary;
   readonly #surroundings: Surroundings;
   #closed = false;
 
-  constructor(settings: Settings, services: Services, surroundings: Surroundings) {
-    this.#settings = settings;
-    this.#services = services;
+  constructor(library: OpenedLibrary, surroundings: Surroundings) {
+    this.#library = library;
     this.#surroundings = surroundings;
   }
 
   async init(options: CallOptions = {}): Promise<Resource[]> {
-    return await this.#call(options, async (_service, signal) => {
-      const drivers = Object.values(await this.#services.drivers());
+    return await this.#call(options, async (library, signal) => {
       const resources: Resource[] = [];
-      // A table that cannot be used is found out before a bucket is made.
-      for (const plan of [true, false]) {
-        for (const driver of drivers) {
-          for await (const { kind, name, action } of driver.provision(this.#settings, { plan, signal })) {
-            if (!plan) resources.push({ kind, name, action: action as Resource["action"] });
-          }
-        }
+      for await (const { kind, name, action } of library.provision({ plan: false, signal })) {
+        resources.push({ kind, name, action: action as Resource["action"] });
       }
       return resources;
     });
   }
 
   async upload(given: Parameters<Library["upload"]>[0], options: UploadOptions = {}): Promise<UploadedRecord> {
-    return await this.#call(options, async (service, signal) => {
-      const { tags, metadata, onProgress, onDuplicate = this.#settings.onDuplicate } = options;
+    return await this.#call(options, async (library, signal) => {
+      const { tags, metadata, onProgress, onDuplicate = library.settings.onDuplicate } = options;
       const type = options.contentType === undefined ? undefined : contentType(options.contentType);
       const request = {
         tags: documentTags(pairs("tag", tags)),
@@ -115,7 +106,7 @@ class OpenLibrary implements Library {
         if (name === "") {
           throw new DocprocError("USAGE", "A document that is not a file needs a name.", { hint: "Give { name }." });
         }
-        const document = await service.upload(source, {
+        const document = await library.upload(source, {
           ...request,
           name: documentName(name),
           contentType: async (head) => type ?? (await detectedType(name, head)),
@@ -143,7 +134,7 @@ class OpenLibrary implements Library {
       filter: { tags: documentTags(pairs("tag", tags)), name, type },
       expected: limit === Number.POSITIVE_INFINITY ? undefined : limit,
     };
-    const records = await this.#call(options, (service, signal) => service.list(query, signal));
+    const records = await this.#call(options, (library, signal) => library.list(query, signal));
     let count = 0;
     try {
       for await (const record of records) {
@@ -156,13 +147,13 @@ class OpenLibrary implements Library {
   }
 
   async get(reference: string, options: CallOptions = {}): Promise<DocumentRecord> {
-    return await this.#call(options, async (service, signal) => frozenRecord(await service.find(reference, signal)));
+    return await this.#call(options, async (library, signal) => frozenRecord(await library.find(reference, signal)));
   }
 
   async read(document: string | DocumentRecord, options: CallOptions = {}): Promise<Readable> {
-    return await this.#call(options, async (service, signal) => {
-      const record = await found(service, document, signal);
-      const bytes = service.read(record, signal)[Symbol.asyncIterator]();
+    return await this.#call(options, async (library, signal) => {
+      const record = await found(library, document, signal);
+      const bytes = library.read(record, signal)[Symbol.asyncIterator]();
       // That there are none is said before there is a stream, and with it half an answer to somebody.
       const first = await bytes.next();
       return Readable.from(heldBack(first, bytes), { objectMode: false });
@@ -170,28 +161,28 @@ class OpenLibrary implements Library {
   }
 
   async download(document: string | DocumentRecord, { to, force = false, ...options }: DownloadOptions) {
-    return await this.#call(options, async (service, signal) => {
-      const record = await found(service, document, signal);
+    return await this.#call(options, async (library, signal) => {
+      const record = await found(library, document, signal);
       const { cwd, umask } = this.#surroundings;
       const path = (await Destination.open(cwd, to, false)).pathFor(record.name, document === record.name);
       const onProgress = options.onProgress ?? (() => {});
-      await downloadTo(path, service.read(record, signal), { force, umask, signal, onProgress });
+      await downloadTo(path, library.read(record, signal), { force, umask, signal, onProgress });
       return frozenRecord({ ...record, path });
     });
   }
 
   async delete(document: string | DocumentRecord, options: CallOptions = {}): Promise<DeletedRecord> {
-    return await this.#call(options, async (service, signal) => {
+    return await this.#call(options, async (library, signal) => {
       // The record of another library may have the same id, and says where the bytes are there.
       const record =
-        typeof document === "string" ? await service.find(document, signal) : await service.get(document.id, signal);
-      return frozenRecord({ ...record, ...(await service.remove(record, signal)) });
+        typeof document === "string" ? await library.find(document, signal) : await library.get(document.id, signal);
+      return frozenRecord({ ...record, ...(await library.remove(record, signal)) });
     });
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#services.close();
+    await this.#library.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -201,12 +192,12 @@ class OpenLibrary implements Library {
   /** Runs a call, and gives whatever it throws the one shape. */
   async #call<T>(
     { signal }: CallOptions,
-    run: (service: DocumentService, signal: AbortSignal) => Promise<T>,
+    run: (library: OpenedLibrary, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     try {
       if (this.#closed) throw new DocprocError("USAGE", "The library is closed.", { hint: "Open it again." });
       // One of its own: as many listen to it as there are requests in flight, and Node warns of more than ten.
-      return await run(await this.#services.documents(), AbortSignal.any(signal ? [signal] : []));
+      return await run(this.#library, AbortSignal.any(signal ? [signal] : []));
     } catch (error) {
       const failure = toDocprocError(error);
       throw signal?.aborted && failure.code === "CANCELLED" ? cancelled(signal) : failure;
@@ -215,11 +206,11 @@ class OpenLibrary implements Library {
 }
 
 async function found(
-  service: DocumentService,
+  library: OpenedLibrary,
   document: string | DocumentRecord,
   signal: AbortSignal,
 ): Promise<DocumentRecord> {
-  return typeof document === "string" ? await service.find(document, signal) : document;
+  return typeof document === "string" ? await library.find(document, signal) : document;
 }
 
 /**

@@ -1,8 +1,8 @@
-/** What a command is given: the outside world, the configuration, the services. Nothing opens until asked. */
+/** What a command is given: the outside world, the configuration, the library. Nothing opens until asked. */
 import type { Readable } from "node:stream";
 import { type Config, type ConfigInput, loadConfig } from "../config/config.ts";
 import { assertAgreed, useWithoutConsent } from "../config/consent.ts";
-import { once, openServices, type Services } from "../library/services.ts";
+import { Library, once } from "../library/library.ts";
 import type { OutputStream, Reporter } from "./output/reporter.ts";
 
 /** Everything of the process that the program may know. bin/docproc.ts makes the real one, tests make others. */
@@ -32,7 +32,7 @@ export interface Host {
   readonly version: string;
 }
 
-export interface Context extends Services {
+export interface Context {
   readonly host: Host;
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
@@ -43,8 +43,12 @@ export interface Context extends Services {
   config(): Promise<Config>;
   /** The same, to look at: whatever a project file says. */
   configAsFound(): Promise<Config>;
+  /** What the command works on: it has nothing below it. */
+  library(): Promise<Library>;
   /** The same for the library of a profile, wherever flags and variables say that this one is. */
   inProfile(name: string): Context;
+  /** Closes the libraries that were opened. */
+  close(): Promise<void>;
 }
 
 export type ConfigFlags = Pick<ConfigInput, "flags" | "file" | "use" | "apart">;
@@ -58,10 +62,12 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
     if (said !== undefined) reporter.note(said);
     return found;
   });
-  const services = openServices({
-    settings: async () => (await config()).settings,
-    now: host.now,
-    debug: (message) => reporter.debug(message),
+  const opened: Library[] = [];
+  const library = once(async () => {
+    const { settings } = await config();
+    const made = new Library(settings, { now: host.now, debug: (message) => reporter.debug(message) });
+    opened.push(made);
+    return made;
   });
   const others: Context[] = [];
   return {
@@ -70,14 +76,14 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
     signal: host.signal,
     config,
     configAsFound,
-    ...services,
+    library,
     inProfile(name) {
       const other = createContext(host, reporter, { ...flags, use: name, apart: true });
       others.push(other);
       return other;
     },
     async close() {
-      await Promise.all([services, ...others].map((opened) => opened.close()));
+      await Promise.all([...opened, ...others].map((one) => one.close()));
     },
   };
 }

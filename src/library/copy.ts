@@ -7,24 +7,22 @@ import type { Settings } from "../core/settings.ts";
 import { identityOf } from "../document/identity.ts";
 import type { DocumentRecord } from "../document/record.ts";
 import { type MetadataName, metadataDrivers } from "../metadata/registry.ts";
-import { apart, type MetadataService } from "../metadata/service.ts";
+import { apart } from "../metadata/service.ts";
 import { type StorageName, storageDrivers } from "../storage/registry.ts";
-import type { StorageService } from "../storage/service.ts";
 import { readerOf, type Source } from "../transfer/source.ts";
-import type { UploadRequest } from "../transfer/upload.ts";
-import type { DocumentService } from "./documents.ts";
+import type { UploadProtocol, UploadRequest } from "../transfer/upload.ts";
+import { bytesOf } from "./documents.ts";
+import { isProved, prove } from "./proof.ts";
+import type { Services } from "./services.ts";
 
 /** One side of a copy. */
-export interface Library {
+export interface CopySide {
   readonly settings: Settings;
-  readonly documents: DocumentService;
-  readonly storage: StorageService;
-  readonly metadata: MetadataService;
+  readonly services: Services;
+  readonly uploads: () => Promise<UploadProtocol>;
 }
 
-export interface CopyRequest {
-  readonly from: Library;
-  readonly to: Library;
+export interface CopyOptions {
   /** Look in both libraries, send nothing. */
   readonly dryRun: boolean;
   readonly signal: AbortSignal;
@@ -53,11 +51,17 @@ export type CopiedDocument = Omit<DocumentRecord, "uri"> & {
  * @throws INTEGRITY when the bytes are not those that were uploaded; CONFLICT when another document of that library
  *   has the id, or has the same name, bytes and tags under an id of its own
  */
-export async function copyDocument(record: DocumentRecord, request: CopyRequest): Promise<CopiedDocument> {
-  const { from, to, dryRun, signal, onProgress, onSkipped } = request;
+export async function copyDocument(
+  record: DocumentRecord,
+  from: CopySide,
+  to: CopySide,
+  options: CopyOptions,
+): Promise<CopiedDocument> {
+  const { dryRun, signal, onProgress, onSkipped } = options;
+  const [here, over] = await Promise.all([from.services.metadata(), to.services.metadata()]);
   const { id, name, contentType, tags, metadata, provenance } = record;
   const identity = identityOf(record);
-  const source = sourceOf(record, from.documents);
+  const source = sourceOf(record, from.services);
   const upload = (claim: string): UploadRequest => ({
     name,
     contentType: async () => contentType,
@@ -71,19 +75,19 @@ export async function copyDocument(record: DocumentRecord, request: CopyRequest)
     onProgress,
     onSkipped,
   });
-  const there = await to.metadata.get(id, signal);
+  const there = await over.get(id, signal);
   if (there) {
     if (there.sha256 !== record.sha256 || there.name !== name) throw otherDocument(there);
-    if (!dryRun) await assertProved(there, to.documents, request);
+    if (!dryRun) await assertProved(there, to.services, options);
     // Recorded by a run that was cut short before its last word.
-    if (!dryRun) await to.documents.forgetUpload(source, upload(identity));
+    if (!dryRun) await (await to.uploads()).forget(source, upload(identity));
     return { ...there, action: "unchanged", bytesSent: 0 };
   }
-  const claim = (await from.metadata.holder(name, identity, signal)) === id ? identity : apart(identity, id);
-  const holder = await to.metadata.holder(name, claim, signal);
+  const claim = (await here.holder(name, identity, signal)) === id ? identity : apart(identity, id);
+  const holder = await over.holder(name, claim, signal);
   if (holder !== undefined && holder !== id) throw heldByAnother(record, holder);
   if (dryRun) return { ...record, uri: null, crc32: null, action: "planned", bytesSent: 0 };
-  const { action: _, bytesSent, ...stored } = await to.documents.upload(source, upload(claim));
+  const { action: _, bytesSent, ...stored } = await (await to.uploads()).run(source, upload(claim));
   // Another run was faster, with an upload of its own.
   if (stored.id !== id) throw heldByAnother(record, String(stored.id));
   return { ...(stored as DocumentRecord), action: "copied", bytesSent };
@@ -93,17 +97,17 @@ export async function copyDocument(record: DocumentRecord, request: CopyRequest)
  * Of a record that was imported there, it is found out whether its bytes are those that it says.
  * @throws CONFLICT when they are not
  */
-async function assertProved(there: DocumentRecord, documents: DocumentService, request: CopyRequest): Promise<void> {
-  const { signal, onSkipped } = request;
-  if (await documents.isProved(there, signal)) return;
-  await documents.prove(there, signal, onSkipped).catch((error: unknown) => {
+async function assertProved(there: DocumentRecord, services: Services, options: CopyOptions): Promise<void> {
+  const { signal, onSkipped } = options;
+  if (await isProved(services, there, signal)) return;
+  await prove(services, there, signal, onSkipped).catch((error: unknown) => {
     const { code } = toDocprocError(error);
     throw code === "INTEGRITY" || code === "NOT_FOUND" ? otherDocument(there, error) : error;
   });
 }
 
 /** A stored document as the input of an upload. It ends only when all of it was read and is what was uploaded. */
-function sourceOf(record: DocumentRecord, documents: DocumentService): Source {
+function sourceOf(record: DocumentRecord, services: Services): Source {
   const { id, name, size, sha256, source } = record;
   return {
     ...source,
@@ -113,7 +117,7 @@ function sourceOf(record: DocumentRecord, documents: DocumentService): Source {
     name,
     size,
     read(signal) {
-      const reader = readerOf(documents.read(record, signal));
+      const reader = readerOf(bytesOf(services, record, signal));
       let left = size;
       return {
         async read(into) {
@@ -148,7 +152,7 @@ function heldByAnother({ name }: DocumentRecord, holder: string): DocprocError {
  * Refuses to copy a library onto itself.
  * @throws USAGE
  */
-export async function assertApart(from: Library, to: Library, signal: AbortSignal): Promise<void> {
+export async function assertApart(from: CopySide, to: CopySide, signal: AbortSignal): Promise<void> {
   const same = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
   if (await haveSameCatalog(from, to, signal)) {
     throw same("Both are the same library.", "Name another profile with --to or --from.");
@@ -161,14 +165,15 @@ export async function assertApart(from: Library, to: Library, signal: AbortSigna
   }
 }
 
-async function haveSameCatalog(from: Library, to: Library, signal: AbortSignal): Promise<boolean> {
+async function haveSameCatalog(from: CopySide, to: CopySide, signal: AbortSignal): Promise<boolean> {
   if (from.settings.metadata !== to.settings.metadata) return false;
   const driver = metadataDrivers[from.settings.metadata as MetadataName];
   if ((await driver.placeOf(from.settings)) !== (await driver.placeOf(to.settings))) return false;
+  if (!driver.isRemote) return true;
   // Two accounts may have a table of the same name each, and a table that was restored has the id of the lost one.
-  return !driver.isRemote || (await from.metadata.catalog(signal)) === (await to.metadata.catalog(signal));
+  return (await from.services.marks.catalog(signal)) === (await to.services.marks.catalog(signal));
 }
 
-async function placeOf({ settings }: Library): Promise<string> {
+async function placeOf({ settings }: CopySide): Promise<string> {
   return await storageDrivers[settings.storage as StorageName].placeOf(settings);
 }

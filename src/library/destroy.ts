@@ -5,6 +5,7 @@ import type { Settings } from "../core/settings.ts";
 import type { MetadataDriver } from "../metadata/service.ts";
 import type { StorageDriver } from "../storage/service.ts";
 
+/** The drivers that the settings chose. */
 export interface Drivers {
   readonly storage: StorageDriver;
   readonly metadata: MetadataDriver;

@@ -8,15 +8,14 @@
 import { pMapIterable } from "p-map";
 import { DocprocError } from "../core/errors.ts";
 import { timeOfId } from "../document/record.ts";
-import { isCatalogId, Marks, type Owner } from "../metadata/marks.ts";
+import { isCatalogId, type Owner } from "../metadata/marks.ts";
 import type { MetadataService } from "../metadata/service.ts";
 import { probeCatalog, type StorageService } from "../storage/service.ts";
-import type { DocumentService } from "./documents.ts";
 import { type ComparedObject, Comparison, isDocumentKey, type Orphan } from "./reconcile.ts";
+import { removeClaim, removeLeftover, removeOrphan, untouchable } from "./removal.ts";
+import type { Services } from "./services.ts";
 import { verifyDocument } from "./verify.ts";
 
-/** Milliseconds. Nothing younger is touched. */
-export const untouchable = 24 * 3_600_000;
 /** Findings that are confirmed at a time. */
 const confirmations = { concurrency: 16, backpressure: 32 };
 /** Objects without a record that may be the work of crashes; more than that, and a catalog may have been lost. */
@@ -45,17 +44,19 @@ export interface Finding {
 }
 
 export interface Examination {
-  readonly documents: DocumentService;
-  readonly storage: StorageService;
-  readonly metadata: MetadataService;
-  /** Of the storage keys. */
-  readonly prefix: string;
   readonly repair: boolean;
   /** Remove objects without a record however many they are. */
   readonly trustCatalog: boolean;
   readonly signal: AbortSignal;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
+}
+
+/** What an examination works with: both services, to look at. What is removed, `removal.ts` removes. */
+interface Opened extends Examination {
+  readonly services: Services;
+  readonly storage: StorageService;
+  readonly metadata: MetadataService;
+  /** Of the storage keys. */
+  readonly prefix: string;
 }
 
 export interface Examined {
@@ -74,8 +75,11 @@ export interface Examined {
 const repairFix = "docproc doctor --repair removes it.";
 
 /** Compares catalog and storage, both ways. Each finding is confirmed by a look of its own before it is told. */
-export async function examine(examination: Examination, found: (finding: Finding) => Promise<void>): Promise<Examined> {
-  const { storage, metadata, prefix, signal } = examination;
+export async function examine(services: Services, asked: Examination, found: Found): Promise<Examined> {
+  const [storage, metadata] = await Promise.all([services.storage(), services.metadata()]);
+  const { prefix } = services;
+  const { signal } = asked;
+  const examination: Opened = { ...asked, services, storage, metadata, prefix };
   const comparison = await Comparison.open(prefix);
   try {
     await comparison.addObjects(storage.list(prefix, signal));
@@ -95,11 +99,11 @@ export async function examine(examination: Examination, found: (finding: Finding
 
 type Found = (finding: Finding) => Promise<void>;
 
-async function missingBytes({ documents, metadata, signal }: Examination, comparison: Comparison, found: Found) {
+async function missingBytes({ services, metadata, signal }: Opened, comparison: Comparison, found: Found) {
   const confirm = async (id: string) => {
     // It may have been uploaded after the objects were listed, or deleted since.
     const record = await metadata.get(id, signal);
-    return record && (await verifyDocument(documents, record, false, signal, () => {}));
+    return record && (await verifyDocument(services, record, { deep: false, signal }));
   };
   for await (const damage of pMapIterable(comparison.recordsWithoutBytes(), confirm, confirmations)) {
     if (damage === undefined) continue;
@@ -109,12 +113,11 @@ async function missingBytes({ documents, metadata, signal }: Examination, compar
 }
 
 /** Returns how many are too young to be called orphans. */
-async function orphanObjects(examination: Examination, comparison: Comparison, found: Found): Promise<number> {
-  const { repair, trustCatalog, metadata } = examination;
-  const marks = new Marks(async () => metadata);
+async function orphanObjects(examination: Opened, comparison: Comparison, found: Found): Promise<number> {
+  const { services, repair, trustCatalog, signal } = examination;
   const others = { count: 0, catalog: "" };
   let [young, ours] = [0, 0];
-  const judge = async (object: ComparedObject) => ({ object, ...(await whoseIs(examination, object, marks)) });
+  const judge = async (object: ComparedObject) => ({ object, ...(await whoseIs(examination, object)) });
   for await (const { object, owner, mark } of pMapIterable(comparison.objectsWithoutRecord(), judge, confirmations)) {
     if (owner === "other") {
       others.count += 1;
@@ -155,7 +158,7 @@ async function orphanObjects(examination: Examination, comparison: Comparison, f
     const { id, key, size, age, owner } = object;
     // Of a lost catalog, some documents may be newer than the records that came back.
     const removable = (owner === "ours" && !suspicious) || (owner === "adopted" && trustCatalog);
-    const repaired = repair && removable && (await removeOrphan(examination, object));
+    const repaired = repair && removable && (await removeOrphan(services, object, signal));
     const message = `${size} bytes that no record knows, ${days(age)} old.`;
     await found({ code: "ORPHAN_OBJECT", id, name: key, message, fix: orphanFixes[owner], repaired });
   }
@@ -173,27 +176,19 @@ const orphanFixes: Record<Orphan["owner"], string> = {
  * @returns no owner when it is gone, or has a record by now
  */
 async function whoseIs(
-  { storage, metadata, signal }: Examination,
+  { services, storage, metadata, signal }: Opened,
   { id, key }: ComparedObject,
-  marks: Marks,
 ): Promise<{ readonly owner: Owner | undefined; readonly mark: string }> {
   if (await metadata.get(id, signal)) return { owner: undefined, mark: "" };
   const stored = await storage.stat(key, signal);
   if (stored === undefined) return { owner: undefined, mark: "" };
   const mark = stored.catalog ?? "";
-  return { owner: mark === probeCatalog ? "ours" : await marks.ownerOf(stored.catalog, signal), mark };
-}
-
-async function removeOrphan({ storage, metadata, signal }: Examination, object: ComparedObject): Promise<boolean> {
-  // Asked again as late as can be: an upload that took days commits its record the moment its bytes are proved.
-  if (await metadata.get(object.id, signal)) return false;
-  await storage.remove(object.key, signal);
-  return true;
+  return { owner: mark === probeCatalog ? "ours" : await services.marks.ownerOf(stored.catalog, signal), mark };
 }
 
 /** Returns how many are too young to be called stale. */
 async function staleUploads(
-  { storage, prefix, repair, signal }: Examination,
+  { storage, prefix, repair, signal }: Opened,
   comparison: Comparison,
   found: Found,
 ): Promise<number> {
@@ -210,35 +205,35 @@ async function staleUploads(
       young += 1;
       continue;
     }
-    if (repair) await leftover.discard(signal);
+    const repaired = repair && (await removeLeftover(leftover, signal));
     const message = `${kind.replaceAll("-", " ").replace(/^./, (letter) => letter.toUpperCase())} that nobody finished, ${days(age)} old.`;
-    await found({ code: "STALE_UPLOAD", id: null, name, message, fix: repairFix, repaired: repair });
+    await found({ code: "STALE_UPLOAD", id: null, name, message, fix: repairFix, repaired });
   }
   return young;
 }
 
 /** Returns how many are too young to be called orphans. */
-async function orphanClaims(examination: Examination, comparison: Comparison, found: Found): Promise<number> {
-  const { metadata, repair, signal, now } = examination;
+async function orphanClaims(examination: Opened, comparison: Comparison, found: Found): Promise<number> {
+  const { services, metadata, repair, signal } = examination;
   let young = 0;
   for (const { id, name } of comparison.claimsWithoutRecord()) {
     if (await metadata.get(id, signal)) continue;
     for await (const claim of metadata.claims(name, signal)) {
       if (claim.id !== id) continue;
-      if (now() - timeOfId(id) < untouchable) {
+      if (services.now() - timeOfId(id) < untouchable) {
         young += 1;
         continue;
       }
-      if (repair) await claim.release(signal);
+      const repaired = repair && (await removeClaim(services, claim, signal));
       const message = `The name is claimed by the document ${id}, which is not there.`;
-      await found({ code: "ORPHAN_CLAIM", id, name, message, fix: repairFix, repaired: repair });
+      await found({ code: "ORPHAN_CLAIM", id, name, message, fix: repairFix, repaired });
     }
   }
   return young;
 }
 
 /** Looks at a few objects of ours: one that was restored (`docproc url --put`) has a checksum of another kind. */
-async function keepsChecksums({ storage, prefix, signal }: Examination): Promise<boolean> {
+async function keepsChecksums({ storage, prefix, signal }: Opened): Promise<boolean> {
   if (!storage.traits.checksums) return true;
   let without = 0;
   for await (const { key } of storage.list(prefix, signal)) {

@@ -24,6 +24,13 @@ export async function findDocument(
   });
 }
 
+/** @throws NOT_FOUND when no document has this id */
+export async function getDocument(metadata: MetadataService, id: string, signal: AbortSignal): Promise<DocumentRecord> {
+  const record = await metadata.get(id, signal);
+  if (record === undefined) throw new DocprocError("NOT_FOUND", `No document has the id ${id}.`);
+  return record;
+}
+
 async function findByPrefix(
   metadata: MetadataService,
   prefix: string,

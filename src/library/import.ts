@@ -4,25 +4,21 @@ import { DocprocError, toDocprocError } from "../core/errors.ts";
 import { identityOf } from "../document/identity.ts";
 import { type DocumentRecord, idOfKey, isUnambiguousKey } from "../document/record.ts";
 import { isCatalogId } from "../metadata/marks.ts";
-import { type MetadataService, unproved } from "../metadata/service.ts";
+import { unproved } from "../metadata/service.ts";
 import type { StorageService, StoredObject } from "../storage/service.ts";
-import { commitRecord } from "../transfer/commit.ts";
-import type { DocumentService } from "./documents.ts";
+import { keyOf, recordStored, statDocument } from "./documents.ts";
+import { isProved, prove } from "./proof.ts";
+import type { Services } from "./services.ts";
 import { verifyDocument } from "./verify.ts";
 
+export { isCatalogId };
+
 export interface ImportRequest {
-  readonly documents: DocumentService;
-  readonly storage: StorageService;
-  readonly metadata: MetadataService;
-  /** Of the storage keys of this library. */
-  readonly prefix: string;
   /** Read and hash the bytes. */
   readonly deep: boolean;
   /** The id of a catalog that is gone: objects that are marked with it become this catalog's. */
   readonly adopt: string | undefined;
   readonly signal: AbortSignal;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
   /** Called with the number of bytes newly read. */
   readonly onProgress: (bytes: number) => void;
   /** Called when an object is marked with the catalog to adopt, which is adopted then. */
@@ -46,43 +42,47 @@ export type ImportedDocument = DocumentRecord & {
  * @throws NOT_FOUND or INTEGRITY when its bytes are not in the storage or are others; CONFLICT when its id is that of
  *   another record, or its bytes are those of a library with another prefix; nothing is recorded then
  */
-export async function importRecord(record: DocumentRecord, request: ImportRequest): Promise<ImportedDocument> {
-  const { documents, storage, metadata, deep, signal, now } = request;
+export async function importRecord(
+  record: DocumentRecord,
+  services: Services,
+  request: ImportRequest,
+): Promise<ImportedDocument> {
+  const { deep, signal } = request;
+  const [storage, metadata] = await Promise.all([services.storage(), services.metadata()]);
   const there = await metadata.get(record.id, signal);
-  if (there) return await asImported(there, record, request);
-  const key = await documents.keyOf(record, signal);
-  assertOwnPlace(key, record, request);
-  await assertSound(record, request);
-  const onDuplicate = "store";
+  if (there) return await asImported(there, record, services, request);
+  const key = await keyOf(services, record, signal);
+  assertOwnPlace(key, record, services.prefix, storage);
+  await assertSound(record, services, request);
   const claim = deep ? undefined : unproved(identityOf(record), record.id);
-  const committing = { metadata, storage, key, landed: now(), now, onDuplicate, claim, signal } as const;
-  const recorded = await commitRecord(record, committing);
-  if (recorded !== record) return await asImported(recorded, record, request);
+  const recorded = await recordStored(services, record, { key, onDuplicate: "store", claim, signal });
+  if (recorded !== record) return await asImported(recorded, record, services, request);
   return { ...record, action: "imported", hashed: deep };
 }
 
 async function asImported(
   there: DocumentRecord,
   record: DocumentRecord,
+  services: Services,
   request: ImportRequest,
 ): Promise<ImportedDocument> {
-  const { documents, deep, signal } = request;
+  const { deep, signal } = request;
   if (!isDeepStrictEqual(there, record)) {
     throw new DocprocError("CONFLICT", `The catalog has another record of ${record.id}: ${there.name}.`, {
       hint: "Nothing was overwritten. docproc show prints the one that is there.",
     });
   }
-  let hashed = await documents.isProved(there, signal);
+  let hashed = await isProved(services, there, signal);
   if (deep && !hashed) {
-    await documents.prove(there, signal, request.onProgress);
+    await prove(services, there, signal, request.onProgress);
     hashed = true;
   }
   // That its bytes are gone, or elsewhere, is for docproc verify to say.
-  const stored = await documents.stat(there, signal).catch((error: unknown) => {
+  const stored = await statDocument(services, there, signal).catch((error: unknown) => {
     if (toDocprocError(error).code !== "NOT_FOUND") throw error;
     return undefined;
   });
-  if (stored) await heedMark(stored, request);
+  if (stored) await heedMark(stored, services, request);
   return { ...there, action: "unchanged", hashed };
 }
 
@@ -90,7 +90,7 @@ async function asImported(
  * A document's own bytes are below the prefix of its library. An object that was registered may be anywhere, where others
  * store objects, too, but not among the documents of a library.
  */
-function assertOwnPlace(key: string, record: DocumentRecord, { prefix, storage }: ImportRequest): void {
+function assertOwnPlace(key: string, record: DocumentRecord, prefix: string, storage: StorageService): void {
   const { id, name, uri, source } = record;
   if (idOfKey(key, prefix) === id) return;
   const registrable = storage.traits.shared && isUnambiguousKey(key) && idOfKey(key, undefined) === undefined;
@@ -103,30 +103,30 @@ function assertOwnPlace(key: string, record: DocumentRecord, { prefix, storage }
   });
 }
 
-async function assertSound(record: DocumentRecord, request: ImportRequest): Promise<void> {
-  const { documents, deep, signal, onProgress } = request;
+async function assertSound(record: DocumentRecord, services: Services, request: ImportRequest): Promise<void> {
+  const { deep, signal, onProgress } = request;
   let stored: StoredObject | undefined;
-  const damage = await verifyDocument(documents, record, deep, signal, onProgress, (found) => {
+  const onStored = (found: StoredObject) => {
     stored = found;
-  });
+  };
+  const damage = await verifyDocument(services, record, { deep, signal, onProgress, onStored });
   if (damage) {
     const code = damage.code === "MISSING" ? "NOT_FOUND" : "INTEGRITY";
     throw new DocprocError(code, `${record.name} (${record.id}): ${damage.message}`, {
       hint: "Nothing was recorded. A record is taken in when its bytes are where it says.",
     });
   }
-  if (stored) await heedMark(stored, request);
+  if (stored) await heedMark(stored, services, request);
 }
 
 /** Adopts the catalog that an object is marked with, if that was asked for, and tells of it otherwise. */
-async function heedMark(stored: StoredObject, request: ImportRequest): Promise<void> {
-  const { documents, adopt, signal, onAdopted, onOtherCatalog } = request;
-  const { catalog } = stored;
+async function heedMark({ catalog }: StoredObject, { marks }: Services, request: ImportRequest): Promise<void> {
+  const { adopt, signal, onAdopted, onOtherCatalog } = request;
   if (catalog === null || !isCatalogId(catalog)) return;
   if (catalog === adopt) {
-    await documents.adopt(catalog, signal);
+    await marks.adopt(catalog, signal);
     onAdopted();
-  } else if ((await documents.ownerOf(stored, signal)) === "other") {
+  } else if ((await marks.ownerOf(catalog, signal)) === "other") {
     onOtherCatalog(catalog);
   }
 }

@@ -19,17 +19,14 @@ import {
   type TextMap,
   uploadTimeOfId,
 } from "../document/record.ts";
-import type { MetadataService } from "../metadata/service.ts";
 import { storageDrivers } from "../storage/registry.ts";
 import type { ObjectOrigin, StorageDriver, StorageService, StoredObject } from "../storage/service.ts";
-import { commitRecord } from "../transfer/commit.ts";
-import { readStored } from "../transfer/reader.ts";
-import type { DocumentService } from "./documents.ts";
+import { readStored, type Stretch } from "../transfer/reader.ts";
+import { recordStored } from "./documents.ts";
+import { isProved, prove } from "./proof.ts";
+import type { Services } from "./services.ts";
 
 export interface RegisterRequest {
-  readonly documents: DocumentService;
-  readonly storage: StorageService;
-  readonly metadata: MetadataService;
   /** See `documentName`; without it the last part of the key. */
   readonly name: string | undefined;
   /** Without it the object's own, and of an object that has none, what its first bytes say. */
@@ -37,10 +34,7 @@ export interface RegisterRequest {
   readonly tags: TextMap;
   readonly documentMetadata: TextMap;
   readonly onDuplicate: "reuse" | "store";
-  readonly retries: number;
   readonly signal: AbortSignal;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
   /** Called with the size of the object, in bytes, before it is read; returns what is called with bytes read. */
   readonly onBegin: (size: number) => (bytes: number) => void;
 }
@@ -54,18 +48,24 @@ export type RegisteredDocument = DocumentRecord & { readonly action: "registered
  * @throws USAGE for any other address, or a key of docproc's own; NOT_FOUND when there is no object; CONFLICT when it is
  *   registered under another name or with other tags; INTEGRITY when it changed while it was read
  */
-export async function registerObject(uri: string, request: RegisterRequest): Promise<RegisteredDocument> {
-  const { storage, metadata, tags, signal, now } = request;
+export async function registerObject(
+  uri: string,
+  services: Services,
+  request: RegisterRequest,
+): Promise<RegisteredDocument> {
+  const { tags, onDuplicate, signal } = request;
+  const [storage, metadata] = await Promise.all([services.storage(), services.metadata()]);
   const key = keyOf(uri, storage);
   const ownId = idOfKey(key, undefined);
-  if (ownId !== undefined) return await uploadedBefore(ownId, uri, request);
+  if (ownId !== undefined) return await uploadedBefore(ownId, uri, services, request);
   const before = await find(key, uri, storage, signal);
   const name = documentName(request.name ?? key.slice(key.lastIndexOf("/") + 1));
   const id = idOf(uri, before);
   const known = await metadata.get(id, signal);
   // Its id says that it is the same content: there is nothing to read again.
-  if (known) return await proved(asRegistered(known, uri, { name, tags }), request);
-  const read = await readObject(key, before, request);
+  if (known) return await proved(asRegistered(known, uri, { name, tags }), services, request);
+  const reading = { storage, key, size: before.size, retries: services.retries, signal };
+  const read = await readObject(reading, request.onBegin(before.size));
   if (!isSame(before, await find(key, uri, storage, signal))) throw changed(uri);
   if (before.crc32 !== null && before.crc32 !== read.crc32) {
     throw new DocprocError("INTEGRITY", `The storage has another checksum for ${uri} than its bytes have.`, {
@@ -86,16 +86,18 @@ export async function registerObject(uri: string, request: RegisterRequest): Pro
     provenance: null,
     crc32: crc32Digits(before.crc32),
   };
-  const { onDuplicate } = request;
-  const winner = await commitRecord(record, { metadata, storage, key, landed: now(), now, onDuplicate, signal });
+  const winner = await recordStored(services, record, { key, onDuplicate, signal });
   return { ...winner, action: winner.id === id ? "registered" : "unchanged" };
 }
 
 /** @throws INTEGRITY when the record was imported, and the object has other bytes than it says */
-async function proved(found: RegisteredDocument, request: RegisterRequest): Promise<RegisteredDocument> {
-  const { documents, signal, onBegin } = request;
+async function proved(
+  found: RegisteredDocument,
+  services: Services,
+  { signal, onBegin }: RegisterRequest,
+): Promise<RegisteredDocument> {
   const { action: _, ...record } = found;
-  if (!(await documents.isProved(record, signal))) await documents.prove(record, signal, onBegin(record.size));
+  if (!(await isProved(services, record, signal))) await prove(services, record, signal, onBegin(record.size));
   return found;
 }
 
@@ -112,9 +114,14 @@ function asRegistered(
 }
 
 /** The object of a document. One without a record may be an upload that is under way, or garbage. */
-async function uploadedBefore(id: string, uri: string, request: RegisterRequest): Promise<RegisteredDocument> {
-  const record = await request.metadata.get(id, request.signal);
-  if (record?.uri === uri) return await proved({ ...record, action: "unchanged" }, request);
+async function uploadedBefore(
+  id: string,
+  uri: string,
+  services: Services,
+  request: RegisterRequest,
+): Promise<RegisteredDocument> {
+  const record = await (await services.metadata()).get(id, request.signal);
+  if (record?.uri === uri) return await proved({ ...record, action: "unchanged" }, services, request);
   throw new DocprocError("USAGE", `${uri} is an object of docproc's own, and no document here has it.`, {
     hint: "docproc import brings back the records of a lost catalog; docproc doctor says what has none.",
   });
@@ -173,14 +180,13 @@ function isSame(one: Registrable, other: Registrable): boolean {
 /** Bytes from which the type of a document is told. */
 const headSize = 4_100;
 
-async function readObject(key: string, { size }: Registrable, request: RegisterRequest) {
-  const { storage, retries, signal, onBegin } = request;
-  const onProgress = onBegin(size);
+async function readObject(reading: Stretch, onProgress: (bytes: number) => void) {
+  const { storage, key, size, signal } = reading;
   const digest = createHash("sha256");
   let checksum = 0;
   let length = 0;
   let head = Buffer.alloc(0);
-  for await (const chunk of readStored({ storage, key, size, retries, signal })) {
+  for await (const chunk of readStored(reading)) {
     throwIfCancelled(signal);
     digest.update(chunk);
     checksum = crc32(chunk, checksum);

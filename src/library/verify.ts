@@ -3,7 +3,8 @@
 import { DocprocError } from "../core/errors.ts";
 import type { DocumentRecord } from "../document/record.ts";
 import type { StoredObject } from "../storage/service.ts";
-import type { DocumentService } from "./documents.ts";
+import { bytesOf, statDocument } from "./documents.ts";
+import type { Services } from "./services.ts";
 
 export interface Damage {
   readonly code: "MISSING" | "WRONG_SIZE" | "WRONG_CHECKSUM" | "WRONG_BYTES";
@@ -15,26 +16,31 @@ export interface Damage {
   readonly fix: string;
 }
 
+export interface VerifyOptions {
+  /** Read it and hash what is read; otherwise only ask the storage for its size and checksum. */
+  readonly deep: boolean;
+  readonly signal: AbortSignal;
+  /** Called with the number of bytes newly read. */
+  readonly onProgress?: (bytes: number) => void;
+  /** Called with what the storage has of it, if anything. */
+  readonly onStored?: (stored: StoredObject) => void;
+}
+
 /**
  * Checks one document.
- * @param deep read it and hash what is read; otherwise only ask the storage for its size and checksum
- * @param onStored called with what the storage has of it, if anything
  * @returns undefined for a sound one
  * @throws what keeps it from being checked: no permission, no connection
  */
 export async function verifyDocument(
-  service: DocumentService,
+  services: Services,
   record: DocumentRecord,
-  deep: boolean,
-  signal: AbortSignal,
-  onProgress: (bytes: number) => void,
-  onStored: (stored: StoredObject) => void = () => {},
+  { deep, signal, onProgress, onStored }: VerifyOptions,
 ): Promise<Damage | undefined> {
   const { id, name, uri } = record;
   const damage = (code: Damage["code"], message: string): Damage => ({ code, id, name, uri, message, fix });
   try {
-    const stored = await service.stat(record, signal);
-    if (stored) onStored(stored);
+    const stored = await statDocument(services, record, signal);
+    if (stored) onStored?.(stored);
     if (stored === undefined) return damage("MISSING", "Its bytes are gone.");
     if (stored.size !== record.size) {
       return damage("WRONG_SIZE", `It has ${stored.size} bytes and was uploaded with ${record.size}.`);
@@ -42,7 +48,7 @@ export async function verifyDocument(
     if (stored.crc32 !== null && record.crc32 !== null && stored.crc32 !== Number.parseInt(record.crc32, 16)) {
       return damage("WRONG_CHECKSUM", "The storage has another checksum for it than when it was uploaded.");
     }
-    if (deep) for await (const chunk of service.read(record, signal)) onProgress(chunk.byteLength);
+    if (deep) for await (const chunk of bytesOf(services, record, signal)) onProgress?.(chunk.byteLength);
     return undefined;
   } catch (error) {
     if (!(error instanceof DocprocError)) throw error;

@@ -9,16 +9,18 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { DocprocError } from "../../src/core/errors.ts";
 import { identityOf } from "../../src/document/identity.ts";
 import { type DocumentRecord, newDocumentId, uploadTimeOfId } from "../../src/document/record.ts";
-import { DocumentService } from "../../src/library/documents.ts";
+import { findDocument } from "../../src/library/find.ts";
+import { retag } from "../../src/library/tag.ts";
 import { metadataDrivers } from "../../src/metadata/registry.ts";
 import { apart, type MetadataService, unproved } from "../../src/metadata/service.ts";
 import { piecesOf } from "../../src/storage/read-ahead.ts";
 import { storageDrivers } from "../../src/storage/registry.ts";
 import type { StorageService } from "../../src/storage/service.ts";
 import { openFile, openStdin, type Source } from "../../src/transfer/source.ts";
-import type { UploadRequest } from "../../src/transfer/upload.ts";
+import type { UploadProtocol, UploadRequest } from "../../src/transfer/upload.ts";
 import { localSettings } from "../support/aws.ts";
 import { bodyOf } from "../support/body.ts";
+import { servicesOf, uploadsOf } from "../support/services.ts";
 
 const never = new AbortController().signal;
 /** Small, so that a "large" document is one of a few hundred kilobytes. */
@@ -62,19 +64,10 @@ function replaced<S extends object, M extends keyof S>(service: S, method: M, ma
   return new Proxy(service, { get: (target, name) => (name === method ? instead : Reflect.get(target, name)) });
 }
 
-function service(
+function uploads(
   parts: { storage?: StorageService; metadata?: MetadataService; now?: () => number } = {},
-): DocumentService {
-  return new DocumentService({
-    storage: async () => parts.storage ?? storage,
-    metadata: async () => parts.metadata ?? metadata,
-    journals: undefined,
-    prefix: "",
-    inMemoryLimit,
-    memory: 64 * 1024 ** 2,
-    retries: 0,
-    now: parts.now ?? Date.now,
-  });
+): UploadProtocol {
+  return uploadsOf(servicesOf(parts.storage ?? storage, parts.metadata ?? metadata, parts.now), inMemoryLimit);
 }
 
 async function file(bytes: Buffer | string, name = "document.bin"): Promise<string> {
@@ -83,9 +76,9 @@ async function file(bytes: Buffer | string, name = "document.bin"): Promise<stri
   return path;
 }
 
-async function upload(documents: DocumentService, source: Source, request: Partial<UploadRequest> = {}) {
+async function upload(uploads: UploadProtocol, source: Source, request: Partial<UploadRequest> = {}) {
   try {
-    return await documents.upload(source, {
+    return await uploads.run(source, {
       name: "document.bin",
       contentType: async () => "application/octet-stream",
       tags: {},
@@ -130,7 +123,7 @@ const both = [
 
 describe.each(both)("uploading a %s document", (_size, bytes) => {
   test("stores the bytes first and the record after them", async () => {
-    const document = await upload(service(), await openFile(await file(bytes)));
+    const document = await upload(uploads(), await openFile(await file(bytes)));
     expect(document).toMatchObject({ action: "uploaded", size: bytes.length, bytesSent: bytes.length });
     expect(document.sha256).toBe(createHash("sha256").update(bytes).digest("hex"));
     expect(calls.indexOf("storage.put")).toBeGreaterThanOrEqual(0);
@@ -139,9 +132,9 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
   });
 
   test("sends nothing the second time and returns the first record", async () => {
-    const first = await upload(service(), await openFile(await file(bytes)));
+    const first = await upload(uploads(), await openFile(await file(bytes)));
     calls.length = 0;
-    const again = await upload(service(), await openFile(await file(bytes)));
+    const again = await upload(uploads(), await openFile(await file(bytes)));
     expect(again).toEqual({ ...first, action: "unchanged", bytesSent: 0 });
     expect(calls).not.toContain("storage.put");
     await expectConsistent(1);
@@ -149,27 +142,27 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
 
   test("makes another record for other tags, and for another name", async () => {
     const path = await file(bytes);
-    await upload(service(), await openFile(path));
-    await upload(service(), await openFile(path), { tags: { build: "43" } });
-    await upload(service(), await openFile(path), { name: "other.bin" });
+    await upload(uploads(), await openFile(path));
+    await upload(uploads(), await openFile(path), { tags: { build: "43" } });
+    await upload(uploads(), await openFile(path), { name: "other.bin" });
     await expectConsistent(3);
   });
 
   test("makes another record of the same when it is told to store, and reuses one afterwards", async () => {
     const path = await file(bytes);
-    const one = await upload(service(), await openFile(path), { onDuplicate: "store" });
-    const two = await upload(service(), await openFile(path), { onDuplicate: "store" });
-    const three = await upload(service(), await openFile(path), { onDuplicate: "store" });
+    const one = await upload(uploads(), await openFile(path), { onDuplicate: "store" });
+    const two = await upload(uploads(), await openFile(path), { onDuplicate: "store" });
+    const three = await upload(uploads(), await openFile(path), { onDuplicate: "store" });
     expect(new Set([one.id, two.id, three.id]).size).toBe(3);
-    expect(await upload(service(), await openFile(path))).toMatchObject({ id: one.id, action: "unchanged" });
-    expect((await service().find("document.bin", never)).id).toBe(three.id);
+    expect(await upload(uploads(), await openFile(path))).toMatchObject({ id: one.id, action: "unchanged" });
+    expect((await findDocument(metadata, "document.bin", never)).id).toBe(three.id);
     await expectConsistent(3);
   });
 
   test("commits nothing when the bytes cannot be stored", async () => {
     const full = new DocprocError("UNAVAILABLE", "disk full");
     const failing = replaced(storage, "put", () => () => Promise.reject(full));
-    await expect(upload(service({ storage: failing }), await openFile(await file(bytes)))).rejects.toBe(full);
+    await expect(upload(uploads({ storage: failing }), await openFile(await file(bytes)))).rejects.toBe(full);
     expect(calls).not.toContain("metadata.commit");
     await expectConsistent(0);
   });
@@ -178,7 +171,7 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
     "removes the bytes when the commit is refused with %s",
     async (code) => {
       const failing = replaced(metadata, "commit", () => () => Promise.reject(new DocprocError(code, "no")));
-      const attempt = upload(service({ metadata: failing }), await openFile(await file(bytes)));
+      const attempt = upload(uploads({ metadata: failing }), await openFile(await file(bytes)));
       await expect(attempt).rejects.toMatchObject({ code });
       await expectConsistent(0);
     },
@@ -189,7 +182,7 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
       await commit(...args);
       throw new DocprocError("UNAVAILABLE", "connection reset");
     });
-    const document = await upload(service({ metadata: lossy }), await openFile(await file(bytes)));
+    const document = await upload(uploads({ metadata: lossy }), await openFile(await file(bytes)));
     expect(document.action).toBe("uploaded");
     await expectConsistent(1);
   });
@@ -201,12 +194,12 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
       "get",
       () => () => Promise.reject(down),
     );
-    const attempt = upload(service({ metadata: unreachable }), await openFile(await file(bytes)));
+    const attempt = upload(uploads({ metadata: unreachable }), await openFile(await file(bytes)));
     const hint = expect.stringContaining("It is not known whether document.bin was recorded.");
     await expect(attempt).rejects.toMatchObject({ code: "UNAVAILABLE", message: down.message, hint });
     // A record that appears late has its bytes; bytes whose record never appears are only garbage.
     expect((await everything()).keys).toHaveLength(1);
-    await upload(service(), await openFile(await file(bytes)));
+    await upload(uploads(), await openFile(await file(bytes)));
     expect((await everything()).records).toHaveLength(1);
   });
 
@@ -214,10 +207,10 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
     const path = await file(bytes);
     const overtaken = replaced(metadata, "commit", (commit) => async (...args) => {
       calls.push("overtaken");
-      if (calls.filter((call) => call === "overtaken").length === 1) await upload(service(), await openFile(path));
+      if (calls.filter((call) => call === "overtaken").length === 1) await upload(uploads(), await openFile(path));
       return await commit(...args);
     });
-    const loser = await upload(service({ metadata: overtaken }), await openFile(path));
+    const loser = await upload(uploads({ metadata: overtaken }), await openFile(path));
     expect(loser.action).toBe("unchanged");
     expect((await everything()).records.map(({ id }) => id)).toEqual([loser.id]);
     await expectConsistent(1);
@@ -225,7 +218,7 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
 
   test("commits after all when the winner is deleted in between", async () => {
     const path = await file(bytes);
-    const first = await upload(service(), await openFile(path));
+    const first = await upload(uploads(), await openFile(path));
     const blind = replaced(
       replaced(metadata, "holder", () => async () => undefined),
       "get",
@@ -235,7 +228,7 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
         return await get(id, signal);
       },
     );
-    const document = await upload(service({ metadata: blind }), await openFile(path), {
+    const document = await upload(uploads({ metadata: blind }), await openFile(path), {
       contentType: async () => "x/y",
     });
     expect(document).toMatchObject({ action: "uploaded", contentType: "x/y" });
@@ -247,13 +240,13 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
     ["after the bytes are", (service: MetadataService) => replaced(service, "holder", () => async () => undefined)],
   ])("makes a record of its own when the one of the same tags is given others %s", async (_when, blinded) => {
     const path = await file(bytes);
-    const first = await upload(service(), await openFile(path));
+    const first = await upload(uploads(), await openFile(path));
     const tagged = replaced(blinded(metadata), "get", (get) => async (id, signal) => {
       // Between the answer who holds the claim and the reading of that document.
-      if (id === first.id) await service().tag(first as DocumentRecord, { set: { a: "1" }, unset: [] }, never);
+      if (id === first.id) await retag(metadata, first as DocumentRecord, { set: { a: "1" }, unset: [] }, never);
       return await get(id, signal);
     });
-    const document = await upload(service({ metadata: tagged }), await openFile(path));
+    const document = await upload(uploads({ metadata: tagged }), await openFile(path));
     expect(document).toMatchObject({ action: "uploaded", tags: {} });
     expect((await everything()).records.map(({ tags }) => tags)).toEqual([{ a: "1" }, {}]);
     await expectConsistent(2);
@@ -262,17 +255,17 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
   test("keeps its bytes when its record is given tags before the lost answer to the commit is made up for", async () => {
     const repeated = replaced(metadata, "commit", (commit) => async (record, identity, signal) => {
       await commit(record, identity, signal);
-      await service().tag(record, { set: { a: "1" }, unset: [] }, never);
+      await retag(metadata, record, { set: { a: "1" }, unset: [] }, never);
       // What the SDK makes of it: the record is there, and its claim is free.
       return { committed: false, holder: record.id };
     });
-    const document = await upload(service({ metadata: repeated }), await openFile(await file(bytes)));
+    const document = await upload(uploads({ metadata: repeated }), await openFile(await file(bytes)));
     expect(document).toMatchObject({ action: "uploaded", tags: { a: "1" } });
     await expectConsistent(1);
   });
 
   test("never takes a record that was imported under its id for its own, where that is of other bytes", async () => {
-    const first = await upload(service(), await openFile(await file(bytes)));
+    const first = await upload(uploads(), await openFile(await file(bytes)));
     const { action: _, bytesSent: __, ...record } = first as DocumentRecord & { action: string; bytesSent: number };
     const id = newDocumentId();
     const imported = { ...record, id, uploadedAt: uploadTimeOfId(id) };
@@ -285,7 +278,7 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
       [lost, "UNAVAILABLE"],
     ] as const) {
       const as = { id, claim: apart(identityOf(imported), id) };
-      const attempt = upload(service({ metadata: catalog }), await openFile(await file(bytes)), { as });
+      const attempt = upload(uploads({ metadata: catalog }), await openFile(await file(bytes)), { as });
       await expect(attempt).rejects.toMatchObject({ code });
     }
     expect(await metadata.get(id, never)).toEqual(imported);
@@ -296,7 +289,7 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
       const stored = await put(...args);
       return { ...stored, size: stored.size - 1 };
     });
-    const attempt = upload(service({ storage: lying }), await openFile(await file(bytes)));
+    const attempt = upload(uploads({ storage: lying }), await openFile(await file(bytes)));
     await expect(attempt).rejects.toMatchObject({ code: "INTEGRITY" });
     await expectConsistent(0);
   });
@@ -308,20 +301,20 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
       return await put(...args);
     });
     const source = await openFile(await file(bytes));
-    const attempt = upload(service({ storage: interrupted }), source, { signal: abort.signal });
+    const attempt = upload(uploads({ storage: interrupted }), source, { signal: abort.signal });
     await expect(attempt).rejects.toMatchObject({ code: "CANCELLED" });
     await expectConsistent(0);
   });
 
   test("sends and commits nothing in a dry run", async () => {
-    const document = await upload(service(), await openFile(await file(bytes)), { dryRun: true });
+    const document = await upload(uploads(), await openFile(await file(bytes)), { dryRun: true });
     expect(document).toMatchObject({ action: "planned", id: null, uri: null, uploadedAt: null, size: bytes.length });
     expect(calls.filter((call) => /put|commit/.test(call))).toEqual([]);
     await expectConsistent(0);
   });
 
   test("takes a stream of unknown length", async () => {
-    const document = await upload(service(), openStdin(Readable.from([bytes])), { name: "piped" });
+    const document = await upload(uploads(), openStdin(Readable.from([bytes])), { name: "piped" });
     expect(document).toMatchObject({ size: bytes.length, source: { kind: "stdin", path: null, modifiedAt: null } });
     await expectConsistent(1);
   });
@@ -355,7 +348,7 @@ describe("a source that changes while it is read", () => {
       }
       return await put(key, bodyOf(watched), options);
     });
-    const attempt = upload(service({ storage: disturbed }), await openFile(path));
+    const attempt = upload(uploads({ storage: disturbed }), await openFile(path));
     await expect(attempt).rejects.toMatchObject({ code: "INTEGRITY" });
     await expectConsistent(0);
   });
@@ -364,7 +357,7 @@ describe("a source that changes while it is read", () => {
     const path = await file(small);
     const source = await openFile(path);
     await appendFile(path, "more");
-    await expect(upload(service(), source)).rejects.toMatchObject({ code: "INTEGRITY" });
+    await expect(upload(uploads(), source)).rejects.toMatchObject({ code: "INTEGRITY" });
     await expectConsistent(0);
   });
 });
@@ -381,7 +374,7 @@ describe("a large document whose name is known", () => {
           return source.read(signal);
         },
       };
-      await upload(service(), counting);
+      await upload(uploads(), counting);
       return count;
     };
     expect(await reads(large)).toBe(1);
@@ -393,9 +386,9 @@ describe("a large document whose name is known", () => {
 
 describe("finding a document", () => {
   test("takes an id, the beginning of one, or a name, and prefers the newest of a name", async () => {
-    const first = await upload(service(), await openFile(await file("1")), { name: "résumé.txt" });
-    const second = await upload(service(), await openFile(await file("2")), { name: "résumé.txt" });
-    const find = async (reference: string) => (await service().find(reference, never)).id;
+    const first = await upload(uploads(), await openFile(await file("1")), { name: "résumé.txt" });
+    const second = await upload(uploads(), await openFile(await file("2")), { name: "résumé.txt" });
+    const find = async (reference: string) => (await findDocument(metadata, reference, never)).id;
     expect(await find(first.id ?? "")).toBe(first.id);
     expect(await find((first.id ?? "").toUpperCase())).toBe(first.id);
     expect(await find((second.id ?? "").slice(0, 24))).toBe(second.id);
@@ -404,20 +397,20 @@ describe("finding a document", () => {
   });
 
   test("takes the one before when the newest of a name is deleted while it is looked for", async () => {
-    const first = await upload(service(), await openFile(await file("1")));
-    const second = await upload(service(), await openFile(await file("2")));
+    const first = await upload(uploads(), await openFile(await file("1")));
+    const second = await upload(uploads(), await openFile(await file("2")));
     const late = replaced(metadata, "get", (get) => async (id, signal) => {
       await metadata.remove(second.id ?? "", signal);
       return await get.call(metadata, id, signal);
     });
-    expect(await service({ metadata: late }).find("document.bin", never)).toMatchObject({ id: first.id });
+    expect(await findDocument(late, "document.bin", never)).toMatchObject({ id: first.id });
   });
 
   test("says which are meant when a beginning is not unique, and that there is none", async () => {
-    const first = await upload(service(), await openFile(await file("1")), { name: "one" });
-    await upload(service(), await openFile(await file("2")), { name: "two" });
-    await expect(service().find((first.id ?? "").slice(0, 8), never)).rejects.toMatchObject({ code: "USAGE" });
-    await expect(service().find("three", never)).rejects.toMatchObject({ code: "NOT_FOUND" });
-    await expect(service().find("%' OR 1=1 --", never)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const first = await upload(uploads(), await openFile(await file("1")), { name: "one" });
+    await upload(uploads(), await openFile(await file("2")), { name: "two" });
+    await expect(findDocument(metadata, (first.id ?? "").slice(0, 8), never)).rejects.toMatchObject({ code: "USAGE" });
+    await expect(findDocument(metadata, "three", never)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(findDocument(metadata, "%' OR 1=1 --", never)).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 });

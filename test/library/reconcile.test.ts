@@ -4,11 +4,12 @@ import { runInNewContext } from "node:vm";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Leftover } from "../../src/core/leftover.ts";
 import { type DocumentRecord, storageKey, uploadTimeOfId } from "../../src/document/record.ts";
-import { type Examination, examine, type Finding, untouchable } from "../../src/library/doctor.ts";
-import { DocumentService } from "../../src/library/documents.ts";
+import { examine, type Finding } from "../../src/library/doctor.ts";
 import { Comparison, isDocumentKey } from "../../src/library/reconcile.ts";
+import { untouchable } from "../../src/library/removal.ts";
 import type { Claim, MetadataService } from "../../src/metadata/service.ts";
 import type { ListedObject, StorageService, StoredObject } from "../../src/storage/service.ts";
+import { servicesOf } from "../support/services.ts";
 
 const never = new AbortController().signal;
 const soak = process.env["DOCPROC_SOAK"] === "1";
@@ -176,20 +177,13 @@ function openFake(holding: Holding, repair = false) {
     catalog: async () => "ours",
     close: async () => {},
   };
-  const documents = new DocumentService({
-    storage: async () => storage,
-    metadata: async () => metadata,
-    journals: undefined,
-    prefix: "",
-    inMemoryLimit: 1,
-    memory: 64 * 1024 ** 2,
-    retries: 0,
-    now: Date.now,
-  });
-  const rest = { prefix: "", repair, trustCatalog: false, signal: never, now: Date.now };
-  const examination: Examination = { documents, storage, metadata, ...rest };
   const findings: Finding[] = [];
-  const examined = () => examine(examination, async (finding) => void findings.push(finding));
+  const examined = () =>
+    examine(
+      servicesOf(storage, metadata),
+      { repair, trustCatalog: false, signal: never },
+      async (finding) => void findings.push(finding),
+    );
   return { examined, findings, removed, released };
 }
 

@@ -14,6 +14,26 @@ const floors: readonly (readonly [folders: string, why: string])[] = [
   ["bin", "the process: streams, signals, the environment"],
 ];
 
+/** What some folders may not import, although it is below them. */
+const closed: readonly (readonly [users: RegExp, used: RegExp, why: string])[] = [
+  [/^src\/(cli|api)\//, /^src\/(storage|metadata)\//, "a command or a program has a library, and nothing below it"],
+  [/^src\/storage\//, /^src\/metadata\//, "any storage works with any catalog"],
+  [/^src\/metadata\//, /^src\/storage\//, "any catalog works with any storage"],
+];
+
+/** The files above the two contracts that write to a service. All others that want something written ask them. */
+const writers: Readonly<Record<string, string>> = {
+  "src/transfer/upload.ts": "stores bytes, and takes back those that became no document",
+  "src/transfer/commit.ts": "commits the record of bytes that are stored and proved",
+  "src/transfer/resumption.ts": "removes what an interrupted upload left",
+  "src/library/removal.ts": "removes documents and garbage",
+  "src/library/tag.ts": "changes tags, and the claim that goes with them",
+  "src/library/proof.ts": "remembers that the bytes of an imported record were read",
+  "src/library/import.ts": "adopts the objects of a catalog that is gone",
+};
+/** A call of a method that writes, whatever it is called on. */
+const writing = /\.(put|remove|commit|retag|prove|adopt|discard|release)\(/;
+
 /** A package and the files that may import it when they run; anybody may import its types. */
 const owners: readonly (readonly [packages: RegExp, files: RegExp])[] = [
   [/^commander$/, /^src\/cli\/program\.ts$/],
@@ -62,17 +82,17 @@ function importsOf(from: string): Import[] {
   }));
 }
 
+/** Without its comments. */
+function codeOf(file: string): string {
+  return readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+}
+
 /** Of a contract, its folder; of a driver or a registry, the registry that it is reached by. */
 function roomOf(file: string): string {
   const [top = "", folder = "", below = "", inside] = file.split("/");
   if (top !== "src") return top;
   const isService = folder === "storage" || folder === "metadata";
   return isService && (inside !== undefined || below === "registry.ts") ? `${folder}/registry` : folder;
-}
-
-/** Without its comments. */
-function codeOf(file: string): string {
-  return readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
 }
 
 function floorOf(room: string): number {
@@ -88,6 +108,18 @@ describe("the house", () => {
       return user !== used && floorOf(used) >= floorOf(user);
     });
     expect(upward.map(({ from, target }) => `${from} imports ${target}`)).toEqual([]);
+  });
+
+  test("closes the two services to each other, and to all that has a library", () => {
+    const forbidden = imports.filter(({ from, target }) =>
+      closed.some(([users, used]) => users.test(from) && used.test(target)),
+    );
+    expect(forbidden.map(({ from, target }) => `${from} imports ${target}`)).toEqual([]);
+  });
+
+  test("lets only the named files write to a service", () => {
+    const above = files.filter((file) => /^src\/(library|transfer)\//.test(file));
+    expect(above.filter((file) => writing.test(codeOf(file))).sort()).toEqual(Object.keys(writers).sort());
   });
 
   test("has a floor for every folder", () => {

@@ -7,13 +7,13 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import type { Step } from "../../src/core/crash-points.ts";
 import { DocprocError } from "../../src/core/errors.ts";
-import { DocumentService } from "../../src/library/documents.ts";
 import { metadataDrivers } from "../../src/metadata/registry.ts";
 import type { MetadataService } from "../../src/metadata/service.ts";
 import { storageDrivers } from "../../src/storage/registry.ts";
 import type { StorageService } from "../../src/storage/service.ts";
 import { openFile } from "../../src/transfer/source.ts";
 import { localSettings } from "../support/aws.ts";
+import { servicesOf, uploadsOf } from "../support/services.ts";
 
 const never = new AbortController().signal;
 const second = 1_000;
@@ -77,22 +77,16 @@ async function upload(size: number, course: Course) {
     storage: watched(storage, { put: send, stat: course.whileLooking }),
     metadata: watched(metadata, { commit: course.whileCommitting, remove: undefined }),
   };
-  const documents = new DocumentService({
-    storage: async () => services.storage,
-    metadata: async () => services.metadata,
-    journals: undefined,
-    prefix: "",
-    inMemoryLimit: 1_000,
-    memory: 64 * 1024 ** 2,
-    retries: 0,
-    now: () => Date.now() + ahead,
-  });
+  const uploads = uploadsOf(
+    servicesOf(services.storage, services.metadata, () => Date.now() + ahead),
+    1_000,
+  );
   const path = join(directory, "a.bin");
   await writeFile(path, Buffer.alloc(size, 7));
   const source = await openFile(path);
   try {
-    const outcome = await documents
-      .upload(source, {
+    const outcome = await uploads
+      .run(source, {
         name: "a.bin",
         contentType: async () => "application/octet-stream",
         tags: {},

@@ -25,8 +25,8 @@ export const cat = defineCommand<CatFlags, { reference: string }>({
     return { reference };
   },
   async run(context, { reference }) {
-    const service = await context.documents();
-    await writeToStdout(context, service, await service.find(reference, context.signal));
+    const library = await context.library();
+    await writeToStdout(context, await library.find(reference, context.signal));
     return { envelope: {}, text: () => "" };
   },
 });

@@ -1,7 +1,7 @@
 import { throwIfCancelled } from "../../core/errors.ts";
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import type { KeptFor } from "../../library/documents.ts";
+import type { KeptFor } from "../../library/removal.ts";
 import { batchFailure, failureList, runBatch } from "../batch.ts";
 import { confirm } from "../confirm.ts";
 import { display } from "../output/display.ts";
@@ -40,7 +40,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
   async run(context, { references, yes }) {
     const { reporter, signal, host } = context;
     const started = host.now();
-    const service = await context.documents();
+    const library = await context.library();
     const { concurrency = defaultConcurrency } = (await context.config()).settings;
     const options = {
       concurrency,
@@ -52,7 +52,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
     const found = await runBatch(references, {
       ...options,
       labelOf: (reference) => reference,
-      run: async (reference) => await service.find(reference, signal),
+      run: async (reference) => await library.find(reference, signal),
     });
     throwIfCancelled(signal);
     const records = [...new Map(found.done.map((record) => [record.id, record])).values()];
@@ -61,7 +61,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
       ...options,
       labelOf: ({ id }) => id,
       async run(record) {
-        return { ...record, action: "deleted" as const, ...(await service.remove(record, signal)) };
+        return { ...record, action: "deleted" as const, ...(await library.remove(record, signal)) };
       },
       onDone: async (one) =>
         await reporter.item({

@@ -4,7 +4,6 @@ import type { PlaceName } from "../../core/driver.ts";
 import { DocprocError } from "../../core/errors.ts";
 import type { DismantledResource } from "../../core/resources.ts";
 import { flagOf } from "../../core/setting.ts";
-import { planRemoval, removeLibrary } from "../../library/destroy.ts";
 import { assertCanAsk, confirmName } from "../confirm.ts";
 import { display } from "../output/display.ts";
 import type { Painter } from "../output/reporter.ts";
@@ -29,26 +28,26 @@ export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, Des
   parse: (_args, { dryRun = false, confirm }) => ({ plan: dryRun, confirm }),
   async run(context, { plan, confirm }) {
     const { reporter, signal, host } = context;
-    const { settings, projectFile } = await context.config();
-    const drivers = await context.drivers();
-    const library = drivers.storage.nameOf(settings);
-    const isLibrary = (text: string) => isNameOf(library, text, host.cwd);
+    const { projectFile } = await context.config();
+    const library = await context.library();
+    const { kind, name } = library.name;
+    const isLibrary = (text: string) => isNameOf(library.name, text, host.cwd);
     // Before anything is asked of a service.
     if (confirm !== undefined && !isLibrary(confirm)) {
-      throw new DocprocError("USAGE", `--confirm names ${confirm}, and the ${library.kind} is ${library.name}.`, {
+      throw new DocprocError("USAGE", `--confirm names ${confirm}, and the ${kind} is ${name}.`, {
         hint: `Nothing was changed. Choose the library with ${choosingSettings("storage").map(flagOf).join(" or ")}.`,
       });
     }
-    if (!plan && confirm === undefined) assertCanAsk(host, `Add --confirm ${library.name}.`);
-    const planned = await planRemoval(drivers, settings, signal);
+    if (!plan && confirm === undefined) assertCanAsk(host, `Add --confirm ${name}.`);
+    const planned = await library.planDismantling(signal);
     const doomed = planned.filter(({ action }) => action === "would-remove");
     if (!plan && confirm === undefined && doomed.length > 0) {
       const what = doomed.map(({ kind, name }) => `the ${kind} ${display(name)}`).join(", ");
-      const question = `This removes ${what}.\nType the name of the ${library.kind} to go on: `;
+      const question = `This removes ${what}.\nType the name of the ${kind} to go on: `;
       await confirmName(host, question, isLibrary);
     }
     const resources: Pick<DismantledResource, "kind" | "name" | "action">[] = [];
-    for await (const { kind, name, action, because } of plan ? planned : removeLibrary(drivers, settings, signal)) {
+    for await (const { kind, name, action, because } of plan ? planned : library.dismantle(signal)) {
       const resource = { kind, name, action };
       resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });

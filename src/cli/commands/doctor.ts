@@ -1,5 +1,5 @@
 import { listed } from "../../core/not-empty.ts";
-import { examine, type Finding, remaining } from "../../library/doctor.ts";
+import { type Finding, remaining } from "../../library/doctor.ts";
 import type { Context } from "../context.ts";
 import type { Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
@@ -48,13 +48,12 @@ export const doctor = defineCommand<{ repair?: boolean; yes?: boolean }, DoctorI
       if (!reporter.streams) findings.push(finding);
       await reporter.item({ value: finding, id: finding.id, line: (painter) => findingLine(finding, painter) });
     };
-    const { settings, projectFile } = await context.config();
+    const { projectFile } = await context.config();
     await passed({ check: "config", status: "ok", detail: projectFile?.path ?? "defaults" });
     await checkServices(context, passed, found);
-    const services = { documents: await context.documents(), ...(await context.services()) };
-    const { prefix } = settings;
-    const examination = { ...services, prefix, repair, trustCatalog: yes, signal, now: host.now };
-    const { checksums, foreignNames, ...examined } = await examine(examination, found);
+    const library = await context.library();
+    const examination = { repair, trustCatalog: yes, signal };
+    const { checksums, foreignNames, ...examined } = await library.examine(examination, found);
     if (!checksums) {
       const detail = "this endpoint keeps none: uploads and verify can compare sizes only";
       await passed({ check: "checksums", status: "weaker", detail });
@@ -87,10 +86,8 @@ async function checkServices(
   found: (finding: Finding) => Promise<void>,
 ): Promise<void> {
   const { signal } = context;
-  const { settings } = await context.config();
-  const drivers = Object.entries(await context.drivers());
-  for (const [service, driver] of drivers) {
-    const skew = await driver.clockSkew(settings, signal);
+  const library = await context.library();
+  for await (const [service, skew] of library.clockSkews(signal)) {
     const seconds = Math.round(Math.abs(skew) / 1000);
     if (Math.abs(skew) <= tolerableSkew) {
       await passed({ check: `${service} clock`, status: "ok", detail: `${seconds} s apart` });
@@ -99,19 +96,17 @@ async function checkServices(
       await found({ code: "CLOCK_SKEW", id: null, name: service, message, fix: "Set the clock.", repaired: false });
     }
   }
-  for (const [, driver] of drivers) {
-    for await (const { kind, name, action, weakness } of driver.provision(settings, { plan: true, signal })) {
-      if (weakness) await passed({ check: kind, status: "weaker", detail: `${name}: ${weakness}` });
-      else if (action === "exists") await passed({ check: kind, status: "ok", detail: name });
-      else if (action === "unsupported") {
-        await passed({ check: kind, status: "weaker", detail: `${name}: this endpoint does not support it` });
-      } else if (isMadeOnFirstUse(kind))
-        await passed({ check: kind, status: "ok", detail: `${name}: nothing stored yet` });
-      else {
-        const message = action === "would-create" ? "It is not there." : "It is not as docproc init makes it.";
-        const finding = { id: null, name: `${kind} of ${name}`, message, fix: "Run docproc init.", repaired: false };
-        await found({ code: "DRIFT", ...finding });
-      }
+  for await (const { kind, name, action, weakness } of library.provision({ plan: true, signal })) {
+    if (weakness) await passed({ check: kind, status: "weaker", detail: `${name}: ${weakness}` });
+    else if (action === "exists") await passed({ check: kind, status: "ok", detail: name });
+    else if (action === "unsupported") {
+      await passed({ check: kind, status: "weaker", detail: `${name}: this endpoint does not support it` });
+    } else if (isMadeOnFirstUse(kind))
+      await passed({ check: kind, status: "ok", detail: `${name}: nothing stored yet` });
+    else {
+      const message = action === "would-create" ? "It is not there." : "It is not as docproc init makes it.";
+      const finding = { id: null, name: `${kind} of ${name}`, message, fix: "Run docproc init.", repaired: false };
+      await found({ code: "DRIFT", ...finding });
     }
   }
 }

@@ -1,7 +1,7 @@
 import { DocprocError } from "../../core/errors.ts";
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import type { DocumentService } from "../../library/documents.ts";
+import type { Library } from "../../library/library.ts";
 import { Destination, downloadTo } from "../../transfer/download.ts";
 import { type Batch, batchFailure, failureList, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
@@ -58,9 +58,9 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
   async run(context, { references, output, force, hidden }) {
     const { reporter, signal, host } = context;
     const started = host.now();
-    const service = await context.documents();
+    const library = await context.library();
     if (output === "-") {
-      await writeToStdout(context, service, await service.find(references[0] ?? "", signal));
+      await writeToStdout(context, await library.find(references[0] ?? "", signal));
       return { envelope: {}, text: () => "" };
     }
     const destination = await Destination.open(host.cwd, output, references.length > 1);
@@ -69,7 +69,7 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
       concurrency: (await context.config()).settings.concurrency ?? defaultConcurrency,
       signal,
       labelOf: (reference) => reference,
-      run: async (reference) => await downloadOne(context, service, reference, destination, { force, hidden }),
+      run: async (reference) => await downloadOne(context, library, reference, destination, { force, hidden }),
       onDone: async (one) =>
         await reporter.item({
           value: one,
@@ -97,17 +97,17 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
 
 async function downloadOne(
   { reporter, signal, host }: Context,
-  service: DocumentService,
+  library: Library,
   reference: string,
   destination: Destination,
   { force, hidden }: Pick<DownloadInput, "force" | "hidden">,
 ): Promise<Downloaded> {
-  const record = await service.find(reference, signal);
+  const record = await library.find(reference, signal);
   const path = destination.pathFor(record.name, hidden || isNamed(record, reference));
   const progress = reporter.progress.start(record.name, record.size);
   try {
     const options = { force, umask: host.umask, signal, onProgress: progress.advance };
-    await downloadTo(path, service.read(record, signal), options);
+    await downloadTo(path, library.read(record, signal), options);
     return { ...record, action: "downloaded", path };
   } finally {
     progress.done();

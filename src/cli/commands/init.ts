@@ -18,7 +18,8 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
   async run(context, { plan }) {
     const { reporter, signal } = context;
     const config = await context.config();
-    const { storage, metadata } = await context.drivers();
+    const library = await context.library();
+    library.check();
     // Before anything is made: a file that cannot be changed is a reason to stop.
     const planned = await planProjectFile(context.host.cwd, config);
     const resources: InitialisedResource[] = [];
@@ -29,13 +30,8 @@ export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
       reporter.debug(`  ${JSON.stringify(resource.settings)}`);
       if (weakness !== undefined) reporter.note(`The ${kind} ${name} is used as it is: ${weakness}.`);
     };
-    const provision = async function* (planOnly: boolean) {
-      for (const driver of [storage, metadata]) yield* driver.provision(config.settings, { plan: planOnly, signal });
-    };
-    // A table that cannot be used is found out before a bucket is made.
-    if (!plan) for await (const _ of provision(true));
     const found: Record<string, string> = {};
-    for await (const resource of provision(plan)) {
+    for await (const resource of library.provision({ plan, signal })) {
       Object.assign(found, resource.remember);
       await add(resource);
     }

@@ -61,13 +61,12 @@ export const list = defineCommand<ListFlags, ListInput>({
       limit,
     };
   },
-  async run({ documents: openDocuments, reporter, signal }, { query, limit }) {
-    const service = await openDocuments();
+  async run({ library, reporter, signal }, { query, limit }) {
     const kept: DocumentRecord[] = [];
     let count = 0;
     let last: string | null = null;
     let more = false;
-    for await (const record of await service.list(query, signal)) {
+    for await (const record of await (await library()).list(query, signal)) {
       // One more than asked for tells whether there is another page.
       more = count === limit;
       if (more || reporter.closed) break;

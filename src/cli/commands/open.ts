@@ -20,13 +20,13 @@ export const open = defineCommand<object, { reference: string }>({
   parse([reference = ""]) {
     return { reference };
   },
-  async run({ documents, reporter, signal, host }, { reference }) {
+  async run({ library: openLibrary, reporter, signal, host }, { reference }) {
     const { env, cwd, uid } = host;
     const owners = trustedOwners(uid, env);
     const desktop = { platform: platform(), env, cwd, owners, signal };
     assertDesktop(desktop);
-    const service = await documents();
-    const record = await service.find(reference, signal);
+    const library = await openLibrary();
+    const record = await library.find(reference, signal);
     assertNoProgram(record.name);
     // Hidden or not: it is alone in a directory of its own.
     const file = fileNameOf(record.name, sep === "\\", true);
@@ -38,7 +38,7 @@ export const open = defineCommand<object, { reference: string }>({
     const progress = reporter.progress.start(record.name, record.size);
     try {
       const readOnly = { force: false, umask: 0o377 };
-      await downloadTo(path, service.read(record, signal), { ...readOnly, signal, onProgress: progress.advance });
+      await downloadTo(path, library.read(record, signal), { ...readOnly, signal, onProgress: progress.advance });
     } catch (error) {
       // Nothing is in it after a download that failed.
       const own = { root: dirname(folder), path: basename(folder), form: /^docproc-[^/]{6}$/ };

@@ -50,14 +50,10 @@ export const policy = defineCommand<PolicyFlags, PolicyInput>({
     }
     return { role, format };
   },
-  async run({ config, drivers, reporter }, { role, format }) {
-    const { storage, metadata } = await drivers();
-    const { settings } = await config();
-    const statements = await Promise.all(
-      [storage, metadata].map((driver) => driver.permissions?.(role, settings) ?? []),
-    );
-    const document: PolicyDocument = { Version: "2012-10-17", Statement: statements.flat() };
-    if (document.Statement.length === 0) {
+  async run({ library: openLibrary, reporter }, { role, format }) {
+    const statements = await (await openLibrary()).permissions(role);
+    const document: PolicyDocument = { Version: "2012-10-17", Statement: statements };
+    if (statements.length === 0) {
       const flags = choosingSettings("storage", ({ permissions }) => permissions !== undefined).map(flagOf);
       throw new DocprocError("USAGE", "This library is not on AWS, so there is nothing for AWS to permit.", {
         hint: `Name one that is, with ${flags.join(" or ")}: docproc policy upload ${flags[0]} NAME`,

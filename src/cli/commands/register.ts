@@ -1,6 +1,5 @@
 import { sharedSchemes } from "../../config/settings.ts";
 import { contentType, documentMetadata, documentName, documentTags, type TextMap } from "../../document/record.ts";
-import { registerObject } from "../../library/register.ts";
 import type { FileProgress } from "../output/reporter.ts";
 import { collect, defineCommand } from "./command.ts";
 
@@ -45,17 +44,16 @@ export const register = defineCommand<RegisterFlags, RegisterInput>({
     };
   },
   async run(context, { uri, ...given }) {
-    const { reporter, signal, host } = context;
-    const { retries, onDuplicate } = (await context.config()).settings;
+    const { reporter, signal } = context;
+    const library = await context.library();
+    const { onDuplicate } = library.settings;
     let progress: FileProgress | undefined;
     const onBegin = (size: number) => {
       progress = reporter.progress.start(uri, size);
       return progress.advance;
     };
-    const options = { ...given, retries, onDuplicate, signal, now: host.now, onBegin };
     try {
-      const services = { documents: await context.documents(), ...(await context.services()) };
-      const document = await registerObject(uri, { ...services, ...options });
+      const document = await library.register(uri, { ...given, onDuplicate, signal, onBegin });
       const envelope = { schema: "docproc.register/1", ...document };
       await reporter.item({ value: envelope, id: document.id });
       const { id, name, size, action } = document;

@@ -14,8 +14,8 @@ export const show = defineCommand<object, { reference: string }>({
   parse([reference = ""]) {
     return { reference };
   },
-  async run({ documents, reporter, signal }, { reference }) {
-    const record = await (await documents()).find(reference, signal);
+  async run({ library, reporter, signal }, { reference }) {
+    const record = await (await library()).find(reference, signal);
     const envelope = { schema: "docproc.record/1", ...record };
     await reporter.item({ value: envelope, id: record.id });
     return { envelope, text: (painter) => describe(record, painter) };

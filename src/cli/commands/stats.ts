@@ -1,4 +1,4 @@
-import { collectStats, type Group, type Stats } from "../../library/stats.ts";
+import type { Group, Stats } from "../../library/stats.ts";
 import type { Column, Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
 import { addFilterFlags, type Chosen, type FilterFlags, parseFilter } from "./filter.ts";
@@ -13,13 +13,12 @@ export const stats = defineCommand<FilterFlags, Chosen>({
     addFilterFlags(command);
   },
   parse: (_args, flags, now) => parseFilter(flags, now),
-  async run({ documents, drivers, reporter, signal }, query) {
-    const service = await documents();
-    const { traits, title } = (await drivers()).metadata;
-    if (!traits.readsFree) {
-      reporter.note(`Reading every record: ${title} keeps no totals, and charges for what is read.`);
+  async run({ library: openLibrary, reporter, signal }, query) {
+    const library = await openLibrary();
+    if (library.chargedBy !== undefined) {
+      reporter.note(`Reading every record: ${library.chargedBy} keeps no totals, and charges for what is read.`);
     }
-    const found = await collectStats(await service.list({ ...query, ascending: true }, signal));
+    const found = await library.stats(query, signal);
     const envelope = { schema: "docproc.stats/1", ...found };
     await reporter.item({ value: envelope, id: null });
     return { envelope, text: (painter) => (painter.isTerminal ? chart : lines)(found, painter) };

@@ -25,9 +25,9 @@ export const tag = defineCommand<object, { reference: string; edit: TagEdit }>({
     }
     return { reference, edit: { set, unset: keys } };
   },
-  async run({ documents, reporter, signal }, { reference, edit }) {
-    const service = await documents();
-    const document = await service.tag(await service.find(reference, signal), edit, signal);
+  async run({ library: openLibrary, reporter, signal }, { reference, edit }) {
+    const library = await openLibrary();
+    const document = await library.tag(await library.find(reference, signal), edit, signal);
     const envelope = { schema: "docproc.tag/1", ...document };
     await reporter.item({ value: envelope, id: document.id });
     const tags = Object.entries(document.tags).map(([key, value]) => `${key}=${value}`);

@@ -1,7 +1,6 @@
 import { duration } from "../../config/values.ts";
-import { DocprocError } from "../../core/errors.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import { longestExpiry, type SignedRequest } from "../../storage/service.ts";
+import { expiryOf, type SignedRequest } from "../../library/sign.ts";
 import { defineCommand } from "./command.ts";
 
 interface UrlFlags {
@@ -29,12 +28,12 @@ export const url = defineCommand<UrlFlags, UrlInput>({
       .option("--put", "for sending the document's own bytes, where they are lost");
   },
   parse([reference = ""], { expiresIn = "15m", put }) {
-    return { reference, method: put ? "PUT" : "GET", expiresIn: parseExpiry(expiresIn) };
+    return { reference, method: put ? "PUT" : "GET", expiresIn: expiryOf(duration(expiresIn), expiresIn) };
   },
-  async run({ documents, reporter, signal }, { reference, method, expiresIn }) {
-    const service = await documents();
-    const record = await service.find(reference, signal);
-    const signed = await service.sign(record, { method, expiresIn, signal });
+  async run({ library: openLibrary, reporter, signal }, { reference, method, expiresIn }) {
+    const library = await openLibrary();
+    const record = await library.find(reference, signal);
+    const signed = await library.sign(record, { method, expiresIn, signal });
     const envelope = {
       schema: "docproc.url/1",
       id: record.id,
@@ -53,14 +52,6 @@ export const url = defineCommand<UrlFlags, UrlInput>({
     };
   },
 });
-
-function parseExpiry(text: string): number {
-  const expiry = Math.floor(duration(text) / 1000) * 1000;
-  if (expiry >= 1000 && expiry <= longestExpiry) return expiry;
-  throw new DocprocError("USAGE", `A URL cannot be good for ${JSON.stringify(text)}.`, {
-    hint: "Give a time like 15m or 12h, from one second to seven days.",
-  });
-}
 
 /** The URL is not repeated: it lets its reader in, and belongs on stdout alone. */
 function howToSend({ name }: DocumentRecord, { headers }: SignedRequest): string {

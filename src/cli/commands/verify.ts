@@ -2,7 +2,7 @@ import { pMapIterable } from "p-map";
 import { cancelled, DocprocError, type ErrorCode, toDocprocError } from "../../core/errors.ts";
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import { type Damage, verifyDocument } from "../../library/verify.ts";
+import type { Damage } from "../../library/verify.ts";
 import { type Failure, failureList } from "../batch.ts";
 import type { Context } from "../context.ts";
 import { defineCommand } from "./command.ts";
@@ -94,11 +94,14 @@ type Outcome = Failure | { readonly size: number; readonly damage: Damage | unde
 async function verifyOne(context: Context, of: string | DocumentRecord, deep: boolean): Promise<Outcome> {
   const { reporter, signal } = context;
   try {
-    const service = await context.documents();
-    const record = typeof of === "string" ? await service.find(of, signal) : of;
+    const library = await context.library();
+    const record = typeof of === "string" ? await library.find(of, signal) : of;
     const progress = reporter.progress.start(record.name, deep ? record.size : null);
     try {
-      return { size: record.size, damage: await verifyDocument(service, record, deep, signal, progress.advance) };
+      return {
+        size: record.size,
+        damage: await library.verify(record, { deep, signal, onProgress: progress.advance }),
+      };
     } finally {
       progress.done();
     }
@@ -107,8 +110,8 @@ async function verifyOne(context: Context, of: string | DocumentRecord, deep: bo
   }
 }
 
-async function* sampled({ documents, signal }: Context, share: number): AsyncIterable<DocumentRecord> {
-  for await (const record of await (await documents()).list({ ascending: true }, signal)) {
+async function* sampled({ library, signal }: Context, share: number): AsyncIterable<DocumentRecord> {
+  for await (const record of await (await library()).list({ ascending: true }, signal)) {
     if (share === 1 || Math.random() < share) yield record;
   }
 }

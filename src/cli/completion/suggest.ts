@@ -7,7 +7,7 @@ import { type ConfigInput, loadConfig } from "../../config/config.ts";
 import { assertAgreed } from "../../config/consent.ts";
 import { settingChoices, settingNames } from "../../config/settings.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import { openServices } from "../../library/services.ts";
+import { Library } from "../../library/library.ts";
 import { configInput, type Host } from "../context.ts";
 import { display } from "../output/display.ts";
 import { forShell, isShell, type Suggestion, wordFrom } from "./shells.ts";
@@ -177,19 +177,14 @@ async function fromCatalog(
 ): Promise<Suggestion[]> {
   const found = new Map<string, Suggestion>();
   const giveUp = new AbortController();
-  const services = openServices({
-    async settings() {
-      const { settings, projectUse } = await loadConfig(configInput(host, configFlags(given, host.home)));
-      assertAgreed(projectUse);
-      return { ...settings, timeout: patience, retries: 0 };
-    },
-    now: host.now,
-    debug() {},
-  });
+  let library: Library | undefined;
   const reading = async () => {
+    const { settings, projectUse } = await loadConfig(configInput(host, configFlags(given, host.home)));
+    assertAgreed(projectUse);
+    library = new Library({ ...settings, timeout: patience, retries: 0 }, { now: host.now, debug() {} });
     let seen = 0;
     const query = { ascending: false, expected: recordsSeen };
-    for await (const record of await (await services.documents()).list(query, giveUp.signal)) {
+    for await (const record of await library.list(query, giveUp.signal)) {
       for (const [text, description] of offers(record, word)) {
         if (text.startsWith(word) && isHarmless(text) && !found.has(text)) found.set(text, literal(text, description));
       }
@@ -205,7 +200,7 @@ async function fromCatalog(
     reading().then(done, done);
   });
   giveUp.abort();
-  services.close().catch(() => {});
+  library?.close().catch(() => {});
   return [...found.values()];
 }
 

@@ -2,7 +2,6 @@
 
 import { DocprocError } from "../../core/errors.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import type { DocumentService } from "../../library/documents.ts";
 import type { Context } from "../context.ts";
 import { writeAll } from "./reporter.ts";
 
@@ -12,8 +11,7 @@ import { writeAll } from "./reporter.ts";
  * @throws USAGE for bytes that would garble a terminal
  */
 export async function writeToStdout(
-  { host, reporter, signal }: Context,
-  service: DocumentService,
+  { host, reporter, signal, library }: Context,
   record: DocumentRecord,
 ): Promise<void> {
   if (host.stdout.isTTY && !isReadable(record.contentType)) {
@@ -21,7 +19,7 @@ export async function writeToStdout(
       hint: "Pipe it into a program, or write it to a file: docproc download REF -o FILE",
     });
   }
-  for await (const chunk of service.read(record, signal)) {
+  for await (const chunk of (await library()).read(record, signal)) {
     // A reader that went away has what it wanted.
     if (reporter.closed) return;
     await writeAll(host.stdout, chunk);

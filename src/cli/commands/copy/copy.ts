@@ -1,7 +1,8 @@
 import { DocprocError, throwIfCancelled } from "../../../core/errors.ts";
 import { uploadConcurrency } from "../../../core/limits.ts";
 import type { DocumentRecord } from "../../../document/record.ts";
-import { assertApart, type CopiedDocument, copyDocument, type Library } from "../../../library/copy.ts";
+import type { CopiedDocument } from "../../../library/copy.ts";
+import type { Library } from "../../../library/library.ts";
 import { type Batch, batchFailure, failureList, runBatch } from "../../batch.ts";
 import type { Context } from "../../context.ts";
 import { defineCommand } from "../command.ts";
@@ -63,7 +64,7 @@ export const copy = defineCommand<CopyFlags, CopyInput>({
     const { reporter, signal, host } = context;
     const started = host.now();
     const [from, to] = await Promise.all([openLibrary(context, input.from), openLibrary(context, input.to)]);
-    await assertApart(from, to, signal);
+    await to.assertApartFrom(from, signal);
     const { concurrency = uploadConcurrency } = to.settings;
     const onFailure: Parameters<typeof runBatch>[1]["onFailure"] = ({ label, error }) =>
       input.references.length !== 1 && reporter.problem(label, error);
@@ -71,12 +72,12 @@ export const copy = defineCommand<CopyFlags, CopyInput>({
     const found = await runBatch(input.references, {
       ...options,
       labelOf: (reference) => reference,
-      run: async (reference) => await from.documents.find(reference, signal),
+      run: async (reference) => await from.find(reference, signal),
     });
     throwIfCancelled(signal);
     const named = [...new Map(found.done.map((record) => [record.id, record])).values()];
     const all = input.references.length === 0;
-    const records = all ? await from.documents.list({ ascending: true, ...input.chosen }, signal) : named;
+    const records = all ? await from.list({ ascending: true, ...input.chosen }, signal) : named;
     if (!all) reporter.progress.expect(named.length, sizeOf(named));
     const counts = new CopyCounts();
     const copied: Batch<CopiedDocument> = await runBatch(found.failedCount > 0 && input.failFast ? [] : records, {
@@ -122,9 +123,7 @@ export const copy = defineCommand<CopyFlags, CopyInput>({
 });
 
 async function openLibrary(context: Context, profile: string | undefined): Promise<Library> {
-  const of = profile === undefined ? context : context.inProfile(profile);
-  const [{ settings }, documents, services] = await Promise.all([of.config(), of.documents(), of.services()]);
-  return { settings, documents, ...services };
+  return await (profile === undefined ? context : context.inProfile(profile)).library();
 }
 
 async function copyOne(
@@ -137,7 +136,7 @@ async function copyOne(
   const progress = reporter.progress.start(record.name, record.size);
   try {
     const { advance: onProgress, skip: onSkipped } = progress;
-    return await copyDocument(record, { from, to, dryRun, signal, onProgress, onSkipped });
+    return await to.copyFrom(from, record, { dryRun, signal, onProgress, onSkipped });
   } finally {
     progress.done();
   }

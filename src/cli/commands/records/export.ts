@@ -44,9 +44,9 @@ export const exportRecords = defineCommand<ExportFlags, ExportInput>({
   },
   async run(context, { output, force, chosen }) {
     const { reporter, signal, host } = context;
-    const service = await context.documents();
+    const library = await context.library();
     let count = 0;
-    const lines = linesOf(await service.list({ ascending: true, ...chosen }, signal), () => {
+    const lines = linesOf(await library.list({ ascending: true, ...chosen }, signal), () => {
       count += 1;
     });
     if (output === undefined) {

@@ -2,8 +2,7 @@ import { createReadStream } from "node:fs";
 import { resolve } from "node:path";
 import { DocprocError, fromSystemError, isSystemError } from "../../../core/errors.ts";
 import { uploadConcurrency } from "../../../core/limits.ts";
-import { type ImportedDocument, importRecord } from "../../../library/import.ts";
-import { isCatalogId } from "../../../metadata/marks.ts";
+import { type ImportedDocument, isCatalogId } from "../../../library/import.ts";
 import { type Batch, batchFailure, runBatch } from "../../batch.ts";
 import type { Host } from "../../context.ts";
 import { defineCommand } from "../command.ts";
@@ -45,11 +44,11 @@ export const importRecords = defineCommand<ImportFlags, ImportInput>({
   async run(context, { file, deep, adopt, failFast }) {
     const { reporter, signal, host } = context;
     const started = host.now();
-    const { concurrency = uploadConcurrency, prefix } = (await context.config()).settings;
-    const [documents, services] = await Promise.all([context.documents(), context.services()]);
+    const library = await context.library();
+    const { concurrency = uploadConcurrency } = library.settings;
     const counts = new ImportCounts();
     const options = {
-      ...{ documents, ...services, prefix, deep, adopt, signal, now: host.now },
+      ...{ deep, adopt, signal },
       onAdopted() {
         counts.adopted = true;
       },
@@ -59,7 +58,7 @@ export const importRecords = defineCommand<ImportFlags, ImportInput>({
       const record = parseRecord(line);
       const progress = deep ? reporter.progress.start(record.name, record.size) : undefined;
       try {
-        return await importRecord(record, { ...options, onProgress: progress?.advance ?? (() => {}) });
+        return await library.importRecord(record, { ...options, onProgress: progress?.advance ?? (() => {}) });
       } finally {
         progress?.done();
       }

@@ -1,7 +1,7 @@
 /** One input of an upload, from its opening to its record, and what people see of it meanwhile. */
 import { detectedType } from "../../../document/detected-type.ts";
 import { documentName } from "../../../document/record.ts";
-import type { DocumentService } from "../../../library/documents.ts";
+import type { Library } from "../../../library/library.ts";
 import type { UploadedDocument, UploadRequest } from "../../../transfer/upload.ts";
 import type { Reporter } from "../../output/reporter.ts";
 import type { Input } from "./inputs.ts";
@@ -13,10 +13,10 @@ export type InputRequest = Pick<UploadRequest, "tags" | "metadata" | "provenance
   readonly contentType: string | undefined;
 };
 
-/** @throws what opening it throws, and what {@link DocumentService.upload} does */
+/** @throws what opening it throws, and what {@link Library.upload} does */
 export async function uploadInput(
   { reporter, signal }: { readonly reporter: Reporter; readonly signal: AbortSignal },
-  service: DocumentService,
+  library: Library,
   input: Input,
   { name: given, contentType, ...request }: InputRequest,
 ): Promise<UploadedDocument> {
@@ -24,7 +24,7 @@ export async function uploadInput(
   const progress = reporter.progress.start(input.label, source.size);
   try {
     const name = given ?? documentName(source.name);
-    return await service.upload(source, {
+    return await library.upload(source, {
       ...request,
       name,
       contentType: async (head) => contentType ?? (await detectedType(name, head)),

@@ -106,7 +106,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     const { inputs, skipped, several, count } = await findInputs({ ...input, ...place, signal });
     // Until they are counted, progress has no totals.
     count(reporter.progress.drawn, (files, bytes) => reporter.progress.expect(files, bytes));
-    const service = await context.documents();
+    const library = await context.library();
     const request = { ...input, tags, provenance, onDuplicate: settings.onDuplicate };
     const counts = new UploadCounts();
     const batch = await runBatch(inputs, {
@@ -115,7 +115,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       keep: reporter.printsEnvelope,
       signal,
       labelOf: ({ label }) => label,
-      run: async (one) => await uploadInput(context, service, one, request),
+      run: async (one) => await uploadInput(context, library, one, request),
       onDone: async (document) => {
         await reporter.item({ value: document, id: document.id, line: (painter) => uploadLine(document, painter) });
         counts.add(document);

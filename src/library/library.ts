@@ -1,0 +1,243 @@
+/**
+ * A library: what commands and programs do with documents, on whichever storage and catalog. They have nothing below
+ * it. Services open, and what most runs do without is loaded, when it is first needed.
+ */
+import { join } from "node:path";
+import type { PlaceName } from "../core/driver.ts";
+import type { PolicyStatement, Role } from "../core/policy.ts";
+import type { DismantledResource, ProvisionedResource, ProvisionOptions } from "../core/resources.ts";
+import type { Settings } from "../core/settings.ts";
+import type { ListQuery } from "../document/query.ts";
+import type { DocumentRecord } from "../document/record.ts";
+import { Marks } from "../metadata/marks.ts";
+import { type MetadataName, metadataDrivers } from "../metadata/registry.ts";
+import type { MetadataService } from "../metadata/service.ts";
+import { type StorageName, storageDrivers } from "../storage/registry.ts";
+import type { StorageService } from "../storage/service.ts";
+import type { Source } from "../transfer/source.ts";
+import type { UploadedDocument, UploadProtocol, UploadRequest } from "../transfer/upload.ts";
+import type { CopiedDocument, CopyOptions, CopySide } from "./copy.ts";
+import type { Drivers } from "./destroy.ts";
+import type { Examination, Examined, Finding } from "./doctor.ts";
+import { bytesOf } from "./documents.ts";
+import { findDocument, getDocument } from "./find.ts";
+import type { ImportedDocument, ImportRequest } from "./import.ts";
+import type { RegisteredDocument, RegisterRequest } from "./register.ts";
+import type { RemovedBytes } from "./removal.ts";
+import type { Services } from "./services.ts";
+import type { SignedRequest, SignRequest } from "./sign.ts";
+import type { Stats } from "./stats.ts";
+import type { RetaggedDocument, TagEdit } from "./tag.ts";
+import type { Damage, VerifyOptions } from "./verify.ts";
+
+export interface LibraryOptions {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Called with what helps to find a fault. */
+  readonly debug: (message: string) => void;
+}
+
+/** Bytes; a document up to this size is read into memory whole, so that its hash is known before it is sent. */
+const inMemoryLimit = 8 * 1024 * 1024;
+
+export class Library {
+  readonly settings: Settings;
+  readonly #services: Services;
+  /** The drivers that the settings chose, checked. */
+  readonly #drivers: () => Drivers;
+  /** One protocol for all uploads: they share its memory. */
+  readonly #uploads: () => Promise<UploadProtocol>;
+  readonly #opened: (StorageService | MetadataService)[] = [];
+
+  /** Opens nothing yet. The first call that needs a driver throws what the driver refuses. */
+  constructor(settings: Settings, { now, debug }: LibraryOptions) {
+    this.settings = settings;
+    const { prefix, retries } = settings;
+    this.#drivers = once(() => {
+      const storage = storageDrivers[settings.storage as StorageName];
+      const metadata = metadataDrivers[settings.metadata as MetadataName];
+      // Both at once: one of them may be opened, and asked things, long before the other.
+      for (const driver of [storage, metadata]) driver.check(settings);
+      return { storage, metadata };
+    });
+    const open = <S extends StorageService | MetadataService>(opening: () => Promise<S>) =>
+      once(async () => {
+        const service = await opening();
+        this.#opened.push(service);
+        return service;
+      });
+    const storage = open(() => this.#drivers().storage.open(settings));
+    const metadata = open(() => this.#drivers().metadata.open(settings));
+    this.#services = { storage, metadata, marks: new Marks(metadata), prefix, retries, now };
+    this.#uploads = once(() => this.#loadUploads(debug));
+  }
+
+  /** @throws INVALID_CONFIG for settings that a driver cannot work with */
+  check(): void {
+    this.#drivers();
+  }
+
+  /** The name by which a person knows the library. */
+  get name(): PlaceName {
+    return this.#drivers().storage.nameOf(this.settings);
+  }
+
+  /** The catalog's service, where it charges for every record that is read. */
+  get chargedBy(): string | undefined {
+    const { traits, title } = this.#drivers().metadata;
+    return traits.readsFree ? undefined : title;
+  }
+
+  /** What AWS has to allow for a role; nothing for a library that is not on AWS. */
+  async permissions(role: Role): Promise<PolicyStatement[]> {
+    const all = Object.values(this.#drivers()).map((driver) => driver.permissions?.(role, this.settings) ?? []);
+    return (await Promise.all(all)).flat();
+  }
+
+  /** Makes what the library needs, and says what became of each resource. What is there stays. */
+  async *provision({ plan, signal }: ProvisionOptions): AsyncIterable<ProvisionedResource> {
+    // A table that cannot be used is found out before a bucket is made.
+    if (!plan) for await (const _ of this.provision({ plan: true, signal }));
+    for (const driver of Object.values(this.#drivers())) yield* driver.provision(this.settings, { plan, signal });
+  }
+
+  /** See `planRemoval`. */
+  async planDismantling(signal: AbortSignal): Promise<DismantledResource[]> {
+    const { planRemoval } = await import("./destroy.ts");
+    return await planRemoval(this.#drivers(), this.settings, signal);
+  }
+
+  /** See `removeLibrary`. */
+  async *dismantle(signal: AbortSignal): AsyncIterable<DismantledResource> {
+    const { removeLibrary } = await import("./destroy.ts");
+    yield* removeLibrary(this.#drivers(), this.settings, signal);
+  }
+
+  /** Milliseconds that the clock of each service is ahead of this machine's. */
+  async *clockSkews(signal: AbortSignal): AsyncIterable<readonly [service: string, skew: number]> {
+    for (const [service, driver] of Object.entries(this.#drivers())) {
+      yield [service, await driver.clockSkew(this.settings, signal)];
+    }
+  }
+
+  /** See {@link findDocument}. */
+  async find(reference: string, signal: AbortSignal): Promise<DocumentRecord> {
+    return await findDocument(await this.#services.metadata(), reference, signal);
+  }
+
+  /** See {@link getDocument}. */
+  async get(id: string, signal: AbortSignal): Promise<DocumentRecord> {
+    return await getDocument(await this.#services.metadata(), id, signal);
+  }
+
+  /** See {@link MetadataService.list}. */
+  async list(query: ListQuery, signal: AbortSignal): Promise<AsyncIterable<DocumentRecord>> {
+    return (await this.#services.metadata()).list(query, signal);
+  }
+
+  /** See {@link bytesOf}. */
+  read(record: DocumentRecord, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    return bytesOf(this.#services, record, signal);
+  }
+
+  /** See `collectStats`. */
+  async stats(query: Omit<ListQuery, "ascending">, signal: AbortSignal): Promise<Stats> {
+    const { collectStats } = await import("./stats.ts");
+    return await collectStats(await this.list({ ...query, ascending: true }, signal));
+  }
+
+  /** See {@link UploadProtocol.run}. */
+  async upload(source: Source, request: UploadRequest): Promise<UploadedDocument> {
+    return await (await this.#uploads()).run(source, request);
+  }
+
+  /** See `registerObject`. */
+  async register(uri: string, request: RegisterRequest): Promise<RegisteredDocument> {
+    const { registerObject } = await import("./register.ts");
+    return await registerObject(uri, this.#services, request);
+  }
+
+  /** See `importRecord`. */
+  async importRecord(record: DocumentRecord, request: ImportRequest): Promise<ImportedDocument> {
+    const { importRecord } = await import("./import.ts");
+    return await importRecord(record, this.#services, request);
+  }
+
+  /** Copies a document from another library into this one: see `copyDocument`. */
+  async copyFrom(from: Library, record: DocumentRecord, options: CopyOptions): Promise<CopiedDocument> {
+    const { copyDocument } = await import("./copy.ts");
+    return await copyDocument(record, from.#side(), this.#side(), options);
+  }
+
+  /**
+   * Refuses to copy a library onto itself.
+   * @throws USAGE
+   */
+  async assertApartFrom(from: Library, signal: AbortSignal): Promise<void> {
+    const { assertApart } = await import("./copy.ts");
+    await assertApart(from.#side(), this.#side(), signal);
+  }
+
+  /** See `retag`. */
+  async tag(record: DocumentRecord, edit: TagEdit, signal: AbortSignal): Promise<RetaggedDocument> {
+    const { retag } = await import("./tag.ts");
+    return await retag(await this.#services.metadata(), record, edit, signal);
+  }
+
+  /** See `signDocument`. */
+  async sign(record: DocumentRecord, request: SignRequest): Promise<SignedRequest> {
+    const { signDocument } = await import("./sign.ts");
+    return await signDocument(this.#services, record, request);
+  }
+
+  /** See `verifyDocument`. */
+  async verify(record: DocumentRecord, options: VerifyOptions): Promise<Damage | undefined> {
+    const { verifyDocument } = await import("./verify.ts");
+    return await verifyDocument(this.#services, record, options);
+  }
+
+  /** See `removeDocument`. */
+  async remove(record: DocumentRecord, signal: AbortSignal): Promise<RemovedBytes> {
+    const { removeDocument } = await import("./removal.ts");
+    return await removeDocument(this.#services, record, signal);
+  }
+
+  /** See `examine`. */
+  async examine(examination: Examination, found: (finding: Finding) => Promise<void>): Promise<Examined> {
+    const { examine } = await import("./doctor.ts");
+    return await examine(this.#services, examination, found);
+  }
+
+  /** Closes what was opened. */
+  async close(): Promise<void> {
+    await Promise.all(this.#opened.map((service) => service.close()));
+  }
+
+  #side(): CopySide {
+    return { settings: this.settings, services: this.#services, uploads: this.#uploads };
+  }
+
+  /** What sends, reads and hashes takes time to load; looking a document up needs none of it. */
+  async #loadUploads(debug: (message: string) => void): Promise<UploadProtocol> {
+    const { resume, stateDirectory, owners, memory } = this.settings;
+    const [{ UploadProtocol }, journals] = await Promise.all([
+      import("../transfer/upload.ts"),
+      resume ? import("../transfer/journal.ts") : undefined,
+    ]);
+    return new UploadProtocol({
+      ...this.#services,
+      journals: journals && new journals.UploadJournals(join(stateDirectory, "uploads"), owners, debug),
+      inMemoryLimit,
+      memory,
+    });
+  }
+}
+
+/** Remembers what the first call returned, for every call. */
+export function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}

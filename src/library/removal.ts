@@ -1,0 +1,119 @@
+/** Everything that is ever removed from a library: documents that a user names, and garbage that a doctor finds. */
+
+import { reached } from "../core/crash-points.ts";
+import { DocprocError, toDocprocError } from "../core/errors.ts";
+import type { Leftover } from "../core/leftover.ts";
+import { cleanUpSignal } from "../core/retry.ts";
+import { type DocumentRecord, idOfKey, timeOfId } from "../document/record.ts";
+import { inDoubt, isRecorded, mayBeDone } from "../metadata/commit-outcome.ts";
+import type { Claim } from "../metadata/service.ts";
+import { keyOf } from "./documents.ts";
+import type { Services } from "./services.ts";
+
+/** What became of the bytes of a removed document. */
+export type RemovedBytes =
+  | { readonly bytes: "removed"; readonly reason: null }
+  | { readonly bytes: "kept"; readonly reason: KeptFor };
+
+/**
+ * Why bytes outlive their record:
+ *
+ * - `registered`: docproc did not put them there;
+ * - `outside-prefix`: they are those of a library with another prefix;
+ * - `other-catalog`: their mark says that they were stored for another catalog;
+ * - `unmarked`: nothing says for which catalog they were stored.
+ */
+export type KeptFor = "registered" | "outside-prefix" | "other-catalog" | "unmarked";
+
+/**
+ * Removes a document: its record and claim in one step, then its bytes, if they were stored for it by this catalog.
+ * Others stay: see {@link KeptFor}.
+ * @throws NOT_FOUND when it is gone already; after any other failure the message says what is left
+ */
+export async function removeDocument(
+  services: Services,
+  record: DocumentRecord,
+  signal: AbortSignal,
+): Promise<RemovedBytes> {
+  const [metadata, storage] = await Promise.all([services.metadata(), services.storage()]);
+  const key = await keyOf(services, record, signal);
+  // Asked first: where that fails, nothing has been removed.
+  const reason = await reasonToKeep(services, record, key, signal);
+  const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
+    // The answer may have been lost after the record was removed: the catalog knows.
+    const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal) : true;
+    if (recorded === undefined) throw inDoubt(error, `whether ${record.id} was removed`);
+    if (recorded) throw error;
+    return record;
+  });
+  if (removed === undefined) {
+    throw new DocprocError("NOT_FOUND", `The document ${record.id} is gone already.`);
+  }
+  reached("record-removed");
+  if (reason !== undefined) return { bytes: "kept", reason };
+  try {
+    // Not under the caller's signal: half a removal is what nobody asked for.
+    await storage.remove(key, cleanUpSignal());
+  } catch (thrown) {
+    const { code, message } = toDocprocError(thrown);
+    throw new DocprocError(
+      code === "CANCELLED" ? "UNAVAILABLE" : code,
+      `${record.id} is removed, its bytes are not: ${message}`,
+      {
+        hint: "Nothing lists them any more. docproc doctor --repair removes them when they are a day old.",
+        cause: thrown,
+      },
+    );
+  }
+  reached("bytes-removed");
+  return { bytes: "removed", reason: null };
+}
+
+/** Undefined for bytes that were stored for this document by this catalog, and for those that are gone. */
+async function reasonToKeep(
+  { storage, marks, prefix }: Services,
+  { id }: DocumentRecord,
+  key: string,
+  signal: AbortSignal,
+): Promise<KeptFor | undefined> {
+  if (idOfKey(key, prefix) !== id) {
+    return idOfKey(key, undefined) === id ? "outside-prefix" : "registered";
+  }
+  const stored = await (await storage()).stat(key, signal);
+  const owner = stored && (await marks.ownerOf(stored.catalog, signal));
+  if (owner === "other") return "other-catalog";
+  return owner === "unknown" ? "unmarked" : undefined;
+}
+
+/** Milliseconds. No garbage is removed that is younger: an upload may be at work on it. */
+export const untouchable = 24 * 3_600_000;
+
+/**
+ * Removes an object that has no record.
+ * @returns false when it has a record by now: an upload that took days commits it the moment its bytes are proved
+ */
+export async function removeOrphan(
+  services: Services,
+  { id, key, age }: { readonly id: string; readonly key: string; readonly age: number },
+  signal: AbortSignal,
+): Promise<boolean> {
+  const [metadata, storage] = await Promise.all([services.metadata(), services.storage()]);
+  // Asked again as late as can be.
+  if (age < untouchable || (await metadata.get(id, signal))) return false;
+  await storage.remove(key, signal);
+  return true;
+}
+
+/** @returns false for what may still be worked on */
+export async function removeLeftover(leftover: Leftover, signal: AbortSignal): Promise<boolean> {
+  if (leftover.age < untouchable) return false;
+  await leftover.discard(signal);
+  return true;
+}
+
+/** @returns false while the upload that made the claim may still commit its record */
+export async function removeClaim({ now }: Services, claim: Claim, signal: AbortSignal): Promise<boolean> {
+  if (now() - timeOfId(claim.id) < untouchable) return false;
+  await claim.release(signal);
+  return true;
+}
