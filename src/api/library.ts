@@ -3,26 +3,11 @@
  * open-library.ts opens one.
  */
 import type { Readable } from "node:stream";
-import type { SettingTable } from "../core/setting.ts";
+import type { DriverOptions, MetadataName, StorageName } from "../config/settings.ts";
 import type { DocumentRecord } from "../document/record.ts";
-import type { MetadataName, metadataDrivers } from "../metadata/registry.ts";
-import type { StorageName, storageDrivers } from "../storage/registry.ts";
 
 /** Whatever yields bytes, once: a stream of Node or of the web, the body of a request, a generator. */
 export type Chunks = AsyncIterable<Uint8Array>;
-
-/** The settings of all drivers, as options. A number may be given as text, like `16MiB`. */
-type DriverOptions = OptionsOf<Intersection<SettingsOf<typeof storageDrivers> | SettingsOf<typeof metadataDrivers>>>;
-type SettingsOf<Drivers extends Record<string, { readonly settings: SettingTable }>> =
-  Drivers[keyof Drivers]["settings"];
-type Intersection<Union> = (Union extends unknown ? (one: Union) => void : never) extends (all: infer All) => void
-  ? All
-  : never;
-type OptionsOf<Table> = {
-  readonly [Name in keyof Table]?: Table[Name] extends { parse: (value: unknown) => infer V }
-    ? (V extends number ? number | string : V) | undefined
-    : never;
-};
 
 /**
  * Where the library is, by the names that a config file has. Nothing else decides: no config file is read, and no

@@ -3,8 +3,8 @@ import type { Driver } from "../core/driver.ts";
 import type { ServiceName, SettingTable } from "../core/setting.ts";
 import type { Settings } from "../core/settings.ts";
 import { oneOf, text, wholeNumber, yesOrNo } from "../core/values.ts";
-import { metadataDrivers } from "../metadata/registry.ts";
-import { storageDrivers } from "../storage/registry.ts";
+import { type MetadataName, metadataDrivers } from "../metadata/registry.ts";
+import { type StorageName, storageDrivers } from "../storage/registry.ts";
 import type { StorageTraits } from "../storage/service.ts";
 import { partSize, prefix, tags, timeout, variableNames } from "./values.ts";
 
@@ -197,3 +197,20 @@ export function usersOf(name: SettingName, chosen: Readonly<Record<ServiceName, 
 export function isUsed(name: SettingName, chosen: Readonly<Record<ServiceName, string>>): boolean {
   return Object.hasOwn({ ...services, ...keys, ...work }, name) || usersOf(name, chosen).length > 0;
 }
+
+export type { MetadataName, StorageName };
+
+/** The settings of all drivers, as options. A number may be given as text, like `16MiB`. */
+export type DriverOptions = OptionsOf<
+  Intersection<SettingsOf<typeof storageDrivers> | SettingsOf<typeof metadataDrivers>>
+>;
+type SettingsOf<Drivers extends Record<string, { readonly settings: SettingTable }>> =
+  Drivers[keyof Drivers]["settings"];
+type Intersection<Union> = (Union extends unknown ? (one: Union) => void : never) extends (all: infer All) => void
+  ? All
+  : never;
+type OptionsOf<Table> = {
+  readonly [Name in keyof Table]?: Table[Name] extends { parse: (value: unknown) => infer V }
+    ? (V extends number ? number | string : V) | undefined
+    : never;
+};
