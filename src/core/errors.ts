@@ -74,7 +74,7 @@ export class DocprocError extends Error {
  * True for a failure after which the same work can be taken up where it stopped: the network or the service was
  * down, somebody interrupted it, credentials ran out. After any other what was done so far is worth nothing.
  */
-export function mayGoOn(error: DocprocError): boolean {
+export function isResumable(error: DocprocError): boolean {
   return error.code === "UNAVAILABLE" || error.code === "CANCELLED" || error.code === "ACCESS_DENIED";
 }
 

@@ -8,7 +8,7 @@ import { DocprocError, toDocprocError } from "../core/errors.ts";
 import { cleanUpSignal } from "../core/retry.ts";
 import type { ListQuery } from "../document/query.ts";
 import { type DocumentRecord, idOfKey, storageKey } from "../document/record.ts";
-import { inDoubt, isRecorded, mayBeDone } from "../metadata/commit-outcome.ts";
+import { isRecorded, mayHaveSucceeded, outcomeUnknown } from "../metadata/commit-outcome.ts";
 import { Marks, type Owner } from "../metadata/marks.ts";
 import type { RequestToSign, SignedRequest, StoredObject } from "../storage/service.ts";
 import type { UploadJournals } from "../transfer/journal.ts";
@@ -165,8 +165,8 @@ export class DocumentService {
     const reason = await this.#reasonToKeep(record, key, signal);
     const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
       // The answer may have been lost after the record was removed: the catalog knows.
-      const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal) : true;
-      if (recorded === undefined) throw inDoubt(error, `whether ${record.id} was removed`);
+      const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal) : true;
+      if (recorded === undefined) throw outcomeUnknown(error, `whether ${record.id} was removed`);
       if (recorded) throw error;
       return record;
     });

@@ -4,7 +4,7 @@ import { DocprocError, throwIfCancelled } from "../core/errors.ts";
 import { cleanUpSignal } from "../core/retry.ts";
 import { identityOf } from "../document/identity.ts";
 import { type DocumentRecord, timeOfId } from "../document/record.ts";
-import { inDoubt, isRecorded, mayBeDone, orphanClaim } from "../metadata/commit-outcome.ts";
+import { isRecorded, mayHaveSucceeded, orphanClaim, outcomeUnknown } from "../metadata/commit-outcome.ts";
 import { apart, type MetadataService } from "../metadata/service.ts";
 import type { StorageService } from "../storage/service.ts";
 
@@ -64,8 +64,8 @@ export async function commitRecord(record: DocumentRecord, commit: Commit): Prom
   } catch (error) {
     // The answer may have been lost after the commit was done: the catalog knows.
     const isOwn = (found: DocumentRecord) => isSame(found, record);
-    const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal, isOwn) : false;
-    if (recorded === undefined) throw inDoubt(error, `whether ${record.name} was recorded`);
+    const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal, isOwn) : false;
+    if (recorded === undefined) throw outcomeUnknown(error, `whether ${record.name} was recorded`);
     if (!recorded) throw error;
   }
   if (now() - timeOfId(record.id) > begunLongAgo) {

@@ -7,7 +7,7 @@
 import { hash } from "node:crypto";
 import { reached } from "../core/crash-points.ts";
 import { crc32Digits } from "../core/crc32.ts";
-import { DocprocError, mayGoOn, throwIfCancelled, toDocprocError } from "../core/errors.ts";
+import { DocprocError, isResumable, throwIfCancelled, toDocprocError } from "../core/errors.ts";
 import { reckonedMemory } from "../core/limits.ts";
 import { MemoryBudget } from "../core/memory-budget.ts";
 import { cleanUpSignal } from "../core/retry.ts";
@@ -21,7 +21,7 @@ import {
   type TextMap,
   uploadTimeOfId,
 } from "../document/record.ts";
-import { mayBeDone } from "../metadata/commit-outcome.ts";
+import { mayHaveSucceeded } from "../metadata/commit-outcome.ts";
 import type { Marks } from "../metadata/marks.ts";
 import type { MetadataService } from "../metadata/service.ts";
 import type { Body, PutResult, StorageService } from "../storage/service.ts";
@@ -166,7 +166,7 @@ export class UploadProtocol {
       reached("journal-removed");
       return document;
     } catch (error) {
-      if (mayGoOn(toDocprocError(error))) journal?.close();
+      if (isResumable(toDocprocError(error))) journal?.close();
       else await journal?.remove();
       throw error;
     } finally {
@@ -231,9 +231,9 @@ export class UploadProtocol {
       return { ...winner, action: "unchanged", bytesSent };
     } catch (error) {
       // With a journal, the next run finds the bytes and goes on from here.
-      const goesOn = journal !== undefined && mayGoOn(toDocprocError(error));
+      const goesOn = journal !== undefined && isResumable(toDocprocError(error));
       // Of a given id they may be another run's as well: what no run records, a doctor removes.
-      if (!mayBeDone(error) && !goesOn && request.as === undefined) await removeOwn(storage, plan.key, signal);
+      if (!mayHaveSucceeded(error) && !goesOn && request.as === undefined) await removeOwn(storage, plan.key, signal);
       throw error;
     }
   }

@@ -108,7 +108,7 @@ export const mutations = [
   [
     "a group of which nobody knows whether it was done is committed again, each by itself",
     "src/metadata/dynamodb/commits.ts",
-    "if (group.length === 1 || mayBeDone(error)) throw error;",
+    "if (group.length === 1 || mayHaveSucceeded(error)) throw error;",
     "if (group.length === 1) throw error;",
     ["test/metadata/dynamodb/request-batcher.test.ts"],
   ],
@@ -484,8 +484,8 @@ export const mutations = [
   [
     "a commit whose answer is lost is a failure",
     "src/transfer/commit.ts",
-    "const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal, isOwn) : false;",
-    "const recorded = mayBeDone(error) ? false : false;",
+    "const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal, isOwn) : false;",
+    "const recorded = mayHaveSucceeded(error) ? false : false;",
     ["test/library/documents.test.ts", "test/journeys/sweep-http.test.ts"],
   ],
   [

@@ -6,7 +6,7 @@
  * others: it is told its reason, and the others go without it.
  */
 import type { Put, TransactWriteItem } from "@aws-sdk/client-dynamodb";
-import { mayBeDone } from "../commit-outcome.ts";
+import { mayHaveSucceeded } from "../commit-outcome.ts";
 import { keyText } from "./reads.ts";
 import { Groups, type Member } from "./request-batcher.ts";
 import type { TransactionAnswer, TransactionOutcome, Transactions } from "./transactions.ts";
@@ -59,7 +59,7 @@ export class Commits {
       answer = await this.#transactions.attempt(items, signal);
     } catch (error) {
       // Where nobody knows whether it was done, that holds for each. Else one of them may be why none was.
-      if (group.length === 1 || mayBeDone(error)) throw error;
+      if (group.length === 1 || mayHaveSucceeded(error)) throw error;
       return this.#alone(group);
     }
     if (answer.done) {

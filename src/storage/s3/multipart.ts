@@ -21,7 +21,7 @@ import prettyBytes from "pretty-bytes";
 import { httpStatusOf, UnusableAnswer } from "../../aws/failures.ts";
 import { reached } from "../../core/crash-points.ts";
 import { combineCrc32 } from "../../core/crc32.ts";
-import { cancelled, DocprocError, mayGoOn, throwIfCancelled } from "../../core/errors.ts";
+import { cancelled, DocprocError, isResumable, throwIfCancelled } from "../../core/errors.ts";
 import { cleanUpSignal } from "../../core/retry.ts";
 import type { Settings } from "../../core/settings.ts";
 import type { Body, Piece, PutOptions, PutResult, StoredObject } from "../service.ts";
@@ -106,7 +106,7 @@ export class ObjectUpload {
     const { checkpoint, size, signal } = this.#options;
     // What an earlier put stored counts even if this one did not get as far as looking at it.
     const stored = Math.max(totalSize(this.#parts), this.#earlier?.storedBytes ?? 0);
-    if (checkpoint && stored > 0 && mayGoOn(error) && !spent) {
+    if (checkpoint && stored > 0 && isResumable(error) && !spent) {
       const share = `${prettyBytes(stored)} of ${prettyBytes(size ?? stored)}`;
       const goOn = `un the same command again: ${share} are stored and will not be sent again.`;
       // With the same credentials it would fail again.
