@@ -1,4 +1,4 @@
-/** Bundles the program into dist/: one small file to start with, and what only some commands need in chunks. */
+/** Bundles the program into dist/: a small start-up file, and chunks for what only some commands need. */
 import { execFileSync } from "node:child_process";
 import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The only file that touches the process: it makes the Host, runs the program and sets the exit status. */
+/** The only file that touches the process: it builds the Host, runs the program and sets the exit status. */
 
 import { fstatSync, lstatSync, mkdirSync, readdirSync } from "node:fs";
 import * as module from "node:module";

@@ -1,4 +1,4 @@
-/** docproc as a library of other programs: what `import { openLibrary } from "docproc-cli"` gives. */
+/** The library for programs: `import { openLibrary } from "docproc-cli"`. */
 import { homedir, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Library, LibraryOptions } from "../src/api/library.ts";

@@ -1,7 +1,6 @@
 /**
- * How long an answer may take. The time limit of a socket begins anew with every byte, so that a server which sends one
- * now and then would be waited for without an end. These limits are those of the request, whatever its bytes travel
- * through: a proxy, TLS, a handshake of either.
+ * Deadlines for whole answers. A socket's time limit restarts with every byte, so a server that sends one now and then
+ * would never time out. These limits belong to the request, whatever it travels through: a proxy, TLS, a handshake.
  */
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";

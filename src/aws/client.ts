@@ -1,4 +1,4 @@
-/** How a client of the AWS SDK is configured: credentials, retries, deadlines, and what it may not be talked into. */
+/** Configures AWS SDK clients: credentials, retries, deadlines, and the requests they must refuse to send. */
 import { finished, PassThrough, type Readable } from "node:stream";
 import { StandardRetryStrategy } from "@smithy/core/retry";
 import { DocprocError } from "../core/errors.ts";

@@ -1,4 +1,4 @@
-/** What a failure of the AWS SDK means. Needs nothing of the SDK itself: every command may load it. */
+/** Maps AWS SDK errors to ours. It imports nothing of the SDK, so every command may load it. */
 import { DocprocError, type ErrorCode } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
 

@@ -1,6 +1,6 @@
 /**
- * What docproc may have to be allowed on AWS, and the IAM policies that allow it. test/aws/permissions.test.ts compares the
- * table with the calls that the commands of each role make.
+ * The AWS permissions that docproc needs, and the IAM policies that grant them. test/aws/permissions.test.ts compares
+ * the table with the calls that the commands of each role make.
  */
 import { DocprocError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";

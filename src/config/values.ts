@@ -1,4 +1,4 @@
-/** How the value of a setting is checked, wherever it comes from. What is wrong with it is thrown as half a sentence. */
+/** Validates setting values from any source. Errors are thrown as half a sentence. */
 
 import bytes from "bytes-iec";
 import ms from "ms";

@@ -1,7 +1,7 @@
 /**
- * What of an address may be shown or recorded. Passwords and tokens stand before the host, in the query, in the
- * fragment and behind a semicolon, and people write addresses with a slash too few. Parsers of URLs differ about such
- * addresses, so this one is written for the purpose: what it cannot tell apart is not recorded.
+ * Removes credentials from addresses before they are shown or recorded. Passwords and tokens stand before the host, in
+ * the query, in the fragment or after a semicolon, and people mistype slashes. URL parsers disagree about such
+ * addresses, so this is a strict parser of our own: an ambiguous address is not recorded.
  */
 
 /** Characters; a longer address is not one that a person or a service would have written. */

@@ -1,8 +1,8 @@
 /**
- * The steps of every protocol that a crash can fall between, for whoever wants to watch them.
+ * The steps of every protocol between which a process can crash.
  *
- * A step is published on Node's own diagnostics channel `docproc:step`, which costs nothing while nobody listens.
- * The crash tests listen: they end the process at each step in turn and then look at what is left.
+ * Each step is published on Node's diagnostics channel `docproc:step`, which costs nothing without a listener.
+ * The crash tests end the process at each step in turn and check what is left.
  * https://nodejs.org/api/diagnostics_channel.html
  */
 import { channel } from "node:diagnostics_channel";

@@ -1,4 +1,4 @@
-/** CRC-32: of a whole from those of its parts, and how a record has it. */
+/** Combines and formats CRC-32 checksums. */
 
 /** The polynomial of CRC-32, its bits reversed. https://www.rfc-editor.org/rfc/rfc1952#section-8 */
 const polynomial = 0xedb88320;

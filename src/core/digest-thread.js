@@ -1,4 +1,4 @@
-/** Runs in the thread that digest.ts starts. JavaScript, since Node starts a thread from a file, bundled or not. */
+/** The thread that digest.ts starts. It is JavaScript because Node starts a thread from a file, bundled or not. */
 import { createHash } from "node:crypto";
 import { parentPort } from "node:worker_threads";
 import { crc32 } from "node:zlib";

@@ -1,6 +1,6 @@
 /**
- * The digests of large files, in a thread of its own: a gibibyte takes about a second, in which the main thread would
- * neither read nor send. One thread for the whole process is faster than any network.
+ * Hashes large files in a thread: a gibibyte takes about a second, in which the main thread could neither read nor
+ * send. One thread for the whole process is faster than any network.
  */
 import { Worker } from "node:worker_threads";
 

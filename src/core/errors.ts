@@ -1,5 +1,5 @@
 /**
- * Everything that can go wrong, as one class with a closed list of codes.
+ * One error class for every failure, with a closed list of codes.
  *
  * Codes and exit statuses are a contract with scripts (docs/contract.md): add, never change.
  */

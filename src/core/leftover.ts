@@ -1,4 +1,4 @@
-/** What an operation that was cut short can leave in a service: nothing lists it, and it is only in the way. */
+/** Garbage that an interrupted operation can leave in a service; no listing shows it. */
 export interface Leftover {
   readonly kind: "multipart-upload" | "temporary-file" | "empty-directory";
   /** For a person who looks for it: a key, or a path. */

@@ -1,4 +1,4 @@
-/** How much is done at a time, where nobody said so: enough to keep a network busy, bounded by the memory. */
+/** Default concurrency: enough to keep a network busy, bounded by the memory. */
 
 const mebibyte = 1024 * 1024;
 

@@ -1,4 +1,4 @@
-/** Memory that is shared out among those who work at the same time. */
+/** Shares a fixed amount of memory among concurrent tasks. */
 import { Semaphore } from "async-mutex";
 
 /** Bytes. The semaphore counts down from what is left to one at every release: single bytes would be too many. */

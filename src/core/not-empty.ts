@@ -1,4 +1,4 @@
-/** What keeps a resource from being removed. */
+/** Error details for a resource that is not empty and so cannot be removed. */
 import { DocprocError } from "./errors.ts";
 
 /** As many are counted of a kind; where there are more, their number tells nobody anything. */

@@ -1,4 +1,4 @@
-/** How long: the pause before something is tried again, and the time for clearing up after it failed. */
+/** Retry delays, and the time limit for cleaning up after a failure. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { throwIfCancelled } from "./errors.ts";
 

@@ -1,6 +1,6 @@
 /**
- * What must never be printed: keys, tokens and signatures, in whatever message a server or a library puts them.
- * Every DocprocError and everything written to stderr goes through here; documents and records do not, they are data.
+ * Redacts keys, tokens and signatures, whatever message of a server or a library holds them. Every DocprocError and
+ * everything written to stderr goes through here; documents and records are data and do not.
  */
 import { withPublicAddresses } from "./address.ts";
 

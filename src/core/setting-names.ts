@@ -1,4 +1,4 @@
-/** What a setting is called on the command line and in the environment. */
+/** The flag and the environment variable of a setting. */
 
 /** `endpointUrl` -> `--endpoint-url` */
 export function flagOf(name: string): string {

@@ -1,5 +1,5 @@
 /**
- * What a user can set, after config/ has decided where each value comes from.
+ * The settings a user can set, after config/ has resolved them.
  * Drivers read what concerns them and refuse what is missing.
  */
 export interface Settings {

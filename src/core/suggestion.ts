@@ -1,4 +1,4 @@
-/** What somebody who misspelt a word may have meant. */
+/** The closest match for a misspelt word. */
 import { closest, distance } from "fastest-levenshtein";
 
 /** The known word that is most like it; undefined where none is much like it. */

@@ -1,4 +1,4 @@
-/** Values that several parts of a program may hold, and none of them can change. */
+/** Deep-freezes values that several parts of the program share. */
 import type { DocumentRecord } from "./record.ts";
 
 /**

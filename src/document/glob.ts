@@ -1,12 +1,12 @@
 /**
- * Globs for names, paths and content types: `*`, `?`, `[…]`, `{a,b}`, `**`, and `\` before a character that means itself.
+ * Globs for names, paths and content types: `*`, `?`, `[…]`, `{a,b}`, `**`, and `\` to escape a character.
  * docs/finding.md says what each of them matches.
  *
- * Own code, because it is safety-critical: names come from all who upload, and a glob perhaps from a script. A
- * matcher that makes a regular expression of a glob goes back whenever it was wrong. With picomatch, thirty times `{a,a}`
- * took 58 s for one name, and four stars 27 s for a name of 500 letters. Here a glob becomes a nondeterministic automaton,
- * and a name is read once, with the set of states that its beginning leads to: never more steps than states times
- * characters. Sets that were met are kept, so that in a listing of many names a character takes one step.
+ * Own code because it is safety-critical: names come from every uploader, and a glob perhaps from a script. Matchers
+ * that compile a glob to a regular expression backtrack: with picomatch, thirty times `{a,a}` took 58 s for one name,
+ * and four stars 27 s for a name of 500 letters. Here a glob becomes a nondeterministic automaton that reads a name
+ * once, with the set of reachable states: at most states times characters steps. State sets are cached, so that in a
+ * long listing a character takes one step.
  * https://swtch.com/~rsc/regexp/regexp1.html
  */
 import { DocprocError } from "../core/errors.ts";

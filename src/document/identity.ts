@@ -1,4 +1,4 @@
-/** When two documents are the same one. A file of its own, as hashing takes time to load and a listing needs none. */
+/** When two documents are the same. A separate file because hashing takes time to load and a listing needs none. */
 import { createHash } from "node:crypto";
 import { canonicalJson, type DocumentRecord } from "./record.ts";
 

@@ -1,4 +1,4 @@
-/** What a listing asks for, and what it means, once for both catalogs. */
+/** The filters of a listing and their meaning, defined once for both catalogs. */
 import ms from "ms";
 import { DocprocError } from "../core/errors.ts";
 import { type DocumentRecord, firstIdAt, isDocumentName, type TextMap } from "./record.ts";

@@ -1,5 +1,5 @@
 /**
- * The record of a document: its fields, its id, where its bytes go, and what may be written into it.
+ * The record of a document: its fields, its id, its storage key, and the rules for its values.
  *
  * The JSON form is `docproc.record/1`, a contract with scripts: fields are never omitted and never
  * change meaning; new ones may be added at the end.

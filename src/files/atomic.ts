@@ -1,6 +1,6 @@
 /**
- * Files that appear under their name whole or not at all: written to a temporary file on the same file system,
- * flushed, then given the name. A name that is taken is never taken over, unless that is asked for.
+ * Writes files atomically: to a temporary file on the same file system, flushed, then linked or renamed to the final
+ * name. An existing file is replaced only on request.
  */
 import { constants } from "node:fs";
 import { type FileHandle, link, open } from "node:fs/promises";

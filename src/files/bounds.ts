@@ -1,4 +1,4 @@
-/** A directory that nothing which is read may lie outside of, wherever links lead. */
+/** A directory that reads must not leave, wherever links lead. */
 import { type FileHandle, readlink, realpath, stat } from "node:fs/promises";
 import { sep } from "node:path";
 import { DocprocError, fromSystemError } from "../core/errors.ts";

@@ -1,4 +1,4 @@
-/** The directory of an embedded library as a whole: what is docproc's in it, and how it is removed. */
+/** The directory of an embedded library: which entries are docproc's, and how it is removed. */
 import { lstat, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { DocprocError, fromSystemError } from "../core/errors.ts";

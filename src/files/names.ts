@@ -1,4 +1,4 @@
-/** Which names of documents can be the name of a file. A catalog is not trusted to say where files are written. */
+/** Which document names are valid file names. A catalog is not trusted to say where files are written. */
 import { DocprocError } from "../core/errors.ts";
 
 /** Bytes of one name on every common file system. */

@@ -1,7 +1,6 @@
 /**
- * Directories and files that docproc writes to below a directory that it was given. None of them may be a link: what
- * was written there could be anywhere. Looked at is what is there right before; a link that is put there in the moment
- * after that is followed.
+ * Creates and checks directories and files below a given directory. None of them may be a link, since writes could then
+ * land anywhere. The check happens right before the write; a link placed in between is followed.
  */
 import { lstat, mkdir } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** Whose files docproc believes: config files, repositories and libraries that other users may have put there. */
+/** Which owners of files are trusted: other users may have placed config files, repositories and libraries. */
 import { lstat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DocprocError } from "../core/errors.ts";

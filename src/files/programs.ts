@@ -1,6 +1,6 @@
 /**
- * The programs that docproc starts, git and the desktop's opener: where they are found, and how they run. PATH may lead
- * into files that were unpacked a moment ago, since npx and other tools put folders of the project into it.
+ * Finds and runs the two programs that docproc starts, git and the desktop's opener. PATH may lead into files that
+ * were just unpacked, since npx and other tools add project folders to it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Stats } from "node:fs";

@@ -1,4 +1,4 @@
-/** Opens files that others may have put something else in place of: a pipe, a device, a file without an end. */
+/** Opens files that others may have replaced by a pipe, a device, or a file without an end. */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { isSystemError } from "../core/errors.ts";

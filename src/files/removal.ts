@@ -1,13 +1,13 @@
 /**
- * The one place that removes a file or a directory, renames one, or changes a mode. It does so only with what docproc
- * made, and looks right before:
+ * The only place that removes or renames files or directories, or changes modes. It touches only what docproc made, and
+ * checks right before:
  *
  * - the name has a form that docproc gives, below a directory that docproc was given: see {@link Own};
- * - nothing on the way down from that directory is a link, and what is there is a file, or an empty directory;
- * - where others could have chosen the same name, it is still the file that this process made.
+ * - no link lies on the way down from that directory, and the target is a file or an empty directory;
+ * - where others could have chosen the same name, the target is still the file that this process made.
  *
- * Not guarded is the moment between the look and the removal, since Node has no unlinkat(2): a process that may write
- * to the same directories can put a link there. What is removed then still has a name of ours.
+ * The moment between check and removal is not guarded, since Node has no unlinkat(2): a process that may write to the
+ * same directories can place a link there. What is removed then still has a name of ours.
  */
 import type { BigIntStats } from "node:fs";
 import { type FileHandle, lstat, open, rename, rmdir, stat, unlink } from "node:fs/promises";

@@ -1,4 +1,4 @@
-/** The embedded database engine: which one it is, how a file of ours is opened, and what its failures mean. */
+/** The embedded database engine: chooses it, opens files with it, and maps its errors. */
 import { closeSync, constants, openSync, readSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";

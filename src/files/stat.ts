@@ -1,4 +1,4 @@
-/** Whether something is there. That it is not is an answer; that nobody could look is a failure. */
+/** Tells a missing file (an answer) from one that cannot be looked at (a failure). */
 import type { Stats } from "node:fs";
 import { stat } from "node:fs/promises";
 import { fromSystemError, isSystemError, toDocprocError } from "../core/errors.ts";

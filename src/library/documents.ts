@@ -1,6 +1,6 @@
 /**
- * The document service: what can be done with documents, on whichever storage and catalog. It alone, and the upload
- * protocol it runs, write to both services; neither of them knows the other.
+ * All operations on documents, on any storage and catalog. Only this file and the upload protocol it runs write to both
+ * services; neither service knows the other.
  */
 
 import { reached } from "../core/crash-points.ts";

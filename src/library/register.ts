@@ -1,6 +1,6 @@
 /**
- * Records an object that somebody else has stored. It is read once, as nothing but its bytes proves what they are: a
- * server's checksum of the whole object is not there for most, and what an endpoint says of it is only its word.
+ * Registers an object that someone else stored. It reads the object once, because only its bytes prove its hash: most
+ * servers keep no checksum of the whole object, and an endpoint's claims prove nothing.
  */
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";

@@ -1,4 +1,4 @@
-/** The services that settings choose, and what is done with documents on them. Nothing opens until it is asked for. */
+/** The services that the settings choose, and the library on top of them. All of them open on first use. */
 import { join } from "node:path";
 import type { Settings } from "../core/settings.ts";
 import { type MetadataName, metadataDrivers } from "../metadata/registry.ts";

@@ -1,4 +1,4 @@
-/** Changes the tags of a document that is there already. Tags are part of what it is found by, so its claim moves. */
+/** Changes the tags of a stored document. Tags are part of its identity, so its claim moves. */
 
 import { DocprocError } from "../core/errors.ts";
 import { cleanUpSignal, pause } from "../core/retry.ts";

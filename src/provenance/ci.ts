@@ -1,4 +1,4 @@
-/** The CI job that docproc runs in, as its variables tell. Which provider it is, is known to ci-info. */
+/** The CI job that docproc runs in, from its environment variables. ci-info recognises the provider. */
 import vendors from "ci-info/vendors.json" with { type: "json" };
 import { publicAddress } from "../core/address.ts";
 import type { CiProvenance } from "../document/record.ts";

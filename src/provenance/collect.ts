@@ -1,4 +1,4 @@
-/** Where documents are made: the repository and the CI job that docproc runs in. */
+/** Collects the repository and the CI job that docproc runs in. */
 
 import type { GitProvenance, Provenance } from "../document/record.ts";
 import { branchOfJob, readCi } from "./ci.ts";

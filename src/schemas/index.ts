@@ -1,4 +1,4 @@
-/** Every JSON document that the program prints, in the order in which help describes them. */
+/** Every JSON document that the program prints, in the order of the help text. */
 import config from "./config.json" with { type: "json" };
 import copy from "./copy.json" with { type: "json" };
 import deleted from "./delete.json" with { type: "json" };

@@ -1,4 +1,4 @@
-/** What an item of each command is made of, as its schema says. */
+/** The fields of each command's items, from its schema. */
 import { type Schema, schemas } from "./index.ts";
 
 /**

@@ -1,4 +1,4 @@
-/** The last step of whatever makes a document: its bytes are stored and proved, now the catalog learns of it. */
+/** The last step of every new document: its bytes are stored and proved, now its record is committed. */
 
 import { DocprocError, throwIfCancelled } from "../core/errors.ts";
 import { cleanUpSignal } from "../core/retry.ts";

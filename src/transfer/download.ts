@@ -1,4 +1,4 @@
-/** A document on its way into a file, which appears under its name whole and checked, or not at all. */
+/** Downloads a document into a file, which appears whole and checked, or not at all. */
 import { lstat, mkdir } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import { reached } from "../core/crash-points.ts";

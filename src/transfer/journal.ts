@@ -1,13 +1,12 @@
 /**
- * What is remembered of a large upload while it is on its way, so that the same command can go on with it after a
- * crash: its id, its key, and every part that the storage has acknowledged. One small database for each upload, in
- * the state directory.
+ * The journal of a large upload, so that the same command can resume it after a crash: its id, its key, and every part
+ * that the storage has acknowledged. One small database per upload, in the state directory.
  *
- * Whoever has the database open owns the upload: SQLite's lock on it ends with the process, however it ends. Nothing
- * in it is secret, and nothing in it is believed: all bytes are read and hashed again before a part is left out.
+ * The process that has the database open owns the upload: SQLite's lock ends with the process, however it ends. The
+ * journal holds no secrets and is not trusted: all bytes are read and hashed again before a part is skipped.
  *
- * The state directory may be one that holds other things, too. A journal is a file of our name and of our format in a
- * directory that is no link and no other user's; nothing else is opened, replaced or removed.
+ * The state directory may hold other things, too. A journal is a file with our name and format in a directory that is
+ * no link and no other user's; nothing else is opened, replaced or removed.
  */
 import { createHash } from "node:crypto";
 import { lstat, readdir } from "node:fs/promises";

@@ -1,7 +1,6 @@
 /**
- * Reads a document whole and in order, wherever its bytes are: several ranges at a time where that is faster, and
- * from where it stopped when a connection breaks off. The record is the authority: what does not have its size and
- * its SHA-256 is not the document.
+ * Reads a document whole and in order from any storage: several ranges at a time where that is faster, resuming after
+ * a broken connection. The record is the authority: other sizes or SHA-256 values are errors.
  */
 import { createHash } from "node:crypto";
 import { pMapIterable } from "p-map";

@@ -1,4 +1,4 @@
-/** Which interrupted upload is gone on with, and what becomes of one that is not. */
+/** Finds the interrupted upload to resume, and cleans up those that cannot be. */
 
 import { reached } from "../core/crash-points.ts";
 import { throwIfCancelled, toDocprocError } from "../core/errors.ts";

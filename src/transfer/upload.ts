@@ -1,7 +1,7 @@
 /**
  * The upload protocol: bytes first, then the record.
  *
- * A record is committed only after its bytes are stored and proved, so whatever is listed can be read. A crash in
+ * A record is committed only after its bytes are stored and proved, so every listed document can be read. A crash in
  * between leaves an object without a record, never the reverse.
  */
 import { hash } from "node:crypto";

@@ -1,4 +1,4 @@
-/** The shells that complete command lines of docproc: the script each one loads, and the form of what it is told. */
+/** The supported shells: the completion script that each one loads, and the format of our replies to it. */
 import { bash, fish, pwsh, type ShellCompletion, zsh } from "@optique/core/completion";
 import type { Suggestion } from "@optique/core/parser";
 

@@ -1,6 +1,6 @@
 /**
- * What a command line that is being typed can go on with. A shell asks at every Tab: nothing is said of failures,
- * nobody is asked for anything, and a catalog that does not answer at once is done without.
+ * Completes a partly typed command line. A shell asks at every Tab, so failures stay silent, nothing prompts, and a
+ * catalog that does not answer at once is skipped.
  */
 import type { Command, Option } from "commander";
 import { type ConfigInput, loadConfig, type SettingName, settingChoices, settingNames } from "../../config/config.ts";

@@ -1,4 +1,4 @@
-/** What each code of an error means, for whoever reads its exit status. */
+/** The meaning of each error code and exit status. */
 import type { ErrorCode } from "../../core/errors.ts";
 
 /** Why docproc ends with a status other than 0, and what to do about it. */

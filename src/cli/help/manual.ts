@@ -1,4 +1,4 @@
-/** The manual page, made from what `--help` says: what is in neither is in no other place. Runs when docproc is built. */
+/** Renders the manual page from the help texts, so that it has no text of its own. Runs at build time. */
 import type { Argument, Command, Option } from "commander";
 import { settingNames } from "../../config/config.ts";
 import { type ErrorCode, exitStatuses } from "../../core/errors.ts";

@@ -1,4 +1,7 @@
-/** `docproc help exit-codes` and `docproc help json`: the contract with scripts, from what it is checked with. */
+/**
+ * `docproc help exit-codes` and `docproc help json`: the contract with scripts, generated from the tables that tests
+ * check.
+ */
 import { type ErrorCode, exitStatuses } from "../../core/errors.ts";
 import { type Schema, schemas } from "../../schemas/index.ts";
 import { meanings, nextSteps } from "./error-codes.ts";

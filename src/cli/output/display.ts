@@ -1,8 +1,8 @@
 import { withoutCommands } from "./runner-commands.ts";
 
 /**
- * What could move the cursor, hide text, or make a name read as another one: control and format characters (the
- * direction of text among them), line and paragraph separators, everything invisible, and lone surrogates.
+ * Characters that could move the cursor, hide text, or make one name look like another: control and format characters
+ * (bidi among them), line and paragraph separators, everything invisible, and lone surrogates.
  */
 const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 

@@ -1,4 +1,4 @@
-/** A document on its way to standard output. */
+/** Writes a document to standard output. */
 
 import { DocprocError } from "../../core/errors.ts";
 import type { DocumentRecord } from "../../document/record.ts";

@@ -1,4 +1,4 @@
-/** Progress drawn on a terminal. */
+/** Draws progress on a terminal. */
 import cliTruncate from "cli-truncate";
 import ora, { type Ora } from "ora";
 import { display } from "./display.ts";

@@ -1,6 +1,6 @@
 /**
- * What a step of GitHub Actions is told beside what the command prints: ids and uris as outputs, a table in the summary,
- * failures as annotations. It wraps whichever reporter the flags chose.
+ * Extra output for a GitHub Actions step: ids and uris as outputs, a table in the summary, failures as annotations.
+ * Wraps the reporter that the flags chose.
  */
 import { randomUUID } from "node:crypto";
 import { appendFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-/** Output for a person, or with `-q` and `--format` for a pipe that wants nothing but lines. */
+/** Output for people, and plain lines for pipes with `-q` and `--format`. */
 import type { DocprocError } from "../../core/errors.ts";
 import { display } from "./display.ts";
 import {

@@ -1,4 +1,4 @@
-/** Output for programs: one JSON document at the end, or one a line as they come. */
+/** Output for programs: one JSON document at the end, or one per line as results arrive. */
 import type { DocprocError } from "../../core/errors.ts";
 import {
   GatheredLines,

@@ -1,4 +1,4 @@
-/** Which reporter a command line asks for, and what surrounds it: a CI job, a terminal, secrets. */
+/** Chooses the reporter from the flags and the surroundings: a CI job, a terminal, secrets. */
 import { DocprocError } from "../../core/errors.ts";
 import { withoutSecrets } from "../../core/secrets.ts";
 import type { LineOf } from "./human.ts";

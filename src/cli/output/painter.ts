@@ -1,4 +1,4 @@
-/** The two ways text is painted: for a terminal, and for a pipe. */
+/** The two ways to style text: for a terminal and for a pipe. */
 import { Chalk, type ChalkInstance } from "chalk";
 import cliTruncate from "cli-truncate";
 import ms from "ms";

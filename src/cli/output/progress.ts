@@ -1,4 +1,4 @@
-/** Progress of long work where no terminal is: a plain line now and then. Always on stderr. */
+/** Progress of long work without a terminal: a plain line now and then, always on stderr. */
 import ms from "ms";
 import prettyBytes from "pretty-bytes";
 import type { FileProgress, OutputStream, Progress } from "./reporter.ts";

@@ -1,7 +1,7 @@
 /**
- * How a command speaks: to a person (human.ts), to a program (json.ts), to a pipe that wants lines (human.ts, too).
+ * The output of a command: for a person or a pipe (human.ts), or for a program (json.ts).
  *
- * Data goes to stdout, everything else to stderr. Commands never ask which reporter they have.
+ * Data goes to stdout, everything else to stderr. Commands never know which reporter they have.
  */
 import type { DocprocError } from "../../core/errors.ts";
 

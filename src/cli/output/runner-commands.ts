@@ -1,7 +1,7 @@
 /**
- * What a CI runner takes for a command in what a program prints, also where it is part of a file's name.
+ * Text that a CI runner would execute as a command when a program prints it, for example inside a file name.
  *
- * GitHub obeys `::command::` behind nothing but white space, and `##[command]` wherever it stands:
+ * GitHub obeys `::command::` after nothing but white space, and `##[command]` anywhere:
  * https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
  * Azure obeys `##vso[command]` and TeamCity `##teamcity[command]`:
  * https://learn.microsoft.com/en-us/azure/devops/pipelines/scripts/logging-commands

@@ -1,4 +1,4 @@
-/** `--format`: a line of text with the fields of what a command reports. Names and escapes, and nothing to be run. */
+/** `--format`: a line template with the fields of a result. It has names and escapes, and executes nothing. */
 import { DocprocError } from "../../core/errors.ts";
 import { nearestTo } from "../../core/suggestion.ts";
 import { type Piece, withoutCommands } from "./runner-commands.ts";

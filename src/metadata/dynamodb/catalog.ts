@@ -1,14 +1,13 @@
 /**
- * The metadata contract on one DynamoDB table. Loaded only when a command really talks to DynamoDB.
+ * The metadata contract on one DynamoDB table. Loaded only by commands that talk to DynamoDB.
  *
- *   document   pk doc#<shard>   sk <id>        everything of the record; <shard> from the id's last digit
- *   claim      pk name#<name>   sk <identity>  id, size
- *   catalog    pk catalog       sk catalog     id and format of the catalog itself
- *   adoption   pk catalog       sk adopted#<id>
+ * document pk doc#<shard> sk <id> the record; <shard> from the id's last digit
+ * claim pk name#<name> sk <identity> id, size
+ * catalog pk catalog sk catalog id and format of the catalog itself
+ * adoption pk catalog sk adopted#<id>
  *
  * Every read is strongly consistent and there is no index, so a command sees what the one before it wrote.
- * reads.ts and commits.ts do in one request what is asked for at the same time, listing.ts
- * reads documents in order.
+ * reads.ts and commits.ts batch concurrent requests; listing.ts reads documents in order.
  */
 import {
   type AttributeValue,

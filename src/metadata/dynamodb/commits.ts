@@ -1,9 +1,9 @@
 /**
- * Commits, of which those at the same time share a transaction: it takes as many write units as many of them, and one
- * request, which is what takes the time.
+ * Commits records. Concurrent commits share a transaction: it costs the same write units and saves requests, which
+ * dominate the time.
  *
- * A transaction is done as a whole or not at all, so what stands in the way of one commit must not be the end of the
- * others: it is told its reason, and the others go without it.
+ * A transaction succeeds or fails as a whole, so a commit that is refused gets its reason, and the others are sent
+ * again without it.
  */
 import type { Put, TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import { mayHaveSucceeded } from "../commit-outcome.ts";

@@ -1,4 +1,4 @@
-/** What went wrong with a table, in the words of the contract. */
+/** Maps errors of a table to the codes of the contract. */
 import { fromAwsError } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import type { Settings } from "../../core/settings.ts";

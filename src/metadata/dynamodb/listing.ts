@@ -1,11 +1,11 @@
 /**
  * Reads documents in the order of their ids: a descending or ascending Query for each shard, merged.
  *
- * What is paid for is what a page holds, whether it is shown or not, and a page holds 1 MB unless it has a `Limit`:
+ * A page costs what it holds, shown or not, and holds 1 MB unless it has a `Limit`:
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Other.html
- * Whoever takes fifty documents is therefore given small pages. Those behind them double, so that a search for what is
- * rare does not become thousands of requests; whoever takes everything is given whole pages, each asked for while the
- * one before it is used.
+ * A caller that takes fifty documents therefore gets small pages. Later pages double, so that a search for rare
+ * documents does not take thousands of requests. A caller that takes everything gets whole pages, each requested
+ * while the previous one is used.
  */
 import { setMaxListeners } from "node:events";
 import {

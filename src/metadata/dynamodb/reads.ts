@@ -1,6 +1,6 @@
 /**
- * Reads items by their keys: one in a GetItem, and those that are asked for at the same time in one BatchGetItem. That
- * costs as many read units, and one request, which is what takes the time:
+ * Reads items by key: one with GetItem, concurrent ones together with BatchGetItem. A batch costs the same read units
+ * and saves requests, which dominate the time:
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
  */
 import {

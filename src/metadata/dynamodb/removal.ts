@@ -1,4 +1,4 @@
-/** Removes the table, once there is nothing in it but the entry of the catalog itself. */
+/** Removes the table once it holds only the entry of the catalog itself. */
 import { DeleteTableCommand, type DynamoDBClient, paginateScan, type TableDescription } from "@aws-sdk/client-dynamodb";
 import { furtherPages } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";

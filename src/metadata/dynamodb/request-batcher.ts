@@ -1,9 +1,9 @@
 /**
- * What several ask for at the same time, asked for in one request.
+ * Batches concurrent calls into one request.
  *
- * Whatever comes while one group is on its way is the next group, so that groups are as large as the service is slow,
- * and nobody waits for company: who comes alone goes alone, at once. Not dataloader, which collects by ticks: its cache
- * and its distinct keys would be switched off, it cannot leave a task for a later group, and it knows of no signals.
+ * Calls that arrive while a group is in flight form the next group, so groups grow with the latency of the service, and
+ * a single call is sent at once. Not dataloader, which collects by ticks: its cache and its distinct keys would be
+ * switched off, it cannot defer a task to a later group, and it supports no signals.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { cancelled, throwIfCancelled } from "../../core/errors.ts";

@@ -1,4 +1,4 @@
-/** The table: on demand, protected against deletion, nothing to pay while it is not used. */
+/** The table: on demand (an idle table costs nothing) and protected against deletion. */
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   CreateTableCommand,

@@ -1,4 +1,4 @@
-/** Transactions on one table: all of it or nothing. */
+/** Transactions on one table. */
 import {
   type CancellationReason,
   type DynamoDBClient,

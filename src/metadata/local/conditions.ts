@@ -1,9 +1,8 @@
 /**
- * What a query asks of the records of an SQLite catalog, and the index that knows which meet it.
+ * Turns a query into SQL conditions, and picks the index whose entries meet it.
  *
- * For a tag, a name, a type, a commit, a run, and the first characters of a name there is an index that has the ids of
- * what has it in order. A glob that begins with fewer characters has only the range of names that begin as it does: in
- * their order, not in that of ids.
+ * Tags, names, types, commits, runs and the first characters of names each have an index sorted by id. A glob with a
+ * shorter literal beginning has only the range of names with that beginning, sorted by name, not by id.
  */
 import { DocprocError } from "../../core/errors.ts";
 import { type DocumentFilter, literalName, literalType, typeGlob } from "../../document/query.ts";

@@ -1,6 +1,6 @@
 /**
- * The function `matches(glob, text)` for SQL. A statement runs in one go, in which no signal is heard: one that asks for
- * too much of it is given up, so that the same can be asked in smaller pieces.
+ * The SQL function `matches(glob, text)`. No signal is heard while a statement runs, so a statement that calls it too
+ * often is aborted and can be repeated in smaller pieces.
  */
 import { compileGlob, type Glob } from "../../document/glob.ts";
 import type { Database } from "../../files/sqlite.ts";

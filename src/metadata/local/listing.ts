@@ -1,9 +1,8 @@
 /**
- * Reads the records of an SQLite catalog in the order of their ids, and as few of them as an index allows.
+ * Reads the records of an SQLite catalog in the order of their ids, as few of them as an index allows.
  *
- * What an index has in that order (see conditions.ts) is read straight from it, a page at a time, however large the
- * catalog. What it has in another order has to be sorted: whether that is right depends on how many there are, which is
- * counted up to {@link few}.
+ * An index in id order (see conditions.ts) is read directly, a page at a time, however large the catalog. Entries in
+ * another order must be sorted; whether that pays depends on their number, which is counted up to {@link few}.
  */
 import { idRange, type ListQuery } from "../../document/query.ts";
 import {

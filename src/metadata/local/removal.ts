@@ -1,4 +1,4 @@
-/** Removes the catalog of the embedded library, once it has no documents. */
+/** Removes the catalog of the embedded library once it has no documents. */
 import { join } from "node:path";
 import { DocprocError, throwIfCancelled } from "../../core/errors.ts";
 import { assertEmpty, listed } from "../../core/not-empty.ts";

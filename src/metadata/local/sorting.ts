@@ -1,8 +1,8 @@
 /**
  * Reads the records of an SQLite catalog by size or by name.
  *
- * There is an index of either. It is walked, and each of its entries is looked up in the indexes of what else is asked:
- * what many documents have is found soon. What only few have, as an index knows, is gathered and sorted.
+ * Both have an index. It is walked, and each entry is looked up in the indexes of the other conditions: common matches
+ * are found soon. Matches that an index knows to be few are collected and sorted.
  */
 import { DocprocError } from "../../core/errors.ts";
 import { idRange, type ListQuery } from "../../document/query.ts";

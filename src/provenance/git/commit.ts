@@ -1,6 +1,6 @@
 /**
- * What a git repository says of itself. It may have been unpacked a moment ago: its files are read as data, and nothing
- * that they name is run.
+ * Reads commit, branch and remote of a git repository. It may have been unpacked a moment ago: its files are read as
+ * data, and nothing that they name is run.
  */
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * Whether files were changed since the commit. Only git can compare, since its index says what a file was like when git
- * last looked. It works on the repository's index and objects, and on a GIT_DIR of our own for all else.
+ * Whether files changed since the commit. Only git can compare, since its index records what a file was like at git's
+ * last look. git gets the repository's index and objects, and otherwise a GIT_DIR of our own.
  */
 import { realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";

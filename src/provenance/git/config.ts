@@ -1,7 +1,7 @@
 /**
- * The text of a git configuration file, read as git reads it and as nothing but data: no file is included and nothing
- * is run. It is our own, since a parser that sees other sections than git does is how a repository hides one.
- * https://git-scm.com/docs/git-config#_syntax, and `git_parse_source` in git's config.c where that leaves a question.
+ * Parses a git configuration file as git does, as nothing but data: no includes, nothing executed. Own code, since a
+ * parser that sees other sections than git does is how a repository hides one.
+ * https://git-scm.com/docs/git-config#_syntax, and `git_parse_source` in git's config.c for open questions.
  */
 
 /**

@@ -1,6 +1,6 @@
 /**
- * A GIT_DIR of our own, for as long as git is asked something: its configuration is written here, so that nothing which
- * a repository says of itself can make git run a program, fetch, or write.
+ * A temporary GIT_DIR of our own with a configuration of our own, so that nothing in a repository can make git run a
+ * program, fetch, or write.
  */
 import { mkdir, mkdtemp, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** The small files of a repository. They are data that another may have prepared: a link does not lead out of it. */
+/** Reads the small files of a repository. Someone else may have prepared them, so links must not lead out of it. */
 import { realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { readSmallFile } from "../../files/regular.ts";

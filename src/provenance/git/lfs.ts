@@ -1,4 +1,4 @@
-/** Files that git-lfs keeps elsewhere: the commit has a pointer in their place, which tells their bytes. */
+/** Files that git-lfs stores elsewhere: the commit holds a pointer with their hash instead. */
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";

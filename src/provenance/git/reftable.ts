@@ -1,6 +1,6 @@
 /**
- * Repositories that keep their branches in tables, a format that only git reads. It gets the tables and nothing else of
- * the repository. https://git-scm.com/docs/reftable
+ * Repositories with reftables, a format that only git reads. git gets the tables and nothing else of the repository.
+ * https://git-scm.com/docs/reftable
  */
 import { join } from "node:path";
 import { findProgram, type ProgramPlace } from "../../files/programs.ts";

@@ -1,6 +1,6 @@
 /**
- * What of a configuration git is told when it compares: how files are kept on this disk, by a closed list of names and
- * values. None of them names a program, a file or an address, except the user's own file of attributes.
+ * The configuration that git gets for a comparison: how files are kept on this disk, from a closed list of names and
+ * values. None of them names a program, a file or an address, except the user's own attributes file.
  */
 import { join } from "node:path";
 import type { GitConfig } from "./config.ts";

@@ -1,8 +1,8 @@
 /**
  * Bytes in a directory: `<directory>/objects/<key>`.
  *
- * An object appears under its name whole or not at all: it is written to `<directory>/incoming`, flushed,
- * then linked to its name, and link(2) refuses a name that is taken.
+ * Objects appear atomically: each is written to `<directory>/incoming`, flushed, then linked to its name; link(2)
+ * refuses a name that is taken.
  */
 import { createReadStream } from "node:fs";
 import { type FileHandle, lstat, opendir } from "node:fs/promises";

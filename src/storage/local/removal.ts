@@ -1,4 +1,4 @@
-/** Removes what the embedded library keeps bytes in, once there are none. */
+/** Removes the storage of the embedded library once it is empty. */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromSystemError, throwIfCancelled } from "../../core/errors.ts";

@@ -1,6 +1,6 @@
 /**
- * Makes and hardens the bucket. Each setting is read first and written only where it is missing, so a second
- * run changes nothing, and rules or statements of somebody else are kept.
+ * Creates and hardens the bucket. Each setting is read first and written only if it is missing, so a second run changes
+ * nothing, and other people's rules and statements stay.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";

@@ -1,4 +1,4 @@
-/** The client for S3: where it is, and whose buckets it may talk to. Loaded late, it brings the SDK with it. */
+/** The S3 client: its endpoint, and the bucket owners it accepts. Loaded late because it loads the SDK. */
 import { S3Client } from "@aws-sdk/client-s3";
 import type { HttpRequest } from "@smithy/core/protocols";
 import { openClient } from "../../aws/client.ts";

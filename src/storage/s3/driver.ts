@@ -1,9 +1,8 @@
 /**
- * Bytes in an Amazon S3 bucket, or one that speaks its protocol.
+ * Bytes in an Amazon S3 bucket, or in one that speaks its protocol.
  *
- * This file is loaded by every command, the SDK only by those that use it: storage.ts stores and reads,
- * multipart.ts drives lib-storage, bucket.ts makes and hardens the bucket,
- * removal.ts removes it.
+ * Every command loads this file; the SDK loads on use: storage.ts stores and reads, multipart.ts drives lib-storage,
+ * bucket.ts creates and hardens the bucket, removal.ts removes it.
  */
 import { closing } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";

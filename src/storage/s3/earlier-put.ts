@@ -1,4 +1,4 @@
-/** What S3 still has of a put that was cut short, as far as it can be gone on with. */
+/** Finds what S3 still has of an interrupted put, so that it can be resumed. */
 import { httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import type { BegunUpload, PutOptions, StoredObject } from "../service.ts";

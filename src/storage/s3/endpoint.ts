@@ -1,6 +1,6 @@
 /**
- * What an endpoint makes of the promises that docproc relies on, tried out with one small object, and whose account
- * the credentials belong to. Asked by init only.
+ * Probes with one small object whether an endpoint keeps the promises that docproc relies on, and looks up the account
+ * of the credentials. Used by init only.
  */
 import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";

@@ -1,10 +1,10 @@
 /**
- * One object on its way to S3, through lib-storage.
+ * One attempt to send an object to S3 through lib-storage.
  *
- * lib-storage cuts the body into parts and keeps some of them in flight. It is handed a facade of the client,
- * because three things have to be ours: which upload a part belongs to (so that an interrupted upload is gone on
- * with, and a part that S3 has is not sent again), when the upload is completed, and how it is cleaned up. Its own
- * `abort()` returns while parts are still on their way, and a part that lands after an abort stays in the bucket.
+ * lib-storage cuts the body into parts and keeps some of them in flight. It gets a facade of the client, because we
+ * must control three things: which upload a part belongs to (to resume an interrupted upload and skip parts that S3
+ * has), when the upload is completed, and how it is cleaned up. Its own `abort()` returns while parts are still on
+ * their way, and a part that lands after an abort stays in the bucket.
  */
 import { setMaxListeners } from "node:events";
 import { crc32 } from "node:zlib";

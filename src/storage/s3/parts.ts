@@ -1,4 +1,4 @@
-/** The parts of a multipart upload: how a body is cut into them, which of them S3 has, and how they are dropped. */
+/** The parts of a multipart upload: cutting a body into them, listing those S3 has, and dropping them. */
 import {
   AbortMultipartUploadCommand,
   type CompletedPart,

@@ -1,7 +1,4 @@
-/**
- * Requests whose signature is in their address, so that somebody without credentials can send them. Loaded only by
- * who signs one.
- */
+/** Presigned URLs: requests that anyone can send without credentials. Loaded only when one is signed. */
 import { GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { create as contentDisposition } from "content-disposition";

@@ -1,4 +1,4 @@
-/** An object is sent, again where that helps, and what is wrong is said in our words. multipart.ts is one attempt. */
+/** Sends one object, restarts if S3 dropped the upload, and maps errors. multipart.ts is one attempt. */
 import { errorNameOf, fromAwsError } from "../../aws/failures.ts";
 import { cancelled } from "../../core/errors.ts";
 import type { Body, PutOptions, PutResult } from "../service.ts";

@@ -1,4 +1,4 @@
-/** Removes the bucket, once there is nothing in it: nothing of docproc, of others, or from before. */
+/** Removes the bucket once it is empty: no objects of docproc or others, and no old versions. */
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   DeleteBucketCommand,

@@ -1,4 +1,4 @@
-/** The storage contract on S3. Loaded only when a command really talks to S3: it brings the SDK with it. */
+/** The storage contract on S3. Loaded only by commands that talk to S3, because it loads the SDK. */
 import { DeleteObjectCommand, GetObjectCommand, paginateListObjectsV2, type S3Client } from "@aws-sdk/client-s3";
 import { skewOf } from "../../aws/client.ts";
 import { fromAwsError, furtherPages, httpStatusOf } from "../../aws/failures.ts";

@@ -1,6 +1,6 @@
 /**
- * What a body is sent from: windows of memory that hold some parts each. While the parts of one window are on their
- * way, the next one is read and hashed.
+ * Buffers for sending a body: windows of some parts each. While the parts of one window are sent, the next is read and
+ * hashed.
  */
 
 import { sharedMemory } from "../../core/digest.ts";

@@ -1,4 +1,4 @@
-/** Tags that the configuration gives to every upload. In those of a file, `${…}` is a variable of the environment. */
+/** The configured tags of every upload. In tags from a file, `${…}` is an environment variable. */
 
 import { DocprocError } from "../../../core/errors.ts";
 import { holdsSecret } from "../../../core/secrets.ts";
