@@ -5,20 +5,20 @@
 import { DocprocError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
 
-/** Who uses the library: what uploads and tags, what lists and reads, and whoever does everything. */
+/** `upload` uploads and tags, `read` lists and reads, `admin` does everything. */
 export const roles = ["upload", "read", "admin"] as const;
 export type Role = (typeof roles)[number];
 
-/** What a permission is given on: the whole account, the bucket itself, the objects under the prefix, the table. */
+/** The resource of a permission: the account, the bucket, the objects under the prefix, or the table. */
 export type ResourceKind = "account" | "bucket" | "objects" | "table";
 
-const everybody: readonly Role[] = roles;
+const everyRole: readonly Role[] = roles;
 const writers: readonly Role[] = ["upload", "admin"];
 const admins: readonly Role[] = ["admin"];
 
 /**
- * Each operation of the SDK that is called, with the permission it needs; what a transaction does is named behind a
- * slash, since each of its items needs a permission of its own. An operation that needs several has several lines.
+ * Every SDK operation in use, with the permission it needs. The items of a transaction follow a slash, since each needs
+ * its own permission. An operation that needs several permissions has several lines.
  *
  * - https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
  * - https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
@@ -34,11 +34,11 @@ export const calls: readonly (readonly [
 ])[] = [
   ["ListBuckets", "s3:ListAllMyBuckets", "account", admins],
 
-  // There is no permission for HEAD alone. Without s3:ListBucket the answer about what is not there is 403, not 404.
-  ["HeadObject", "s3:GetObject", "objects", everybody],
-  ["HeadObject", "s3:ListBucket", "bucket", everybody],
-  ["GetObject", "s3:GetObject", "objects", everybody],
-  ["GetObject", "s3:ListBucket", "bucket", everybody],
+  // HEAD has no permission of its own. Without s3:ListBucket a missing object gives 403, not 404.
+  ["HeadObject", "s3:GetObject", "objects", everyRole],
+  ["HeadObject", "s3:ListBucket", "bucket", everyRole],
+  ["GetObject", "s3:GetObject", "objects", everyRole],
+  ["GetObject", "s3:ListBucket", "bucket", everyRole],
   ["PutObject", "s3:PutObject", "objects", writers],
   ["CreateMultipartUpload", "s3:PutObject", "objects", writers],
   ["UploadPart", "s3:PutObject", "objects", writers],
@@ -46,7 +46,7 @@ export const calls: readonly (readonly [
   ["ListParts", "s3:ListMultipartUploadParts", "objects", writers],
   ["AbortMultipartUpload", "s3:AbortMultipartUpload", "objects", writers],
   ["ListMultipartUploads", "s3:ListBucketMultipartUploads", "bucket", writers],
-  // An upload that failed, or that another one was faster than, removes its own object.
+  // An upload that fails, or loses a race, removes its own object.
   ["DeleteObject", "s3:DeleteObject", "objects", writers],
   ["ListObjectsV2", "s3:ListBucket", "bucket", admins],
 
@@ -66,9 +66,9 @@ export const calls: readonly (readonly [
   ["ListObjectVersions", "s3:ListBucketVersions", "bucket", admins],
   ["DeleteBucket", "s3:DeleteBucket", "bucket", admins],
 
-  ["GetItem", "dynamodb:GetItem", "table", everybody],
-  ["BatchGetItem", "dynamodb:BatchGetItem", "table", everybody],
-  ["Query", "dynamodb:Query", "table", everybody],
+  ["GetItem", "dynamodb:GetItem", "table", everyRole],
+  ["BatchGetItem", "dynamodb:BatchGetItem", "table", everyRole],
+  ["Query", "dynamodb:Query", "table", everyRole],
   ["PutItem", "dynamodb:PutItem", "table", writers],
   ["TransactWriteItems/Put", "dynamodb:PutItem", "table", writers],
   ["TransactWriteItems/Delete", "dynamodb:DeleteItem", "table", writers],
@@ -93,7 +93,7 @@ export interface PolicyDocument {
 }
 
 /**
- * The least that a role needs on the bucket and the table that are configured.
+ * The minimal policy of a role on the configured bucket and table.
  * @throws USAGE for a library that is not on AWS
  */
 export function policyFor(role: Role, settings: Settings): PolicyDocument {
@@ -138,7 +138,7 @@ function partitionOf(region = ""): string {
 }
 
 /**
- * A policy as a resource of Terraform, in the form that `terraform fmt` leaves as it is.
+ * A policy as a Terraform resource, formatted as `terraform fmt` would.
  * https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/iam_policy
  */
 export function terraformOf(role: Role, policy: PolicyDocument): string {
@@ -167,7 +167,9 @@ export function terraformOf(role: Role, policy: PolicyDocument): string {
   ].join("\n");
 }
 
-/** https://developer.hashicorp.com/terraform/language/expressions/strings: as in JSON, but for templates. */
+/**
+ * https://developer.hashicorp.com/terraform/language/expressions/strings: JSON strings, with template marks escaped.
+ */
 function text(value: string): string {
   return JSON.stringify(value).replace(/[$%]\{/g, (mark) => `${mark[0]}${mark}`);
 }

@@ -7,7 +7,7 @@
  */
 import { channel } from "node:diagnostics_channel";
 
-/** In the order in which an upload, then a download, then a removal passes them. */
+/** In the order of an upload, then a download, then a removal. */
 export const steps = [
   "source-read",
   "journal-opened",
@@ -33,7 +33,7 @@ export type Step = (typeof steps)[number];
 
 const channelOfSteps = channel("docproc:step");
 
-/** Says that a step is done. */
+/** Publishes that a step is done. */
 export function reached(step: Step): void {
   if (channelOfSteps.hasSubscribers) channelOfSteps.publish(step);
 }

@@ -10,74 +10,73 @@ export interface Settings {
   /** Absolute path of the embedded library: stored bytes and catalog. */
   readonly directory: string;
   readonly bucket: string | undefined;
-  /** The AWS account that the bucket has to belong to; S3 refuses every request to another one's. */
+  /** The AWS account that must own the bucket; S3 refuses every request to another account's. */
   readonly bucketOwner: string | undefined;
-  /** Put before every storage key; empty, or ends in a slash. */
+  /** Prepended to every storage key; empty, or ends in a slash. */
   readonly prefix: string;
   readonly table: string | undefined;
   readonly region: string | undefined;
   readonly profile: string | undefined;
   readonly endpointUrl: string | undefined;
-  /** Bytes of one part of a multipart upload; undefined plans it from the size. */
+  /** Bytes of one part of a multipart upload; undefined: planned from the size. */
   readonly partSize: number | undefined;
-  /** Parts of multipart uploads on their way at a time, of all files together; undefined plans it from the memory. */
+  /** Parts in flight, all files together; undefined: planned from the memory. */
   readonly partsInFlight: number | undefined;
-  /** Bytes that documents on their way may take, of all files together: from {@link partsInFlight} or the machine. */
+  /** Bytes that documents in flight may use, all files together: from {@link partsInFlight} or the machine. */
   readonly memory: number;
-  /** Files or documents in flight; undefined leaves it to the command. */
+  /** Files or documents in flight; undefined: the command decides. */
   readonly concurrency: number | undefined;
-  /** Connections to S3, and as many to DynamoDB, in use at a time; undefined takes as many as there are requests. */
+  /** Connections to S3, and as many to DynamoDB; undefined: no limit. */
   readonly connections: number | undefined;
   /** `reuse` an existing record with the same name, bytes and tags, or `store` another one. */
   readonly onDuplicate: "reuse" | "store";
-  /** Where S3 requests go when not to Amazon: {@link endpointUrl}, or what AWS's own variables say. */
+  /** The S3 endpoint when it is not Amazon: {@link endpointUrl}, or from AWS's own variables. */
   readonly customEndpoint: string | undefined;
-  /** Hardenings that the endpoint does not have, by kind, separated by commas: what init found out. */
+  /** Kinds of hardening that the endpoint lacks, comma-separated, as init found them. */
   readonly unsupported: string;
-  /** True allows requests without TLS to other machines. */
+  /** Allows requests without TLS to other machines. */
   readonly allowHttp: boolean;
-  /** How often a request that failed for a passing reason is sent again. */
+  /** Retries of a request after a transient failure. */
   readonly retries: number;
-  /** Milliseconds without any progress after which a request is given up, its retries included. */
+  /** Milliseconds without progress after which a request, including its retries, is aborted. */
   readonly timeout: number;
-  /** Keep a journal of large uploads, to go on from where one was interrupted. */
+  /** Keep a journal of large uploads, to resume interrupted ones. */
   readonly resume: boolean;
-  /** Record which commit and which CI job a document comes from. */
+  /** Record the commit and the CI job that a document comes from. */
   readonly provenance: boolean;
-  /** Of every upload, unless it names the key itself. */
+  /** Added to every upload that does not set the key itself. */
   readonly tags: Readonly<Record<string, string>>;
-  /** True where `${VARIABLE}` in {@link tags} is expanded: they come from a file. */
+  /** True when `${VARIABLE}` in {@link tags} is expanded: the tags come from a file. */
   readonly expandTags: boolean;
-  /** Variables that may be expanded beside those that describe a CI job. */
+  /** Variables that may be expanded besides those of CI jobs. */
   readonly tagVariables: readonly string[];
-  /** Absolute path of what docproc remembers between two runs. */
+  /** Absolute path of the state kept between runs. */
   readonly stateDirectory: string;
-  /** Ids of the users whose files are believed; undefined where the system has no such ids. */
+  /** Ids of trusted file owners; undefined where the system has no such ids. */
   readonly owners: ReadonlySet<number> | undefined;
 }
 
-/** What became of one resource when a driver provisioned it. */
+/** The outcome of provisioning one resource. */
 export interface ProvisionedResource {
   /** For example `bucket`, `lifecycle-rule`, `table`. */
   readonly kind: string;
   readonly name: string;
   readonly action: ProvisionAction;
   /**
-   * What it is made with where it is not there: file modes, and of AWS the parameters of the request under AWS's own
-   * names. What is there already may be set otherwise; of a directory it is the mode that it has. Empty for what is
-   * only looked at.
+   * What a missing resource is created with: file modes, or AWS request parameters under AWS's own names. An existing
+   * resource may differ; for an existing directory it is the actual mode. Empty for resources that are only checked.
    */
   readonly settings: Readonly<Record<string, unknown>>;
-  /** What is worth knowing of one that is there and was not made by docproc, as a clause. */
+  /** A weakness of an existing resource that docproc did not create, as a clause. */
   readonly weakness?: string;
-  /** Settings that were found out on the way and are worth writing into the config file. */
+  /** Settings found during provisioning that belong in the config file. */
   readonly remember?: Pick<Settings, "bucketOwner">;
 }
 
-/** The `would-` forms are what a plan reports: nothing was changed. */
+/** The `would-` forms come from a plan, which changes nothing. */
 export type ProvisionAction = "created" | "exists" | "updated" | "unsupported" | "would-create" | "would-update";
 
-/** What became of one resource when a driver dismantled it. */
+/** The outcome of dismantling one resource. */
 export interface DismantledResource {
   /** For example `bucket`, `table`, `directory`. */
   readonly kind: string;
@@ -87,12 +86,12 @@ export interface DismantledResource {
   readonly because?: string;
 }
 
-/** `gone`: it was not there. `kept`: something is in it that is not docproc's, or nothing says that it is. */
+/** `gone`: it did not exist. `kept`: it holds something that is not, or may not be, docproc's. */
 export type DismantleAction = "removed" | "gone" | "kept" | "would-remove";
 
-/** Of provisioning and of dismantling. */
+/** For provisioning and dismantling. */
 export interface ProvisionOptions {
-  /** Only look; change nothing. */
+  /** Check only; change nothing. */
   readonly plan: boolean;
   readonly signal: AbortSignal;
 }

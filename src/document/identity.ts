@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { canonicalJson, type DocumentRecord } from "./record.ts";
 
 /**
- * What makes two uploads the same document, beside the name: same bytes, same tags.
+ * What identifies a document beside its name: its bytes and its tags.
  * @returns 64 hex digits
  */
 export function identityOf(document: Pick<DocumentRecord, "sha256" | "tags">): string {

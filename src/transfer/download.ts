@@ -8,7 +8,7 @@ import { fileNameOf } from "../files/names.ts";
 import {
   changeMode,
   type FileIdentity,
-  identityOf,
+  fileIdentityOf,
   isReplaceable,
   madeFile,
   removeFile,
@@ -105,7 +105,7 @@ export async function downloadTo(
       reached("download-checked");
       await changeMode(handle, 0o666 & ~options.umask);
       await handle.sync();
-      made = await identityOf(handle);
+      made = await fileIdentityOf(handle);
     } finally {
       await handle.close();
     }

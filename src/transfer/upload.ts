@@ -8,7 +8,7 @@ import { hash } from "node:crypto";
 import { reached } from "../core/crash-points.ts";
 import { crc32Digits } from "../core/crc32.ts";
 import { DocprocError, isResumable, throwIfCancelled, toDocprocError } from "../core/errors.ts";
-import { reckonedMemory } from "../core/limits.ts";
+import { memoryShare } from "../core/limits.ts";
 import { MemoryBudget } from "../core/memory-budget.ts";
 import { cleanUpSignal } from "../core/retry.ts";
 import { identityOf } from "../document/identity.ts";
@@ -100,7 +100,7 @@ export class UploadProtocol {
    */
   async run(source: Source, request: UploadRequest): Promise<UploadedDocument> {
     const { inMemoryLimit, memory } = this.#options;
-    const release = await this.#memory.take(reckonedMemory(source.size, inMemoryLimit, memory));
+    const release = await this.#memory.take(memoryShare(source.size, inMemoryLimit, memory));
     try {
       return await this.#upload(source, request);
     } finally {

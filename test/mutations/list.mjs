@@ -412,15 +412,15 @@ export const mutations = [
   [
     "a document that drips is waited for",
     "src/aws/answer-deadlines.ts",
-    "if (hungry === looks) this.#giveUp();",
+    "if (starvedChecks === progressChecks) this.#giveUp();",
     "",
     ["test/security/dripping-server.test.ts", "test/aws/answer-deadlines.test.ts"],
   ],
   [
     "a document that is used slowly is given up",
     "src/aws/answer-deadlines.ts",
-    "const isFed = body.complete || body.readableLength >= body.readableHighWaterMark;",
-    "const isFed = body.complete;",
+    "const isBuffered = body.complete || body.readableLength >= body.readableHighWaterMark;",
+    "const isBuffered = body.complete;",
     ["test/aws/answer-deadlines.test.ts"],
   ],
   [

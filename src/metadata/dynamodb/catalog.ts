@@ -20,7 +20,7 @@ import {
   type QueryCommandInput,
 } from "@aws-sdk/client-dynamodb";
 import { v4 as randomId } from "uuid";
-import { furtherPages } from "../../aws/failures.ts";
+import { advancingPages } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import type { Settings } from "../../core/settings.ts";
 import { idRange, type ListQuery, literalName, matcher } from "../../document/query.ts";
@@ -107,7 +107,7 @@ export class DynamoDbMetadata implements MetadataService {
     };
     try {
       const pages = paginateScan({ client: this.#client }, input, { abortSignal: signal });
-      for await (const page of furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
+      for await (const page of advancingPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
         yield* itemsOf(page);
       }
     } catch (error) {
@@ -282,7 +282,7 @@ export class DynamoDbMetadata implements MetadataService {
     const input = { TableName: this.#table, ConsistentRead: true, ...query };
     try {
       const pages = paginateQuery({ client: this.#client }, input, { abortSignal: signal });
-      for await (const page of furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
+      for await (const page of advancingPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
         yield* itemsOf(page);
       }
     } catch (error) {

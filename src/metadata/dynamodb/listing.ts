@@ -14,7 +14,7 @@ import {
   type QueryCommandInput,
   type QueryCommandOutput,
 } from "@aws-sdk/client-dynamodb";
-import { furtherPages } from "../../aws/failures.ts";
+import { advancingPages } from "../../aws/failures.ts";
 import { idRange, type ListQuery } from "../../document/query.ts";
 import { type Item, itemsOf, mostKeys, readItems } from "./reads.ts";
 
@@ -137,7 +137,7 @@ class Pages {
   #ended = false;
 
   constructor(pages: AsyncIterable<QueryCommandOutput>) {
-    this.#pages = furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)[Symbol.asyncIterator]();
+    this.#pages = advancingPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)[Symbol.asyncIterator]();
   }
 
   /** True when nobody knows what comes next. */

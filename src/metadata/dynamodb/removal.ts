@@ -1,6 +1,6 @@
 /** Removes the table once it holds only the entry of the catalog itself. */
 import { DeleteTableCommand, type DynamoDBClient, paginateScan, type TableDescription } from "@aws-sdk/client-dynamodb";
-import { furtherPages } from "../../aws/failures.ts";
+import { advancingPages } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
 import { cleanUpSignal } from "../../core/retry.ts";
@@ -74,7 +74,7 @@ async function assertNothingIn(
   const input = { TableName: table.name, ConsistentRead: true, ProjectionExpression: "pk, sk" };
   try {
     const pages = paginateScan({ client }, input, { abortSignal });
-    scan: for await (const page of furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
+    scan: for await (const page of advancingPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
       for (const { pk, sk } of itemsOf(page)) {
         const key = pk?.S ?? "";
         if (key === "catalog" && sk?.S?.startsWith("adopted#")) continue;

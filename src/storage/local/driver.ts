@@ -20,7 +20,7 @@ import { assertOwnLibrary, type Owners } from "../../files/ownership.ts";
 import { openRegularFile, readSmallFile, UnsuitableFile } from "../../files/regular.ts";
 import {
   type FileIdentity,
-  identityOf,
+  fileIdentityOf,
   isTemporaryName,
   type Removal,
   removeDirectory,
@@ -308,7 +308,7 @@ async function writeDurably(path: string, body: Body, options: PutOptions) {
     }
     throwIfCancelled(options.signal);
     await handle.sync();
-    return { size, made: await identityOf(handle) };
+    return { size, made: await fileIdentityOf(handle) };
   } finally {
     await handle.close();
   }

@@ -11,7 +11,7 @@ import {
   type Part,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { furtherPages, httpStatusOf } from "../../aws/failures.ts";
+import { advancingPages, httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { defaultPartSize, plannedPartSize } from "../../core/limits.ts";
 import type { StoredObject } from "../service.ts";
@@ -112,7 +112,7 @@ export async function* unfinishedUploads(
   Prefix: string,
   abortSignal: AbortSignal,
 ): AsyncIterable<MultipartUpload> {
-  const pages = furtherPages(uploadPages(client, { Bucket, Prefix }, abortSignal), nextUploads);
+  const pages = advancingPages(uploadPages(client, { Bucket, Prefix }, abortSignal), nextUploads);
   for await (const { Uploads = [] } of pages) yield* Uploads;
 }
 

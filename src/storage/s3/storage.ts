@@ -1,7 +1,7 @@
 /** The storage contract on S3. Loaded only by commands that talk to S3, because it loads the SDK. */
 import { DeleteObjectCommand, GetObjectCommand, paginateListObjectsV2, type S3Client } from "@aws-sdk/client-s3";
 import { skewOf } from "../../aws/client.ts";
-import { fromAwsError, furtherPages, httpStatusOf } from "../../aws/failures.ts";
+import { advancingPages, fromAwsError, httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError, throwIfCancelled } from "../../core/errors.ts";
 import type { Leftover } from "../../core/leftover.ts";
 import type { Settings } from "../../core/settings.ts";
@@ -81,7 +81,7 @@ export class S3Storage implements StorageService {
     const input = { Bucket: this.#bucket, Prefix: prefix };
     try {
       const pages = paginateListObjectsV2({ client: this.#client }, input, { abortSignal: signal });
-      for await (const page of furtherPages(pages, ({ NextContinuationToken }) => NextContinuationToken)) {
+      for await (const page of advancingPages(pages, ({ NextContinuationToken }) => NextContinuationToken)) {
         for (const { Key, Size, LastModified } of page.Contents ?? []) {
           throwIfCancelled(signal);
           if (Key !== undefined) yield { key: Key, size: Size ?? 0, age: this.#ageOf(LastModified) };
