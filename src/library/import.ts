@@ -55,7 +55,7 @@ export async function importRecord(record: DocumentRecord, request: ImportReques
   await assertSound(record, request);
   const onDuplicate = "store";
   const claim = deep ? undefined : unproved(identityOf(record), record.id);
-  const committing = { metadata, storage, key, landed: now(), now, onDuplicate, claim, signal } as const;
+  const committing = { metadata, storage, key, storedAt: now(), now, onDuplicate, claim, signal } as const;
   const recorded = await commitRecord(record, committing);
   if (recorded !== record) return await asImported(recorded, record, request);
   return { ...record, action: "imported", hashed: deep };

@@ -85,7 +85,7 @@ export async function registerObject(uri: string, request: RegisterRequest): Pro
     crc32: crc32Digits(before.crc32),
   };
   const { onDuplicate } = request;
-  const winner = await commitRecord(record, { metadata, storage, key, landed: now(), now, onDuplicate, signal });
+  const winner = await commitRecord(record, { metadata, storage, key, storedAt: now(), now, onDuplicate, signal });
   return { ...winner, action: winner.id === id ? "registered" : "unchanged" };
 }
 

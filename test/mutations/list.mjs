@@ -15,7 +15,7 @@ export const mutations = [
   [
     "nobody compares how many bytes were stored",
     "src/transfer/upload.ts",
-    "if (stored.size !== size) throw notWhatWasSent(source.label, size, stored.size);",
+    "if (stored.size !== size) throw sizeMismatch(source.label, size, stored.size);",
     "",
     ["test/library/documents.test.ts"],
   ],
@@ -433,8 +433,8 @@ export const mutations = [
   [
     "a few bytes of a document begin its retries anew",
     "src/transfer/reader.ts",
-    "if (position - from >= worthIt) attempt = 1;",
-    "if (position > from && worthIt > 0) attempt = 1;",
+    "if (position - from >= minProgress) attempt = 1;",
+    "if (position > from && minProgress > 0) attempt = 1;",
     ["test/transfer/reader.test.ts"],
   ],
   [
@@ -477,8 +477,8 @@ export const mutations = [
   [
     "bytes that landed long ago are not looked for again",
     "src/transfer/commit.ts",
-    "if (now() - landed > landedLongAgo)",
-    "if (landed < 0)",
+    "if (now() - storedAt > staleAfter)",
+    "if (storedAt < 0)",
     ["test/transfer/resume.test.ts", "test/library/documents.test.ts", "test/transfer/commit.test.ts"],
   ],
   [

@@ -8,7 +8,7 @@ const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]
 
 const short: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u001b": "\\e", "\0": "\\0" };
 
-/** Text of somebody else, safe to print on a terminal. Emoji stay whole: U+200D between two, and U+FE0F behind one. */
+/** Makes foreign text safe to print on a terminal. Emoji stay whole: U+200D between two, U+FE0F after one. */
 export function display(text: string): string {
   return withoutCommands(text, "\\u{23}").replace(unsafe, (character, index: number) => {
     if (character === "\ufe0e" || character === "\ufe0f") return character;

@@ -7,8 +7,7 @@ import type { Context } from "../context.ts";
 import { writeAll } from "./reporter.ts";
 
 /**
- * Writes a document to standard output. Bytes that were written cannot be taken back: that they were not the right
- * ones is the last thing it says.
+ * Writes a document to standard output. Written bytes cannot be taken back, so damage is reported only at the end.
  * @throws USAGE for bytes that would garble a terminal
  */
 export async function writeToStdout(
@@ -22,7 +21,7 @@ export async function writeToStdout(
     });
   }
   for await (const chunk of service.read(record, signal)) {
-    // A reader that went away has what it wanted.
+    // A closed reader has what it wanted.
     if (reporter.closed) return;
     await writeAll(host.stdout, chunk);
   }

@@ -2,7 +2,7 @@
 import type { DocprocError } from "../../core/errors.ts";
 import { display } from "./display.ts";
 import {
-  GatheredLines,
+  BatchedLines,
   type Item,
   isGone,
   type Painter,
@@ -84,45 +84,45 @@ export class HumanReporter implements Reporter {
   }
 }
 
-/** How `-q` and `--format` print an item; undefined for nothing. */
+/** How `-q` and `--format` print an item; undefined: not at all. */
 export type LineOf = (item: Item) => string | undefined;
 
-/** `-q` and `--format`: a line for each item as it comes, and nothing else but what went wrong or was left out. */
+/** `-q` and `--format`: one line per item as it arrives, and otherwise only failures and warnings. */
 export class LineReporter extends HumanReporter {
   override readonly streams: boolean = true;
   readonly #lineOf: LineOf;
   readonly #end: string;
-  readonly #gathered: GatheredLines;
+  readonly #batched: BatchedLines;
 
-  /** @param end behind each line */
+  /** @param end terminates each line */
   constructor(lineOf: LineOf, end: string, ...how: ConstructorParameters<typeof HumanReporter>) {
     super(...how);
     this.#lineOf = lineOf;
     this.#end = end;
-    this.#gathered = new GatheredLines(this.output.stdout);
+    this.#batched = new BatchedLines(this.output.stdout);
   }
 
   override item(item: Item): Promise<void> | undefined {
     const line = this.#lineOf(item);
     if (line === undefined) return undefined;
-    return item.many ? this.#gathered.add(`${line}${this.#end}`) : this.print(`${line}${this.#end}`);
+    return item.many ? this.#batched.add(`${line}${this.#end}`) : this.print(`${line}${this.#end}`);
   }
 
   override note(_message: string): void {}
 
   override async result(result: Result): Promise<void> {
     this.progress.stop();
-    await this.#gathered.flush();
+    await this.#batched.flush();
     if (result.warning !== undefined) this.warn(result.warning);
   }
 
   override failure(error: DocprocError): void {
-    void this.#gathered.flush();
+    void this.#batched.flush();
     super.failure(error);
   }
 }
 
-/** Where an error comes from. Its name and message may be a server's own words, and make no lines of their own. */
+/** The stack of an error. Name and message may be a server's words, so they must not form lines of their own. */
 function stackOf({ name, message, stack = "" }: Error): string {
   const lines = stack.split("\n");
   const frames = lines.slice(lines.findLastIndex((line) => !line.startsWith("    at ")) + 1);
