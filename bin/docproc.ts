@@ -42,8 +42,8 @@ function endBy(name: keyof typeof signalStatuses): never {
   process.exit(signalStatuses[name]);
 }
 
-// A closed reader (`| head`) must neither stop an upload nor print a stack trace.
-// run() reports other errors; the stream itself forgets them.
+// A closed reader (`| head`) must neither stop an upload nor print a stack trace. run() reports other errors; the
+// stream itself forgets them.
 let stdoutError: Error | undefined;
 process.stdout.on("error", (error) => {
   stdoutError ??= error;

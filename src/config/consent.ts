@@ -1,6 +1,6 @@
 /**
- * Settings that a project file may not decide alone: those that send documents or credentials elsewhere than to a
- * named bucket.
+ * Settings that a project file may not decide alone: those that send documents or credentials elsewhere than to a named
+ * bucket.
  */
 import { realpath } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative } from "node:path";

@@ -1,8 +1,8 @@
 /**
  * The steps of every protocol between which a process can crash.
  *
- * Each step is published on Node's diagnostics channel `docproc:step`, which costs nothing without a listener.
- * The crash tests end the process at each step in turn and check what is left.
+ * Each step is published on Node's diagnostics channel `docproc:step`, which costs nothing without a listener. The
+ * crash tests end the process at each step in turn and check what is left.
  * https://nodejs.org/api/diagnostics_channel.html
  */
 import { channel } from "node:diagnostics_channel";

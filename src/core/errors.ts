@@ -72,8 +72,7 @@ export class DocprocError extends Error {
 
 /**
  * True for a failure after which the work can be resumed: network or service down, an interruption, expired
- * credentials.
- * After any other failure the partial work is worthless.
+ * credentials. After any other failure the partial work is worthless.
  */
 export function isResumable(error: DocprocError): boolean {
   return error.code === "UNAVAILABLE" || error.code === "CANCELLED" || error.code === "ACCESS_DENIED";

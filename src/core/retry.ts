@@ -22,8 +22,8 @@ export async function pause(attempt: number, signal: AbortSignal): Promise<void>
 const answerDeadline = 5_000;
 
 /**
- * A signal that fires a while after the caller's, for a request that should not be dropped midway.
- * Call `forget` when the response has arrived.
+ * A signal that fires a while after the caller's, for a request that should not be dropped midway. Call `forget` when
+ * the response has arrived.
  */
 export function lateSignal(caller: AbortSignal): { readonly signal: AbortSignal; forget(): void } {
   const late = new AbortController();

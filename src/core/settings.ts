@@ -1,6 +1,6 @@
 /**
- * The settings a user can set, after config/ has resolved them.
- * Drivers read what concerns them and refuse what is missing.
+ * The settings a user can set, after config/ has resolved them. Drivers read what concerns them and refuse what is
+ * missing.
  */
 export interface Settings {
   /** Name of a driver in storage/registry.ts. */

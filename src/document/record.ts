@@ -1,8 +1,8 @@
 /**
  * The record of a document: its fields, its id, its storage key, and the rules for its values.
  *
- * The JSON form is `docproc.record/1`, a contract with scripts: fields are never omitted and never
- * change meaning; new ones may be added at the end.
+ * The JSON form is `docproc.record/1`, a contract with scripts: fields are never omitted and never change meaning; new
+ * ones may be added at the end.
  */
 import { v7 } from "uuid";
 import { DocprocError } from "../core/errors.ts";
@@ -101,9 +101,9 @@ export function uploadTimeOfId(id: string): string {
 /**
  * The storage key of a document: `<prefix><last two hex digits of id>/<id>/<ascii-safe name>`.
  *
- * The id makes it unique, so it is written once and never overwritten. The two digits are random
- * (the head of a UUIDv7 is a clock), which spreads S3 partitions and local directories.
- * User text passes an allow-list, at most 100 characters of it.
+ * The id makes it unique, so it is written once and never overwritten. The two digits are random (the head of a UUIDv7
+ * is a clock), which spreads S3 partitions and local directories. User text passes an allow-list, at most 100
+ * characters of it.
  */
 export function storageKey(prefix: string, id: string, name: string): string {
   const dot = name.lastIndexOf(".");
@@ -137,8 +137,8 @@ export function idOfKey(key: string, prefix: string | undefined): string | undef
 export const documentDirectoryForm = new RegExp(`^${documentDirectory}$`);
 
 /**
- * Reduces text to characters that S3 calls safe and every file system allows; letters lose their accents.
- * The result begins and ends with a letter or digit: no hidden file, no `..`, no flag.
+ * Reduces text to characters that S3 calls safe and every file system allows; letters lose their accents. The result
+ * begins and ends with a letter or digit: no hidden file, no `..`, no flag.
  */
 function asciiSafe(text: string, length: number): string {
   return text

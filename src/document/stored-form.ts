@@ -1,6 +1,6 @@
 /**
- * A record as both catalogs store it: text and numbers, maps as JSON text. (As a DynamoDB map, the SDK would drop a
- * key named `__proto__`.) Stored values are validated on reading, since others may have changed them.
+ * A record as both catalogs store it: text and numbers, maps as JSON text. (As a DynamoDB map, the SDK would drop a key
+ * named `__proto__`.) Stored values are validated on reading, since others may have changed them.
  */
 
 import { DocprocError } from "../core/errors.ts";

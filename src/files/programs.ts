@@ -1,6 +1,6 @@
 /**
- * Finds and runs the two programs that docproc starts, git and the desktop's opener. PATH may lead into files that
- * were just unpacked, since npx and other tools add project folders to it.
+ * Finds and runs the two programs that docproc starts, git and the desktop's opener. PATH may lead into files that were
+ * just unpacked, since npx and other tools add project folders to it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Stats } from "node:fs";

@@ -90,8 +90,8 @@ export async function openDatabase(
 }
 
 /**
- * Rolls back after a failure. Closing is not enough: until its statements are garbage-collected, the database keeps
- * its lock. A full or failing disk has rolled back already: https://www.sqlite.org/lang_transaction.html
+ * Rolls back after a failure. Closing is not enough: until its statements are garbage-collected, the database keeps its
+ * lock. A full or failing disk has rolled back already: https://www.sqlite.org/lang_transaction.html
  */
 export function rollBack(database: Database): void {
   try {

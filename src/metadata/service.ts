@@ -1,9 +1,9 @@
 /**
  * The catalog contract. Drivers: local/, dynamodb/; registry.ts lists them.
  *
- * Beside each record stands a claim: a name and an identity (see `identityOf`), held by one document.
- * Every error is a DocprocError; a vendor's error is only its cause. A read sees every commit confirmed before it, by
- * any process. test/metadata/conformance.test.ts tests these promises against every driver.
+ * Beside each record stands a claim: a name and an identity (see `identityOf`), held by one document. Every error is a
+ * DocprocError; a vendor's error is only its cause. A read sees every commit confirmed before it, by any process.
+ * test/metadata/conformance.test.ts tests these promises against every driver.
  */
 
 import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../core/settings.ts";
@@ -36,8 +36,8 @@ export interface MetadataService {
   list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord>;
 
   /**
-   * Removes a record and its claim, both or neither. Returns the record, or undefined if there was none.
-   * After `UNAVAILABLE` the outcome is unknown; after any other failure nothing was removed.
+   * Removes a record and its claim, both or neither. Returns the record, or undefined if there was none. After
+   * `UNAVAILABLE` the outcome is unknown; after any other failure nothing was removed.
    */
   remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined>;
 

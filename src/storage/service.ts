@@ -1,8 +1,8 @@
 /**
  * The storage contract. Drivers: local/, s3/; registry.ts lists them.
  *
- * Every error is a DocprocError; a vendor's error is only its cause.
- * test/storage/conformance.test.ts tests every promise below against every driver.
+ * Every error is a DocprocError; a vendor's error is only its cause. test/storage/conformance.test.ts tests every
+ * promise below against every driver.
  */
 import type { ForeignEntry, Leftover } from "../core/leftover.ts";
 import type { DismantledResource, ProvisionedResource, ProvisionOptions, Settings } from "../core/settings.ts";
@@ -15,8 +15,8 @@ export interface StorageService {
    * Stores an object under a key that was never used.
    *
    * After success the whole object is durable and visible. After a failure or an abort nothing is visible under the
-   * key, and nothing is left behind if the service can be reached. With a checkpoint, parts stored before a
-   * resumable failure ({@link isResumable}) stay for the next put of the same key.
+   * key, and nothing is left behind if the service can be reached. With a checkpoint, parts stored before a resumable
+   * failure ({@link isResumable}) stay for the next put of the same key.
    * @throws CONFLICT when the key exists; objects are never overwritten. Errors of `body` pass through unchanged.
    */
   put(key: string, body: Body, options: PutOptions): Promise<PutResult>;
@@ -39,8 +39,7 @@ export interface StorageService {
 
   /**
    * Lists what interrupted puts left under keys that start with `prefix`, lazily; puts under way are included. Entries
-   * of
-   * other programs are named, and cannot be discarded.
+   * of other programs are named, and cannot be discarded.
    */
   leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover | ForeignEntry>;
 
@@ -52,10 +51,9 @@ export interface StorageService {
 
   /**
    * Signs a request that anyone may send until it expires, without credentials. A GET returns the object under the
-   * given
-   * name and type. A PUT stores exactly the bytes with that SHA-256, and only if the key is free.
+   * given name and type. A PUT stores exactly the bytes with that SHA-256, and only if the key is free.
    * @throws USAGE when the driver cannot sign, or the service would not enforce the limits of a PUT; NOT_FOUND for a
-   * GET of a missing object; CONFLICT for a PUT of an existing one
+   *   GET of a missing object; CONFLICT for a PUT of an existing one
    */
   sign(key: string, request: RequestToSign): Promise<SignedRequest>;
 
@@ -84,8 +82,7 @@ export interface Body {
   /**
    * Fills `into` with the next bytes: fewer only at the end, then none. May be called again before it resolves; calls
    * are served in order, and `into` must not change until then. Shared memory (`sharedMemory`) is hashed without a
-   * copy.
-   * Throws the errors of the source.
+   * copy. Throws the errors of the source.
    */
   read(into: Uint8Array): Promise<Piece>;
   /** Restarts from the beginning; false when the source cannot. */
@@ -234,7 +231,7 @@ export interface StorageDriver {
    * missing resource is `gone`. Checks everything before it changes anything. Of a directory it removes only what
    * docproc creates; with other content the directory is `kept`.
    * @throws CONFLICT, with nothing changed, when the place is not docproc's or not empty (objects of others and
-   * unfinished puts count)
+   *   unfinished puts count)
    */
   dismantle(settings: Settings, options: ProvisionOptions): AsyncIterable<DismantledResource>;
   /** Milliseconds by which the service's clock is ahead of this machine's; 0 when they share one. */

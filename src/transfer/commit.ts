@@ -38,8 +38,8 @@ const claimAttempts = 5;
  * Commits the record, or returns the one that already holds its identity.
  *
  * When it throws, nothing is recorded; only after UNAVAILABLE the record may yet appear.
- * @throws CONFLICT when another document has the id, or the holder of the claim is gone; INTEGRITY when the bytes were
- * removed meanwhile
+ * @throws CONFLICT when another document has the id, or the holder of the claim is gone; INTEGRITY when the bytes
+ *   were removed meanwhile
  */
 export async function commitRecord(record: DocumentRecord, commit: Commit): Promise<DocumentRecord> {
   const { metadata, onDuplicate, storedAt, now, signal } = commit;

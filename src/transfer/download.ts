@@ -80,7 +80,7 @@ export class Destination {
  * Writes a document to a file.
  * @param bytes must end only when complete and verified
  * @throws CONFLICT when the file exists and may not be replaced; errors of reading and writing. The path is then
- * unchanged, or holds the whole document if the disk failed after a replacement.
+ *   unchanged, or holds the whole document if the disk failed after a replacement.
  */
 export async function downloadTo(
   path: string,

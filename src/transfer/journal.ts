@@ -186,8 +186,8 @@ const unreadable: ReadonlySet<number> = new Set([sqliteCorrupt, sqliteNotADataba
 async function openJournal(path: string, plan: UploadPlan): Promise<UploadJournal> {
   const database = await openDatabase(path, 0, (opened) => {
     if (!openPaths.has(path)) begin(opened, path);
-    // EXCLUSIVE locks the file until it is closed; the write-ahead log then needs no shared memory.
-    // FULL flushes every part (a third of a millisecond each), so that the journal survives a power failure.
+    // EXCLUSIVE locks the file until it is closed; the write-ahead log then needs no shared memory. FULL flushes every
+    // part (a third of a millisecond each), so that the journal survives a power failure.
     opened.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
     opened.exec("PRAGMA trusted_schema = OFF");
     opened.exec("BEGIN IMMEDIATE");

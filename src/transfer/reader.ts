@@ -1,6 +1,6 @@
 /**
- * Reads a document whole and in order from any storage: several ranges at a time where that is faster, resuming after
- * a broken connection. The record is the authority: other sizes or SHA-256 values are errors.
+ * Reads a document whole and in order from any storage: several ranges at a time where that is faster, resuming after a
+ * broken connection. The record is the authority: other sizes or SHA-256 values are errors.
  */
 import { createHash } from "node:crypto";
 import { pMapIterable } from "p-map";

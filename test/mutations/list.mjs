@@ -94,8 +94,8 @@ export const mutations = [
   [
     "whoever gives up a commit may not know that it is on the wire",
     "src/metadata/dynamodb/commits.ts",
-    "givesUp: false,",
-    "givesUp: true,",
+    "abandonsInFlight: false,",
+    "abandonsInFlight: true,",
     ["test/metadata/dynamodb/request-batcher.test.ts"],
   ],
   [
@@ -231,7 +231,7 @@ export const mutations = [
   [
     "a listing whose globs take long begins again from its beginning",
     "src/metadata/local/listing.ts",
-    "left = behind(rows, left, query.ascending);",
+    "left = remainder(rows, left, query.ascending);",
     "",
     ["test/metadata/local/listing.test.ts"],
   ],

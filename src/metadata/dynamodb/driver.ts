@@ -1,8 +1,8 @@
 /**
  * The catalog in one DynamoDB table.
  *
- * Every command loads this file; the SDK loads on use: catalog.ts reads and writes records, table.ts creates the
- * table, removal.ts removes it.
+ * Every command loads this file; the SDK loads on use: catalog.ts reads and writes records, table.ts creates the table,
+ * removal.ts removes it.
  */
 import { closing } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";

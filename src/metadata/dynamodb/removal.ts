@@ -40,7 +40,7 @@ export async function* removeTable(
   yield { ...resource, action: "removed" };
 }
 
-/** @param guarded the table, to protect it again if it cannot be removed; undefined where it is not protected */
+/** @param guarded the protected table, to protect it again if the removal fails; undefined when it is unprotected */
 async function remove(
   client: DynamoDBClient,
   table: Table,
@@ -51,7 +51,7 @@ async function remove(
     if (guarded) await table.setProtection(false);
     await client.send(new DeleteTableCommand({ TableName: table.name }), { abortSignal });
   } catch (error) {
-    // Another command was faster, or the answer was lost.
+    // Another command was faster, or the response was lost.
     const status = (await table.describe())?.TableStatus;
     if (status === undefined || status === "DELETING") return;
     await guarded?.setProtection(true).catch(() => {});
@@ -60,8 +60,8 @@ async function remove(
 }
 
 /**
- * Reads no more than it takes to say what is there. For the keys see catalog.ts.
- * @throws CONFLICT for documents, claims, and what others put there
+ * Scans only until it knows what the table holds. For the keys see catalog.ts.
+ * @throws CONFLICT for documents, claims and foreign items
  */
 async function assertNothingIn(
   client: DynamoDBClient,
@@ -87,13 +87,13 @@ async function assertNothingIn(
   } catch (error) {
     throw table.failure(error, "dynamodb:Scan");
   }
-  // Each document has one.
+  // Each document has a claim, so claims are not counted beside documents.
   if (counts.document > 0) counts.claim = 0;
   assertEmpty(`table ${table.name}`, counts, more);
   if (!isCatalog) assertAsMade(table, found);
 }
 
-/** Keys named pk and sk are common. Without a catalog in it, the table is ours if it is as `init` makes one. */
+/** Keys named pk and sk are common. A table without a catalog is ours if it looks as `init` creates it. */
 function assertAsMade({ name }: Table, found: TableDescription): void {
   const { BillingModeSummary, GlobalSecondaryIndexes = [], LocalSecondaryIndexes = [], StreamSpecification } = found;
   const indexes = GlobalSecondaryIndexes.length + LocalSecondaryIndexes.length;

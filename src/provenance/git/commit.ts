@@ -45,8 +45,8 @@ interface Repository {
 }
 
 /**
- * Commit, branch and remote of the repository around the working directory, and whether files changed. Null outside
- * of a repository, and in one that belongs neither to this user nor to root, as in git (CVE-2022-24765).
+ * Commit, branch and remote of the repository around the working directory, and whether files changed. Null outside of
+ * a repository, and in one that belongs neither to this user nor to root, as in git (CVE-2022-24765).
  * @param debug receives the facts that cannot be read, and why
  * @throws Error with a clause that says why the repository cannot be read, or the system's error
  */

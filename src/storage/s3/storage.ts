@@ -53,7 +53,7 @@ export class S3Storage implements StorageService {
     }
   }
 
-  /** The content of an answer. What breaks it off on the way is the network's doing. */
+  /** The content of a response. Errors in the middle of it are network errors. */
   async *#content(body: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncIterable<Uint8Array> {
     try {
       yield* body;
@@ -96,7 +96,7 @@ export class S3Storage implements StorageService {
     try {
       for await (const { Key, UploadId, Initiated } of unfinishedUploads(this.#client, this.#bucket, prefix, signal)) {
         if (Key === undefined || UploadId === undefined) continue;
-        // A large one may have been under way for days.
+        // A large upload may run for days.
         const lastWorkedOn = (await this.#lastPartStored(Key, UploadId, signal)) ?? Initiated;
         const discard = async (late: AbortSignal) => await this.#abort(Key, UploadId, late);
         yield { kind: "multipart-upload", name: Key, age: this.#ageOf(lastWorkedOn), discard };
@@ -139,7 +139,7 @@ export class S3Storage implements StorageService {
     try {
       return await lastPartStored(this.#target(key), uploadId, signal);
     } catch (error) {
-      // It came to its end just now.
+      // It ended just now.
       if (httpStatusOf(error) === 404) return undefined;
       throw this.#failure(error, "s3:ListMultipartUploadParts");
     }
@@ -153,7 +153,7 @@ export class S3Storage implements StorageService {
     }
   }
 
-  /** Milliseconds, by the clock of S3. What has no date is as young as can be: nobody will remove it. */
+  /** Milliseconds, by S3's clock. An undated object counts as new, so that it is never removed. */
   #ageOf(time: Date | undefined): number {
     return time === undefined ? 0 : Date.now() + (skewOf(this.#client) ?? 0) - time.getTime();
   }
