@@ -1,4 +1,4 @@
-/** Bundles the program into dist/: one small file to start with, and what only some commands need in chunks. */
+/** Bundles the program into dist/: a small start-up file, and chunks for what only some commands need. */
 import { execFileSync } from "node:child_process";
 import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,9 +11,9 @@ const { version, dependencies } = JSON.parse(await readFile("package.json", "utf
 
 const options = {
   platform: "node",
-  // ES modules first: of the SDK only what is used ends up in the bundle.
+  // ES modules first, so that only the used parts of the SDK are bundled.
   resolve: { mainFields: ["module", "main"] },
-  // Real dependencies stay packages. cosmiconfig could load TypeScript files, which docproc never asks for.
+  // Real dependencies stay packages. cosmiconfig could load TypeScript, which docproc never asks for.
   external: [...Object.keys(dependencies), "typescript"],
 };
 const { output } = await build({
@@ -24,25 +24,25 @@ const { output } = await build({
     target: "node20.19",
     define: {
       DOCPROC_VERSION: JSON.stringify(version),
-      // The SDK says on stderr that it will need Node 22 some day; users cannot act on it. Documented switch of the SDK.
+      // Documented switch: silences the SDK's warning that it will need Node 22, which users cannot act on.
       "process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED": '"true"',
     },
   },
   output: {
     dir: "dist",
-    // Node's loader of ES modules takes milliseconds before it has loaded anything; the one of CommonJS is there.
+    // Node's ES module loader costs milliseconds at every start; the CommonJS loader does not.
     format: "cjs",
     dynamicImportInCjs: false,
     strict: true,
     codeSplitting: {
-      // A file is found, read and compiled on its own, so what is loaded together is one, with all that it imports.
+      // Every file costs time to find, read and compile, so modules that load together share one.
       groups: [
-        // What the library and the program have in common besides, and the program starts with.
+        // Shared by the library and the program's start-up.
         { name: "errors", test: /\/src\/(core\/errors|cli\/output\/runner-commands)\.ts$|\/node_modules\/env-paths\// },
         { name: "program", test: /\/src\/cli\/(program|commands\/(command|filter))\.ts$/ },
       ],
     },
-    // Names stay readable in the stack traces of -v.
+    // Keeps names readable in the stack traces of -v.
     minify: {
       compress: { keepNames: { function: true, class: true } },
       mangle: false,
@@ -56,7 +56,7 @@ const { output } = await build({
 });
 const entry = output.find(({ name, isEntry }) => isEntry && name === "library");
 await writeDeclarations();
-// For `import`. The names stand here, since Node's loader of ES modules would have to guess them.
+// For `import`. Lists the names, because Node would have to guess them.
 await writeFile(
   "dist/library.mjs",
   `import library from "./library.js";\nexport const { ${entry.exports.join(", ")} } = library;\n`,
@@ -68,11 +68,11 @@ for (const file of await readdir("src/schemas")) {
 }
 const licenses = "THIRD-PARTY-LICENSES.txt";
 await writeFile(`dist/${licenses}`, await licensesOf(output.flatMap((chunk) => chunk.moduleIds ?? [])));
-// Unlike what it is made from.
+// The bundle is CommonJS, its sources are ES modules.
 await writeFile("dist/package.json", `${JSON.stringify({ type: "commonjs" })}\n`);
 await chmod("dist/docproc.js", 0o755);
 
-// Afterwards, not before: whoever runs the program meanwhile finds all of it.
+// Delete old files last, so that a program running meanwhile finds all of its own.
 const made = new Set([
   licenses,
   "package.json",
@@ -94,7 +94,7 @@ function isMapOfPackages({ fileName }, output) {
   return mapped?.moduleIds.every((id) => /[\\/]node_modules[\\/]|^\0/.test(id)) ?? false;
 }
 
-/** commander can run subcommands that are programs of their own. docproc has none, and what starts them takes long to load. */
+/** Drops commander's support for subcommands in other programs: docproc has none, and child_process loads slowly. */
 function withoutOtherPrograms() {
   const nothing = "\0nothing";
   return {
@@ -105,7 +105,7 @@ function withoutOtherPrograms() {
   };
 }
 
-/** The manual page: the command tree is asked for it, which is TypeScript, as all of the program. */
+/** Renders the manual page. The command tree is TypeScript, so it is bundled first. */
 async function manualPage() {
   const folder = await mkdtemp(join(tmpdir(), "docproc-manual-"));
   try {
@@ -121,7 +121,7 @@ async function manualPage() {
   }
 }
 
-/** The types of the library and of what they are made of; of the program nothing. */
+/** Writes the type declarations of the library and what they import, and none of the program's. */
 async function writeDeclarations() {
   const all = await mkdtemp(join(tmpdir(), "docproc-types-"));
   try {
@@ -129,7 +129,7 @@ async function writeDeclarations() {
     execFileSync(process.execPath, [tsc, "-p", "tsconfig.types.json", "--outDir", all], { stdio: "inherit" });
     await rm("dist/types", { recursive: true, force: true });
     const needed = new Set(["bin/library.d.ts"]);
-    // A set goes on to what is added to it meanwhile.
+    // Iteration over a set includes entries added meanwhile.
     for (const file of needed) {
       const text = await readFile(join(all, file), "utf8");
       for (const [, path] of text.matchAll(/["'](\.[^"']+)\.ts["']/g)) needed.add(`${join(dirname(file), path)}.d.ts`);
@@ -144,7 +144,7 @@ async function writeDeclarations() {
   }
 }
 
-/** The licences of the bundled packages ask to go with every copy. */
+/** The licences of bundled packages must accompany every copy. */
 async function licensesOf(modules) {
   const folders = modules.map((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(relative(".", path))?.[1]);
   const texts = [];

@@ -1,10 +1,10 @@
-/** docproc as a library of other programs: what `import { openLibrary } from "docproc-cli"` gives. */
+/** The library for programs: `import { openLibrary } from "docproc-cli"`. */
 import { homedir, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Library, LibraryOptions } from "../src/api/library.ts";
 import { openLibraryIn } from "../src/api/open-library.ts";
 import { DocprocError, exitStatuses, toDocprocError } from "../src/core/errors.ts";
-import { keepSecret, secretVariables } from "../src/core/secrets.ts";
+import { registerSecret, secretVariables } from "../src/core/secrets.ts";
 
 export type {
   CallOptions,
@@ -22,20 +22,20 @@ export type { DocumentRecord, DocumentSource, Provenance, TextMap } from "../src
 export { DocprocError, exitStatuses };
 
 /**
- * Opens a library. Nothing is sent and nothing made by it; {@link Library.init} makes what is missing.
- * @throws INVALID_CONFIG for options that cannot be, or that do not say where the library is
+ * Opens a library. Sends and creates nothing; {@link Library.init} creates what is missing.
+ * @throws INVALID_CONFIG for invalid options, or when they do not say where the library is
  */
 export async function openLibrary(options: LibraryOptions): Promise<Library> {
   try {
-    // So that no error ever shows them, whatever a server answers.
-    for (const name of secretVariables) keepSecret(process.env[name]);
+    // Keeps credentials out of every error message, whatever a server sends.
+    for (const name of secretVariables) registerSecret(process.env[name]);
     const asked = options.config === true || typeof options.config === "string";
     return await openLibraryIn(options, {
       env: asked ? process.env : variablesOfOthers(),
       cwd: process.cwd(),
       home: homedir(),
       uid: process.getuid?.(),
-      // Nothing is there but for who asks for what the command line uses.
+      // The platform's directories count only when the caller asks for the configuration of the command line.
       paths: asked ? await platformPaths() : { data: "", config: "", state: "" },
       memory: Math.min(process.constrainedMemory?.() || Number.POSITIVE_INFINITY, totalmem()),
       umask: process.umask(),
@@ -45,13 +45,13 @@ export async function openLibrary(options: LibraryOptions): Promise<Library> {
   }
 }
 
-/** What the AWS SDK and Node act on by themselves, so that settings and checks agree with them. */
+/** Variables that the AWS SDK and Node read themselves, so that our settings and checks agree with them. */
 function variablesOfOthers(): Record<string, string | undefined> {
   const names = Object.keys(process.env).filter((name) => /^(AWS_|NODE_TLS_REJECT_UNAUTHORIZED$)/.test(name));
   return Object.fromEntries(names.map((name) => [name, process.env[name]]));
 }
 
-/** As bin/docproc.ts has them. Imported late: the package looks at the environment when it is loaded. */
+/** As in bin/docproc.ts. Imported late: env-paths reads the environment when it loads. */
 async function platformPaths() {
   const { default: envPaths } = await import("env-paths");
   const { data, config, log } = envPaths("docproc", { suffix: "" });

@@ -1,4 +1,4 @@
-/** What a program gives to be uploaded: a path, bytes, or something that yields them. */
+/** The inputs a program may upload: a path, bytes, or an iterable of bytes. */
 import { fileURLToPath } from "node:url";
 import { cancelled, DocprocError, throwIfCancelled } from "../core/errors.ts";
 import { openFile, readerOf, type Source } from "../transfer/source.ts";

@@ -1,6 +1,6 @@
 /**
- * docproc for programs: the same libraries, the same promises and the same errors, without a command line.
- * open-library.ts opens one.
+ * The contract of docproc for programs: the same libraries, promises and errors, without a command line.
+ * open-library.ts implements it.
  */
 import type { Readable } from "node:stream";
 import type { DriverOptions, MetadataName, StorageName } from "../config/settings.ts";

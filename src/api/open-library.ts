@@ -1,4 +1,4 @@
-/** A library that a program opened: what library.ts promises, on the services that its options choose. */
+/** Implements library.ts on the services that the options choose. */
 import { Readable } from "node:stream";
 import { type ConfigInput, loadConfig, unknownKey } from "../config/config.ts";
 import { assertAgreed } from "../config/consent.ts";

@@ -1,12 +1,11 @@
 /**
- * How long an answer may take. The time limit of a socket begins anew with every byte, so that a server which sends one
- * now and then would be waited for without an end. These limits are those of the request, whatever its bytes travel
- * through: a proxy, TLS, a handshake of either.
+ * Deadlines for whole answers. A socket's time limit restarts with every byte, so a server that sends one now and then
+ * would never time out. These limits belong to the request, whatever it travels through: a proxy, TLS, a handshake.
  */
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 
-/** What the SDK's handler of HTTP requests takes and gives, as far as it is looked at here. */
+/** The subset of the SDK's HTTP handler in use. */
 interface HttpRequest {
   readonly method?: string;
   readonly body?: unknown;
@@ -18,33 +17,33 @@ export interface RequestHandler {
   handle(request: HttpRequest, options?: HandlerOptions): Promise<{ readonly response: { readonly body?: unknown } }>;
 }
 
-/** Bytes handed to a connection at a time: TLS would encrypt a part as a whole, into as much memory again. */
+/** Bytes written at a time: TLS would otherwise encrypt a whole part, doubling its memory. */
 const sliceSize = 256 * 1024;
-/** Bytes that have to travel in `timeout` milliseconds, of a request's body and of an object. */
-const leastProgress = 64 * 1024;
-/** How often the pace of an object is looked at in the time in which it has to make progress. */
-const looks = 8;
+/** Bytes of a request body or an object that must move within `timeout`. */
+const minProgress = 64 * 1024;
+/** Checks of an object's progress within its time limit. */
+const progressChecks = 8;
 
-/** An answer that took too long. By its name the SDK knows that it may be asked for again. */
+/** A response that took too long. The SDK retries errors of this name. */
 class SlowAnswer extends Error {
   override readonly name = "TimeoutError";
 }
 
-/** By the body of its answer, what watches over a request. */
+/** The watch of each request, by its response body. */
 const watches = new WeakMap<object, Watch>();
 
 /**
- * Makes a handler give up answers that are not complete after a time, and requests whose body makes no progress.
- * @param timeout milliseconds from the end of the request to the end of its answer
+ * Makes a handler abort incomplete responses after a time, and requests whose body makes no progress.
+ * @param timeout milliseconds from the end of the request to the end of its response
  */
-export function boundAnswers(handler: RequestHandler, timeout: number): void {
+export function limitResponseTime(handler: RequestHandler, timeout: number): void {
   const handle = handler.handle.bind(handler);
   handler.handle = async (request, options = {}) => {
     const watch = new Watch(timeout, options.abortSignal);
     try {
       const attempt = { ...request, body: watch.slicesOf(request.body) };
       const reply = await handle(attempt, { ...options, abortSignal: watch.signal });
-      // HEAD has no body, and one that is not read has no end.
+      // HEAD has no body, and an unread body never ends.
       watch.follow(request.method === "HEAD" ? undefined : reply.response.body);
       return reply;
     } catch (error) {
@@ -54,12 +53,12 @@ export function boundAnswers(handler: RequestHandler, timeout: number): void {
   };
 }
 
-/** Of an object's content no end is expected, only progress. */
+/** For an object's content, requires progress instead of an end. */
 export function expectContent(body: unknown): void {
   watchOf(body)?.expectProgress(body as IncomingMessage);
 }
 
-/** For an answer that keeps its connection alive with spaces until there is something to say. */
+/** For a response that sends spaces to keep the connection alive until it is ready. */
 export function expectLate(body: unknown, times: number): void {
   watchOf(body)?.expect(times);
 }
@@ -91,28 +90,28 @@ class Watch {
 
   readonly #abort = () => this.#stop.abort(this.#caller?.reason);
 
-  /** Gives the request up after so many times the time limit, unless it is heard of before. */
+  /** Aborts the request after so many time limits, unless this is called again or the request ends. */
   expect(times: number): void {
     clearTimeout(this.#timer);
-    // An answer may come, and end, before all of the request has left.
+    // A response may arrive and end before the whole request has left.
     if (!this.#isOver) this.#timer = setTimeout(() => this.#giveUp(), times * this.#timeout).unref();
   }
 
-  /** A large body bit by bit, each of which has to be taken in time. */
+  /** Sends a large body in slices, each of which must be accepted in time. */
   slicesOf(body: unknown): unknown {
     if (!Buffer.isBuffer(body) || body.length <= sliceSize) return body;
     const slices = function* (watch: Watch) {
       for (let at = 0; at < body.length; at += sliceSize) {
-        watch.expect(sliceSize / leastProgress);
+        watch.expect(sliceSize / minProgress);
         yield body.subarray(at, at + sliceSize);
       }
     };
     const stream = Readable.from(slices(this), { objectMode: false, highWaterMark: sliceSize });
-    // The last of it has left: from here on it is the answer that is waited for.
+    // The body has left: now the limit applies to the response.
     return stream.once("end", () => this.expect(1));
   }
 
-  /** Watches over an answer until it is at its end. */
+  /** Watches a response until it ends. */
   follow(body: unknown): void {
     if (!(body instanceof Readable)) {
       this.end();
@@ -123,20 +122,20 @@ class Watch {
     body.once("close", () => this.end());
   }
 
-  /** Gives up content that comes in too slowly; how long it takes to be used does not count. */
+  /** Aborts content that arrives too slowly; the time its consumer takes does not count. */
   expectProgress(body: IncomingMessage): void {
     clearTimeout(this.#timer);
-    // Half of the time, as for a connection on which nothing comes at all.
+    // Half of the limit, as for an idle connection.
     const window = this.#timeout / 2;
     const { socket } = body;
     let received = socket.bytesRead;
-    let hungry = 0;
+    let starvedChecks = 0;
     this.#timer = setInterval(() => {
-      const isFed = body.complete || body.readableLength >= body.readableHighWaterMark;
-      hungry = isFed || socket.bytesRead - received >= leastProgress / 2 ? 0 : hungry + 1;
-      if (hungry === 0) received = socket.bytesRead;
-      if (hungry === looks) this.#giveUp();
-    }, window / looks).unref();
+      const isBuffered = body.complete || body.readableLength >= body.readableHighWaterMark;
+      starvedChecks = isBuffered || socket.bytesRead - received >= minProgress / 2 ? 0 : starvedChecks + 1;
+      if (starvedChecks === 0) received = socket.bytesRead;
+      if (starvedChecks === progressChecks) this.#giveUp();
+    }, window / progressChecks).unref();
   }
 
   end(): void {

@@ -1,32 +1,32 @@
-/** How a client of the AWS SDK is configured: credentials, retries, deadlines, and what it may not be talked into. */
+/** Configures AWS SDK clients: credentials, retries, deadlines, and the requests they must refuse to send. */
 import { finished, PassThrough, type Readable } from "node:stream";
 import { StandardRetryStrategy } from "@smithy/core/retry";
 import { DocprocError } from "../core/errors.ts";
 import { isLoopback } from "../core/loopback.ts";
-import { keepSecret } from "../core/secrets.ts";
-import { boundAnswers, expectContent, expectLate, type RequestHandler } from "./answer-deadlines.ts";
+import { registerSecret } from "../core/secrets.ts";
+import { expectContent, expectLate, limitResponseTime, type RequestHandler } from "./answer-deadlines.ts";
 import type { AwsSettings } from "./settings.ts";
 
-/** Milliseconds to a TCP connection; a host that drops packets is noticed after this. */
+/** Milliseconds to open a TCP connection, so that a host that drops packets is noticed. */
 const connectionTimeout = 5_000;
 /**
- * How many times longer than others the answer to a completion may take: S3 sends spaces while it puts parts together.
+ * The response to a completion may take this many times longer: S3 sends spaces while it assembles the parts.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
  */
 const completionTimes = 10;
-/** Bytes of an answer that is not an object's content. A page of a listing is a few megabytes. */
+/** Bytes of a response, object content aside. A page of a listing is a few megabytes. */
 const maxReplyBytes = 32 * 1024 * 1024;
 
-/** Options for any client of the SDK. Credentials and everything unset follow the SDK's own chain. */
+/** Options for any SDK client. Credentials and everything unset follow the SDK's own chain. */
 function clientOptions(settings: AwsSettings) {
-  // Half, so that one connection that leads nowhere leaves time for another.
+  // Half, so that one dead connection leaves time for another.
   const stall = settings.timeout / 2;
   const maxAttempts = settings.retries + 1;
   return {
     ...(settings.region === undefined ? {} : { region: settings.region }),
     ...(settings.profile === undefined ? {} : { profile: settings.profile }),
     ...(settings.endpointUrl === undefined ? {} : { endpoint: settings.endpointUrl }),
-    // Not requestTimeout: it counts from the first byte sent, and a part may be long on its way.
+    // Not requestTimeout: it counts from the first byte sent, and a part may take long to send.
     requestHandler: { connectionTimeout: Math.min(connectionTimeout, stall), socketTimeout: stall },
     maxAttempts,
     retryStrategy: new BoundedRetries(maxAttempts, settings.timeout),
@@ -37,13 +37,13 @@ type RetryToken = Awaited<ReturnType<StandardRetryStrategy["acquireInitialRetryT
 type RetryErrorInfo = Parameters<StandardRetryStrategy["refreshRetryTokenForRetry"]>[1];
 
 /**
- * The SDK's own retries (exponential backoff with full jitter, slower for throttling), which end when a request has
- * spent the time limit waiting for nothing: a black hole is not tried once more for every attempt that is left.
+ * The SDK's retries (exponential backoff with full jitter, slower for throttling), which stop once a request has
+ * stalled for the time limit in total: a black hole does not use up every attempt.
  * https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
  */
 class BoundedRetries extends StandardRetryStrategy {
   readonly #timeout: number;
-  /** Of each attempt, when it began, and how long those before it had stalled. Milliseconds. */
+  /** For each attempt: when it began, and how long earlier ones stalled. Milliseconds. */
   readonly #attempts = new WeakMap<RetryToken, { since: number; stalled: number }>();
 
   constructor(maxAttempts: number, timeout: number) {
@@ -60,7 +60,7 @@ class BoundedRetries extends StandardRetryStrategy {
   override async refreshRetryTokenForRetry(token: RetryToken, failure: RetryErrorInfo): Promise<RetryToken> {
     const { since, stalled } = this.#attempts.get(token) ?? { since: Date.now(), stalled: 0 };
     const waited = isTimeout(failure.error) ? Math.min(Date.now() - since, this.#timeout / 2) : 0;
-    // A little less than the whole: clocks round.
+    // Slightly less than the limit, because clocks round.
     if (stalled + waited > this.#timeout * 0.9) throw failure.error;
     const next = await super.refreshRetryTokenForRetry(token, failure);
     this.#attempts.set(next, { since: Date.now(), stalled: stalled + waited });
@@ -73,7 +73,7 @@ function isTimeout(error: unknown): boolean {
 }
 
 /**
- * Opens a client, with a region in any case: an emulator accepts every one, Amazon needs the right one.
+ * Opens a client that always has a region: an emulator accepts any, Amazon needs the right one.
  * @throws INVALID_CONFIG when no region is set anywhere
  */
 export async function openClient<C extends AnyClient>(
@@ -81,11 +81,11 @@ export async function openClient<C extends AnyClient>(
   make: (options: ReturnType<typeof clientOptions> & { region?: string }) => C,
 ): Promise<C> {
   const client = await withRegion(settings, make);
-  // It copies every request and reply, field by field, for a log that nobody keeps.
+  // It copies every request and response for a log that docproc does not keep.
   client.middlewareStack.remove("loggerMiddleware");
-  boundAnswers(client.config.requestHandler, settings.timeout);
-  boundCredentials(client, settings);
-  heedSignals(client);
+  limitResponseTime(client.config.requestHandler, settings.timeout);
+  limitCredentialTime(client, settings);
+  rejectOnAbort(client);
   client.middlewareStack.add(guard(client, settings), { step: "finalizeRequest", priority: "low", name: "docproc" });
   client.middlewareStack.add(limitReplies, { step: "deserialize", priority: "low", name: "docprocReplies" });
   if (settings.connections !== undefined) {
@@ -96,8 +96,8 @@ export async function openClient<C extends AnyClient>(
 }
 
 /**
- * Lets so many requests be on their way at a time. Not the agent's `maxSockets`: for the SDK a request that waits for a
- * socket is one whose connection fails to open, and it is given up after {@link connectionTimeout}.
+ * Limits concurrent requests. Not the agent's `maxSockets`: the SDK would count waiting for a socket as connecting, and
+ * abort after {@link connectionTimeout}.
  */
 async function connectionLimit(connections: number) {
   const { Semaphore } = await import("async-mutex");
@@ -125,7 +125,7 @@ async function withRegion<C extends AnyClient>(
   }
 }
 
-/** The part of the SDK's clients that is used here; their own types differ in every command they know. */
+/** The subset of SDK clients in use; their full types differ with every command. */
 interface AnyClient {
   readonly config: { region(): Promise<string>; readonly requestHandler: RequestHandler; credentials: Credentials };
   // biome-ignore lint/suspicious/noExplicitAny: each client's stack is typed by its own commands.
@@ -134,7 +134,7 @@ interface AnyClient {
   send(command: any, options?: any): Promise<any>;
   destroy(): void;
 }
-/** Loads credentials; the marks are those that the SDK knows its own loader by. */
+/** Loads credentials; the flags tell the SDK that it is its own loader. */
 interface Credentials {
   (options?: object): Promise<unknown>;
   readonly memoized?: boolean;
@@ -143,10 +143,9 @@ interface Credentials {
 }
 
 /**
- * Where credentials come from another program or over the network, the SDK waits for them without an end, and without
- * an ear for signals.
+ * Limits the time to load credentials: from another program or the network the SDK waits forever and ignores signals.
  */
-function boundCredentials({ config }: AnyClient, { timeout, profile }: AwsSettings): void {
+function limitCredentialTime({ config }: AnyClient, { timeout, profile }: AwsSettings): void {
   const load = config.credentials;
   const tooLate = () => {
     const whose = profile === undefined ? "" : ` of the profile ${profile}`;
@@ -162,8 +161,8 @@ function boundCredentials({ config }: AnyClient, { timeout, profile }: AwsSettin
   config.credentials = Object.assign(bounded, { memoized: true, configBound: true, attributed: true });
 }
 
-/** Lets a signal end a request at once that is not on its way yet, too. */
-function heedSignals(client: AnyClient): void {
+/** Makes a signal also end requests that are not sent yet. */
+function rejectOnAbort(client: AnyClient): void {
   const send = client.send.bind(client);
   client.send = async (command, options) => {
     const signal: AbortSignal | undefined = options?.abortSignal;
@@ -179,8 +178,8 @@ function heedSignals(client: AnyClient): void {
 }
 
 /**
- * Settles as the promise does, unless something happens before.
- * @param watch begins to look for it, and returns what ends that
+ * Settles like the promise, unless `watch` rejects first.
+ * @param watch starts watching, and returns the function that stops it
  */
 async function unless<T>(promise: Promise<T>, watch: (reject: (error: Error) => void) => () => void): Promise<T> {
   let forget = () => {};
@@ -202,7 +201,7 @@ interface Request {
 interface Reply {
   readonly response: { readonly statusCode?: number; readonly headers?: Record<string, string>; body?: unknown };
 }
-/** Where the SDK keeps whose credentials a request is signed with. */
+/** Where the SDK keeps the credentials that sign a request. */
 const smithyContext = "__smithy_context";
 interface SigningContext {
   readonly selectedHttpAuthScheme?: {
@@ -212,21 +211,21 @@ interface SigningContext {
 
 type Next = (args: { request: Request; input: object }) => Promise<Reply>;
 
-/** Milliseconds that the clock of a client's service was ahead of ours when it last answered. */
+/** Milliseconds that a service's clock was ahead of ours at its last response. */
 const skews = new WeakMap<AnyClient, number>();
 
-/** Undefined until the service has answered once, or when it never says what time it is. */
+/** Undefined before the first response, and for a service that sends no date. */
 export function skewOf(client: AnyClient): number | undefined {
   return skews.get(client);
 }
 
-/** Looks at every request as it leaves, wherever its address came from, and at the clock in every answer. */
+/** Checks every request right before it is sent, and reads the clock in every response. */
 function guard(client: AnyClient, { allowHttp }: AwsSettings) {
   return (next: Next, context: { readonly [smithyContext]?: SigningContext }): Next =>
     async (args) => {
       const { accessKeyId, secretAccessKey, sessionToken } =
         context[smithyContext]?.selectedHttpAuthScheme?.identity ?? {};
-      for (const value of [accessKeyId, secretAccessKey, sessionToken]) keepSecret(value);
+      for (const value of [accessKeyId, secretAccessKey, sessionToken]) registerSecret(value);
       const { protocol, hostname = "" } = args.request;
       if (protocol === "http:" && !allowHttp && !isLoopback(hostname)) throw plainHttp(hostname);
       try {
@@ -252,14 +251,14 @@ function plainHttp(hostname: string): DocprocError {
 }
 
 /**
- * An answer that never ends must not fill the memory. The content of an object is streamed, and is not limited; why
- * there is none is an answer like any other.
+ * Limits responses, so that an endless one cannot fill the memory. Object content is streamed and unlimited; an error
+ * response to its request is limited like any other.
  */
 const limitReplies =
   (next: Next, context: { readonly commandName?: string }): Next =>
   async (args) => {
     const reply = await next(args);
-    // HEAD tells the length of what it does not send.
+    // HEAD states the length of a body that it does not send.
     if (args.request.method === "HEAD") return reply;
     const { response } = reply;
     if (context.commandName === "GetObjectCommand" && Number(response.statusCode) < 300) {

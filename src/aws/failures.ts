@@ -1,27 +1,27 @@
-/** What a failure of the AWS SDK means. Needs nothing of the SDK itself: every command may load it. */
+/** Maps AWS SDK errors to ours. It imports nothing of the SDK, so every command may load it. */
 import { DocprocError, type ErrorCode } from "../core/errors.ts";
 import type { AwsSettings } from "./settings.ts";
 
-/** What was asked of whom, for a sentence a person understands. */
+/** The operation that failed, for readable messages. */
 export interface AwsOperation {
-  /** For example `s3:PutObject`, as an IAM policy names it. */
+  /** For example `s3:PutObject`, as in IAM policies. */
   readonly action: string;
   /** For example `bucket invoices`. */
   readonly resource: string;
   readonly settings: AwsSettings;
 }
 
-/** For an answer that the SDK takes and that makes no sense all the same. */
+/** A response that the SDK accepts but that makes no sense. */
 export class UnusableAnswer extends Error {
   override readonly name = "UnusableAnswer";
 }
 
 /**
- * The pages of a listing, as long as they lead further: the SDK would ask for the same one for ever.
- * @param markerOf what the page after this one is asked for with
- * @throws UnusableAnswer; to end there would cut the listing in silence
+ * Yields pages while they advance: the SDK would request a repeated page forever.
+ * @param markerOf the marker that requests the following page
+ * @throws UnusableAnswer on a repeated page; stopping there would silently cut the listing
  */
-export async function* furtherPages<Page>(
+export async function* advancingPages<Page>(
   pages: AsyncIterable<Page>,
   markerOf: (page: Page) => unknown,
 ): AsyncIterable<Page> {
@@ -34,7 +34,7 @@ export async function* furtherPages<Page>(
   }
 }
 
-/** The steps of some work over a connection, which is closed however the work ends. */
+/** Runs the steps of some work with a client, and closes the client however the work ends. */
 export async function* closing<Client extends { destroy(): void }, Step>(
   client: Client,
   work: (client: Client) => AsyncIterable<Step>,
@@ -47,8 +47,8 @@ export async function* closing<Client extends { destroy(): void }, Step>(
 }
 
 /**
- * Classifies a failure of the SDK. The answer to a HEAD request has no body, so its error has a status and
- * nothing else: the status decides wherever the name says nothing.
+ * Classifies an SDK error. A response to HEAD has no body, so its error may have only a status: the status decides when
+ * the name says nothing.
  */
 export function fromAwsError(error: unknown, operation: AwsOperation): DocprocError {
   if (error instanceof DocprocError) return error;
@@ -66,12 +66,12 @@ export function fromAwsError(error: unknown, operation: AwsOperation): DocprocEr
   });
 }
 
-/** The HTTP status of a failed request, for callers to whom one status is an answer. */
+/** The HTTP status of a failed request, for callers that handle one status. */
 export function httpStatusOf(error: unknown): number | undefined {
   return factsOf(error).status;
 }
 
-/** The service's own name of a failure, for callers to whom one name is an answer. */
+/** The service's name of an error, for callers that handle one name. */
 export function errorNameOf(error: unknown): string {
   return factsOf(error).name;
 }
@@ -80,12 +80,12 @@ interface Facts {
   readonly name: string;
   readonly message: string;
   readonly status: number | undefined;
-  /** Requests that the SDK sent before it gave up. */
+  /** Requests that the SDK sent in total. */
   readonly attempts: number;
   /** The errno of a failed connection. */
   readonly systemCode: string;
   readonly requestId: string | undefined;
-  /** Where the bucket really is, when S3 says so. */
+  /** The actual region of the bucket, if S3 named it. */
   readonly bucketRegion: string | undefined;
 }
 
@@ -96,7 +96,7 @@ function factsOf(error: unknown): Facts {
   const headers = asRecord(response["headers"]);
   return {
     name: beginning(text(record["name"]) ?? "Error", 100),
-    // Ours are the sentences that it is put into.
+    // Our sentences add their own full stop.
     message: (text(record["message"]) ?? "no message").replace(/\.$/, ""),
     status: typeof metadata["httpStatusCode"] === "number" ? metadata["httpStatusCode"] : undefined,
     attempts: typeof metadata["attempts"] === "number" ? metadata["attempts"] : 0,
@@ -106,7 +106,7 @@ function factsOf(error: unknown): Facts {
   };
 }
 
-/** A region may be copied into a shell, so what a server calls one has to look like one; emulators have their own. */
+/** Users may paste a region into a shell, so it must look like one; emulators have names of their own. */
 function region(value: unknown): string | undefined {
   return typeof value === "string" && /^[a-z][a-z0-9-]{1,31}$/.test(value) ? value : undefined;
 }
@@ -115,7 +115,7 @@ function asRecord(value: unknown): Record<string, unknown> {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
-/** A server can say as much as it likes. */
+/** A server's text may be of any length. */
 function beginning(said: string, most: number): string {
   return said.length > most ? `${said.slice(0, most)}…` : said;
 }
@@ -124,7 +124,7 @@ function text(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
-/** What the SDK calls an error whose answer had no body. */
+/** The SDK's names for errors without a body. */
 const nameless = new Set(["Unknown", "UnknownError", "BadRequest", "400"]);
 
 interface Meaning {
@@ -135,7 +135,7 @@ interface Meaning {
 }
 
 /**
- * Tried in order. Names are from the error lists of the two services:
+ * Tried in order. The names are from the error lists of the two services:
  * https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
  */
@@ -153,7 +153,7 @@ const meanings: readonly Meaning[] = [
   {
     code: "ACCESS_DENIED",
     names: new Set(["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"]),
-    // An expired SSO session is a CredentialsProviderError like any other but for its sentence.
+    // An expired SSO session is a CredentialsProviderError that differs only in its text.
     matches: ({ name, message }) => /Credentials|Token/.test(name) && /expired|SSO session/i.test(message),
     explain: ({ settings }) => [`The AWS credentials${ofProfile(settings)} have expired.`, signInHint(settings)],
   },
@@ -194,7 +194,7 @@ const meanings: readonly Meaning[] = [
       "IllegalLocationConstraintException",
       "InvalidLocationConstraint",
     ]),
-    // HEAD has no body to name the error in, but S3 says in a header where the bucket is.
+    // HEAD has no body to name the error, but S3 sends the bucket's region in a header.
     matches: ({ name, status, bucketRegion }) =>
       status === 301 || (status === 400 && bucketRegion !== undefined && nameless.has(name)),
     explain: ({ resource }, { bucketRegion }) =>
@@ -307,7 +307,7 @@ const meanings: readonly Meaning[] = [
   },
   {
     code: "UNAVAILABLE",
-    // What the parser of answers says: a captive portal, or a web server that is none of AWS. They redirect, too.
+    // Parser errors: a captive portal, or a web server that is not AWS. Redirects, too.
     names: new Set(["SyntaxError", "UnusableAnswer"]),
     matches: ({ message, status }) =>
       message.includes("Deserialization error:") || (status !== undefined && status >= 300 && status < 400),
@@ -319,7 +319,7 @@ const meanings: readonly Meaning[] = [
   {
     code: "UNAVAILABLE",
     names: new Set(),
-    // It was sent and never answered, for a reason that is not in this table.
+    // Sent and never answered, for a reason that this table does not list.
     matches: ({ status, attempts }) => status === undefined && attempts > 0,
     explain: ({ resource, settings }, { name, message }) => [
       `No answer from ${endpointOf(settings)} for the ${resource} (${name}: ${beginning(message, 1000)}).`,

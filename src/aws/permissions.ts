@@ -34,7 +34,7 @@ export function partitionOf(region = ""): string {
 }
 
 /**
- * A policy as a resource of Terraform, in the form that `terraform fmt` leaves as it is.
+ * A policy as a Terraform resource, formatted as `terraform fmt` would.
  * https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/iam_policy
  */
 export function terraformOf(role: Role, policy: PolicyDocument): string {
@@ -63,7 +63,9 @@ export function terraformOf(role: Role, policy: PolicyDocument): string {
   ].join("\n");
 }
 
-/** https://developer.hashicorp.com/terraform/language/expressions/strings: as in JSON, but for templates. */
+/**
+ * https://developer.hashicorp.com/terraform/language/expressions/strings: JSON strings, with template marks escaped.
+ */
 function text(value: string): string {
   return JSON.stringify(value).replace(/[$%]\{/g, (mark) => `${mark[0]}${mark}`);
 }

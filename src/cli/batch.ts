@@ -1,4 +1,4 @@
-/** Many of the same at once: some in flight at a time, one's failure never the others', and an account of it all. */
+/** Runs one operation on many items: a bounded number in flight, each failure on its own, one summary. */
 import pMap, { pMapSkip } from "p-map";
 import { DocprocError, type ErrorCode, toDocprocError } from "../core/errors.ts";
 

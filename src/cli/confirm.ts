@@ -1,4 +1,4 @@
-/** Asks a person before something that cannot be taken back. */
+/** Asks for confirmation before something irreversible. */
 import { createInterface } from "node:readline/promises";
 import { DocprocError, throwIfCancelled } from "../core/errors.ts";
 import type { Host } from "./context.ts";

@@ -1,4 +1,4 @@
-/** What a command is given: the outside world, the configuration, the library. Nothing opens until asked. */
+/** What every command receives: the outside world, the configuration, the library. All of it opens on first use. */
 import type { Readable } from "node:stream";
 import { type Config, type ConfigInput, loadConfig } from "../config/config.ts";
 import { assertAgreed, useWithoutConsent } from "../config/consent.ts";

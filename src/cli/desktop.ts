@@ -1,4 +1,4 @@
-/** The desktop of the user who runs the program: it shows a file with what is installed for its type. */
+/** Opens a file in the user's desktop application for its type. */
 import { access, constants } from "node:fs/promises";
 import { delimiter, dirname } from "node:path";
 import { DocprocError } from "../core/errors.ts";

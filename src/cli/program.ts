@@ -3,7 +3,7 @@ import { setMaxListeners } from "node:events";
 import { Command as Commander, CommanderError, Option } from "commander";
 import { settingNames, settingTable } from "../config/settings.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "../core/errors.ts";
-import { keepSecret, secretVariables } from "../core/secrets.ts";
+import { registerSecret, secretVariables } from "../core/secrets.ts";
 import { flagOf } from "../core/setting.ts";
 import { type AnyCommand, completionWord } from "./commands/command.ts";
 import { type CommandEntry, commands, commandsIn, commandsNamed } from "./commands/registry.ts";
@@ -17,7 +17,7 @@ type Flags = Readonly<Record<string, unknown>>;
 export async function run(host: Host): Promise<number> {
   if (isCompletion(host.argv)) return await completeLine(host);
   let reporter: Reporter | undefined;
-  for (const name of secretVariables) keepSecret(host.env[name]);
+  for (const name of secretVariables) registerSecret(host.env[name]);
   // As many wait for an interruption as there are files and requests in flight; Node warns of a leak after ten.
   setMaxListeners(0, host.signal);
   try {

@@ -1,7 +1,7 @@
 /**
- * Where every setting comes from: flags, environment, project file, user file, AWS's own variables, defaults.
+ * Resolves every setting from flags, environment, project file, user file, AWS variables and defaults.
  *
- * The first that has a value wins, and the value keeps its origin for `docproc config`.
+ * The first source with a value wins, and the value keeps its origin for `docproc config`.
  */
 import { dirname, resolve } from "node:path";
 import { DocprocError } from "../core/errors.ts";

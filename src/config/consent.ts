@@ -1,4 +1,7 @@
-/** What a project file may not decide by itself: where documents and credentials go otherwise than to a bucket by name. */
+/**
+ * Settings that a project file may not decide alone: those that send documents or credentials elsewhere than to a named
+ * bucket.
+ */
 import { dirname } from "node:path";
 import { DocprocError } from "../core/errors.ts";
 import { variableOf } from "../core/setting.ts";

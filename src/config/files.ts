@@ -1,7 +1,4 @@
-/**
- * Finds and reads config files. They are JSON or YAML and are never run: a config file comes with the
- * directory somebody checked out.
- */
+/** Finds and reads config files. They are JSON or YAML and never executed: they may come with a checkout. */
 import { dirname, extname, join } from "node:path";
 import { DocprocError, fromSystemError, isSystemError } from "../core/errors.ts";
 import { isOurs, isWritableByAll, type Owners } from "../files/ownership.ts";

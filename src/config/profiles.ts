@@ -1,6 +1,6 @@
 /**
- * Named profiles: other libraries, in the `profiles` of a config file. A profile says whole where a library is: the
- * place that is configured beside it is that of another one.
+ * Named profiles: other libraries, in the `profiles` of a config file. A profile gives the whole location of a library;
+ * the location configured beside it belongs to another one.
  */
 
 import { DocprocError } from "../core/errors.ts";

@@ -1,4 +1,4 @@
-/** The project file as init writes it: which services were chosen, and that the user agrees to what it says. */
+/** Writes the project file for init: the chosen services, and the user's consent to its content. */
 import { lstat, readFile, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";

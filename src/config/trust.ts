@@ -1,6 +1,6 @@
 /**
- * Which project files the user has agreed to. Each consent is a small file in the user's config directory, named after
- * the path and the content that were agreed to, so that two commands at once never write the same one.
+ * The project files that the user agreed to. Each consent is a small file in the user's config directory, named by a
+ * hash of path and content, so that concurrent commands never write the same file differently.
  */
 import { mkdir, readdir, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";

@@ -1,4 +1,4 @@
-/** Checks of the values of settings that every library has. What is wrong with a value is thrown as half a sentence. */
+/** Validates the settings that every library has. Errors are thrown as half a sentence. */
 
 import bytes from "bytes-iec";
 import ms from "ms";

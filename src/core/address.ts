@@ -1,26 +1,26 @@
 /**
- * What of an address may be shown or recorded. Passwords and tokens stand before the host, in the query, in the
- * fragment and behind a semicolon, and people write addresses with a slash too few. Parsers of URLs differ about such
- * addresses, so this one is written for the purpose: what it cannot tell apart is not recorded.
+ * Removes credentials from addresses before they are shown or recorded. Passwords and tokens stand before the host, in
+ * the query, in the fragment or after a semicolon, and people mistype slashes. URL parsers disagree about such
+ * addresses, so this is a strict parser of our own: an ambiguous address is not recorded.
  */
 
-/** Characters; a longer address is not one that a person or a service would have written. */
+/** Characters. No person or service writes a longer address. */
 const longest = 2_000;
 
-/** `http` needs no slashes, as browsers have it: `https:user:token@host` is a URL with a token. */
+/** `http` needs no slashes, as in browsers: `https:user:token@host` is a URL with a token. */
 const url = /^(?:(https?|ftps?):[\\/]*|([a-z][a-z0-9+.-]+):\/\/)(.*)$/is;
 
-/** Schemes where the name before the host is part of the address and no secret, as in `ssh://git@host`. */
+/** Schemes whose user name is part of the address and no secret, as in `ssh://git@host`. */
 const namesUser = /^(ssh|git\+ssh|ssh\+git|svn\+ssh|sftp)$/i;
 
-/** Names of users are short: https://man7.org/linux/man-pages/man8/useradd.8.html. Tokens are not. */
+/** User names are short (https://man7.org/linux/man-pages/man8/useradd.8.html), tokens are not. */
 const userName = /^[\w.-]{1,32}$/;
 
 const host = /^(\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]*)(:\d{0,5})?$/iu;
 
 /**
- * The address of a repository or a page without anything that lets its reader in, or null where that cannot be told
- * apart. Understood are URLs, `user@host:path`, `helper::address` and paths: https://git-scm.com/docs/git-clone#_git_urls
+ * The address of a repository or a page without credentials; null when they cannot be told apart. Parses URLs,
+ * `user@host:path`, `helper::address` and paths: https://git-scm.com/docs/git-clone#_git_urls
  */
 export function publicAddress(address: string): string | null {
   if (address.length > longest || /\p{Cc}/u.test(address)) return null;
@@ -35,20 +35,20 @@ export function publicAddress(address: string): string | null {
 }
 
 function publicUrl(address: string): string | null {
-  // A path on this machine.
+  // A local path.
   if (/^file:\/{3}/i.test(address)) return address;
   const [, http, other, rest = ""] = url.exec(address) ?? [];
   const scheme = http ?? other ?? "";
   const [authority, path] = cutAt(rest, /[\\/?#]/);
   const at = authority.lastIndexOf("@");
   const place = authority.slice(at + 1).replace(/;.*$/, "");
-  // Behind the host it may be the end of a password that has a slash in it.
+  // An `@` after the host may end a password that contains a slash.
   if (place === "" || !host.test(place) || path.includes("@")) return null;
   const user = namesUser.test(scheme) && at > 0 ? authority.slice(0, at).split(/[:;]/)[0] : undefined;
   return `${scheme}://${user !== undefined && userName.test(user) ? `${user}@` : ""}${place}${publicPath(path)}`;
 }
 
-/** `user@host:path`, as ssh and scp have it. */
+/** `user@host:path`, as in ssh and scp. */
 function publicRemote(address: string): string | null {
   const [, user = "", place = "", path = ""] = /^(?:([^@:/]+)@)?(\[[^\]@]+\]|[^@:/]+):([^@]*)$/.exec(address) ?? [];
   const name = user.split(";")[0] ?? "";
@@ -56,7 +56,7 @@ function publicRemote(address: string): string | null {
   return `${name && `${name}@`}${place}:${publicPath(path)}`;
 }
 
-/** A path on this machine or in its network, which has no place for a secret. */
+/** A path on this machine or its network, which cannot hold a secret. */
 function isPath(address: string): boolean {
   if (/^([\\/](?![\\/])|\.{1,2}([\\/]|$)|[a-z]:[\\/])/i.test(address)) return true;
   return !/[@:]/.test(address);
@@ -71,15 +71,15 @@ function cutAt(text: string, mark: RegExp): [before: string, from: string] {
   return index < 0 ? [text, ""] : [text.slice(0, index), text.slice(index)];
 }
 
-/** A URL within a text. */
+/** URLs within a text. */
 const urls = /(?:(?:https?|ftps?):|[a-z][a-z0-9+.-]{1,30}:\/\/)[^\s"'<>]+/gi;
 
-/** A text with `hidden` in place of what {@link publicAddress} leaves out of its URLs. They stay where they are. */
+/** Replaces what {@link publicAddress} strips from URLs in a text by `hidden`; the URLs keep their places. */
 export function withPublicAddresses(text: string, hidden: string): string {
   return text.replace(urls, (address) => {
     const [, , other, rest = ""] = url.exec(address) ?? [];
     if (other?.toLowerCase() === "file") return address;
-    // A password may hold any of the other marks.
+    // A password may contain any of the other separators.
     const end = rest.lastIndexOf("@");
     const user = end < 0 ? "" : `${hidden}@`;
     const [beforeQuery, query] = cutAt(rest.slice(end + 1), /\?/);
@@ -87,7 +87,7 @@ export function withPublicAddresses(text: string, hidden: string): string {
     const start = address.slice(0, address.length - rest.length);
     const tail = [
       fragment.includes("=") ? `#${hidden}` : fragment,
-      // In a sentence it may be the mark of a question.
+      // A bare `?` may end a sentence.
       /\w/.test(query) ? `?${hidden}` : query,
     ];
     return start + user + path.replace(/;[^\\/;]*=[^\\/;]*/g, `;${hidden}`) + tail.join("");

@@ -1,13 +1,13 @@
 /**
- * The steps of every protocol that a crash can fall between, for whoever wants to watch them.
+ * The steps of every protocol between which a process can crash.
  *
- * A step is published on Node's own diagnostics channel `docproc:step`, which costs nothing while nobody listens.
- * The crash tests listen: they end the process at each step in turn and then look at what is left.
+ * Each step is published on Node's diagnostics channel `docproc:step`, which costs nothing without a listener. The
+ * crash tests end the process at each step in turn and check what is left.
  * https://nodejs.org/api/diagnostics_channel.html
  */
 import { channel } from "node:diagnostics_channel";
 
-/** In the order in which an upload, then a download, then a removal passes them. */
+/** In the order of an upload, then a download, then a removal. */
 export const steps = [
   "source-read",
   "journal-opened",
@@ -33,7 +33,7 @@ export type Step = (typeof steps)[number];
 
 const channelOfSteps = channel("docproc:step");
 
-/** Says that a step is done. */
+/** Publishes that a step is done. */
 export function reached(step: Step): void {
   if (channelOfSteps.hasSubscribers) channelOfSteps.publish(step);
 }

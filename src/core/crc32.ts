@@ -1,14 +1,13 @@
-/** CRC-32: of a whole from those of its parts, and how a record has it. */
+/** Combines and formats CRC-32 checksums. */
 
-/** The polynomial of CRC-32, its bits reversed. https://www.rfc-editor.org/rfc/rfc1952#section-8 */
+/** The CRC-32 polynomial, bits reversed. https://www.rfc-editor.org/rfc/rfc1952#section-8 */
 const polynomial = 0xedb88320;
 
 /**
- * The CRC-32 of two pieces of data, one behind the other, without looking at either again.
+ * The CRC-32 of two concatenated pieces from their own CRCs, without rereading either.
  *
- * Zeros behind data change its CRC by a multiplication with x^(8 * their number) modulo the polynomial, and the CRC of
- * the second piece is added to that: what zlib's `crc32_combine` does.
- * https://github.com/madler/zlib/blob/v1.3.1/crc32.c
+ * Appending zeros multiplies a CRC by x^(8 * count) modulo the polynomial; adding the second CRC completes it, as in
+ * zlib's `crc32_combine`. https://github.com/madler/zlib/blob/v1.3.1/crc32.c
  * @param length of the second piece, bytes
  */
 export function combineCrc32(first: number, second: number, length: number): number {
@@ -29,7 +28,7 @@ function multiply(a: number, b: number): number {
 /** x^n modulo the polynomial, by squaring. */
 function powerOfX(n: number): number {
   let power = 0x80000000;
-  // x^1, x^2, x^4, … A length in bits may have more than the 32 bits of JavaScript's own operators.
+  // x^1, x^2, x^4, … A length in bits may exceed the 32 bits of JavaScript's bit operators.
   let square = 0x40000000;
   for (let left = n; left > 0; left = Math.floor(left / 2)) {
     if (left % 2 === 1) power = multiply(square, power);
@@ -38,7 +37,7 @@ function powerOfX(n: number): number {
   return power;
 }
 
-/** As records have it: 8 lower-case hex digits, or null where there is none. */
+/** The form in records: 8 lower-case hex digits; null stays null. */
 export function crc32Digits(checksum: number | null): string | null {
   return checksum === null ? null : checksum.toString(16).padStart(8, "0");
 }

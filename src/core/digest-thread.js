@@ -1,12 +1,12 @@
-/** Runs in the thread that digest.ts starts. JavaScript, since Node starts a thread from a file, bundled or not. */
+/** The thread that digest.ts starts. It is JavaScript because Node starts a thread from a file, bundled or not. */
 import { createHash } from "node:crypto";
 import { parentPort } from "node:worker_threads";
 import { crc32 } from "node:zlib";
 
-/** Bytes that are still in the processor's cache when they are read for the second digest. */
+/** Bytes small enough to be in the processor's cache for the second digest. */
 const block = 256 * 1024;
 
-/** By the number of the stream: the SHA-256 of its bytes so far. */
+/** The running SHA-256 of each stream, by number. */
 const streams = new Map();
 
 parentPort?.on("message", ({ stream, bytes }) => {
@@ -22,6 +22,6 @@ parentPort?.on("message", ({ stream, bytes }) => {
     sha256.update(piece);
     checksum = crc32(piece, checksum);
   }
-  // A copy, since a digest cannot be added to once it is read.
+  // A copy, since a hash cannot be updated after it is read.
   parentPort?.postMessage({ sha256: sha256.copy().digest("hex"), crc32: checksum });
 });

@@ -1,37 +1,34 @@
 /**
- * The digests of large files, in a thread of its own: a gibibyte takes about a second, in which the main thread would
- * neither read nor send. One thread for the whole process is faster than any network.
+ * Hashes large files in a thread: a gibibyte takes about a second, in which the main thread could neither read nor
+ * send. One thread for the whole process is faster than any network.
  */
 import { Worker } from "node:worker_threads";
 
-/** Memory that the thread sees without a copy. Holds whatever was there before. */
+/** Memory that the thread reads without a copy. Not cleared. */
 export function sharedMemory(bytes: number): Buffer<SharedArrayBuffer> {
   return Buffer.from(new SharedArrayBuffer(bytes));
 }
 
 export interface Digests {
-  /** Of everything that was added so far, 64 hex digits. */
+  /** Of all bytes so far, 64 hex digits. */
   readonly sha256: string;
-  /** Of what was added last. */
+  /** Of the last update. */
   readonly crc32: number;
 }
 
-/** The digests of a stream of bytes, at any point of it. */
+/** A running digest of a stream of bytes. */
 export class RunningDigest {
   static #streams = 0;
   readonly #stream = RunningDigest.#streams++;
   #thread: HashingThread | undefined;
 
-  /**
-   * Adds bytes, which must not change before the answer is there. Not waiting for one answer before the next call is
-   * what keeps the thread busy.
-   */
+  /** Adds bytes, which must not change until the promise resolves. Call again before that to keep the thread busy. */
   async update(bytes: Uint8Array): Promise<Digests> {
     this.#thread ??= HashingThread.get();
     return await this.#thread.ask(this.#stream, bytes);
   }
 
-  /** Frees what the thread keeps of it. */
+  /** Frees the thread's state for this stream. */
   close(): void {
     this.#thread?.forget(this.#stream);
     this.#thread = undefined;
@@ -45,9 +42,9 @@ interface Waiting {
 
 class HashingThread {
   static #started: HashingThread | undefined;
-  // It needs nothing of what the process was started with, and --import could be anything.
+  // The worker needs no environment, and an inherited --import could load anything.
   readonly #worker = new Worker(new URL("./digest-thread.js", import.meta.url), { execArgv: [], env: {} });
-  /** Those asked, in the order in which the thread answers. */
+  /** Pending requests, in the order in which the thread answers. */
   readonly #waiting: Waiting[] = [];
 
   static get(): HashingThread {
@@ -58,7 +55,7 @@ class HashingThread {
   private constructor() {
     this.#worker.on("message", (digests: Digests) => {
       this.#waiting.shift()?.resolve(digests);
-      // A thread that nobody waits for does not keep the process alive.
+      // An idle thread must not keep the process alive.
       if (this.#waiting.length === 0) this.#worker.unref();
     });
     this.#worker.on("error", (error) => this.#fail(error));
@@ -78,7 +75,7 @@ class HashingThread {
     this.#worker.postMessage({ stream, bytes: null });
   }
 
-  /** What it knew of every stream is lost, so nothing is asked of it again. */
+  /** The state of every stream is lost, so pending requests are rejected and the thread is never used again. */
   #fail(error: unknown): void {
     if (HashingThread.#started === this) HashingThread.#started = undefined;
     for (const { reject } of this.#waiting.splice(0)) reject(error);

@@ -25,17 +25,17 @@ export interface Driver<Service extends { readonly traits: object }, Own = objec
   check(settings: Settings & Own): void;
   /** @throws what `check` throws. Sends nothing. */
   open(settings: Settings & Own): Promise<Service>;
-  /** Makes and hardens what the driver needs, and says what became of each resource. Idempotent. */
+  /** Creates and hardens what the driver needs; yields the outcome for each resource. Idempotent. */
   provision(settings: Settings & Own, options: ProvisionOptions): AsyncIterable<ProvisionedResource>;
   /**
-   * Removes what `provision` makes, and says what became of each resource once it is gone. Idempotent, also after an
-   * interruption: what is not there is `gone`. Everything is checked before anything is changed. Of a directory only
-   * what docproc made is removed: with something else in it, it is `kept`.
-   * @throws CONFLICT when it is not empty, or is not docproc's: nothing was changed. Objects and items of other
-   *   programs count, and so do unfinished puts.
+   * Removes what `provision` creates; yields each resource once it is gone. Idempotent, also after an interruption: a
+   * missing resource is `gone`. Checks everything before it changes anything. Of a directory it removes only what
+   * docproc creates; with other content the directory is `kept`.
+   * @throws CONFLICT, with nothing changed, when the place is not docproc's or not empty (objects and items of other
+   *   programs and unfinished puts count)
    */
   dismantle(settings: Settings & Own, options: ProvisionOptions): AsyncIterable<DismantledResource>;
-  /** Milliseconds that the service's clock is ahead of this machine's; 0 where they are the same clock. */
+  /** Milliseconds by which the service's clock is ahead of this machine's; 0 when they share one. */
   clockSkew(settings: Settings & Own, signal: AbortSignal): Promise<number>;
   /** The name by which a person knows what {@link provision} makes. Sends nothing, and takes settings as they are. */
   nameOf(settings: Settings & Own): PlaceName;

@@ -1,12 +1,12 @@
 /**
- * Everything that can go wrong, as one class with a closed list of codes.
+ * One error class for every failure, with a closed list of codes.
  *
  * Codes and exit statuses are a contract with scripts (docs/contract.md): add, never change.
  */
 
 import { withoutSecrets } from "./secrets.ts";
 
-/** What the caller can do about a failure, not where it happened. */
+/** Codes say what the caller can do about a failure, not where it happened. */
 export const exitStatuses = {
   INTERNAL: 1,
   USAGE: 2,
@@ -24,15 +24,15 @@ export const exitStatuses = {
 export type ErrorCode = keyof typeof exitStatuses;
 
 export interface ErrorDetails {
-  /** The next step for the person who reads it. */
+  /** The next step for the reader. */
   hint?: string | undefined;
-  /** The service's own id of the failed request, for a support case. */
+  /** The service's id of the failed request, for a support case. */
   requestId?: string | undefined;
-  /** What was thrown underneath; shown only with `-v`. */
+  /** The underlying error; shown only with `-v`. */
   cause?: unknown;
 }
 
-/** The only error that leaves a service, a command or the program. */
+/** The only error that services, commands and the program throw. */
 export class DocprocError extends Error {
   override readonly name = "DocprocError";
   readonly code: ErrorCode;
@@ -47,12 +47,12 @@ export class DocprocError extends Error {
     this.requestId = details.requestId === undefined ? undefined : withoutSecrets(details.requestId);
   }
 
-  /** The same failure with another next step. */
+  /** The same failure with another hint. */
   withHint(hint: string): DocprocError {
     return new DocprocError(this.code, this.message, { hint, requestId: this.requestId, cause: this.cause });
   }
 
-  /** True when running the same command again may succeed without changing anything. */
+  /** True when running the same command again may succeed. */
   get retryable(): boolean {
     return this.code === "UNAVAILABLE" || this.code === "CANCELLED";
   }
@@ -71,17 +71,17 @@ export class DocprocError extends Error {
 }
 
 /**
- * True for a failure after which the same work can be taken up where it stopped: the network or the service was
- * down, somebody interrupted it, credentials ran out. After any other what was done so far is worth nothing.
+ * True for a failure after which the work can be resumed: network or service down, an interruption, expired
+ * credentials. After any other failure the partial work is worthless.
  */
-export function mayGoOn(error: DocprocError): boolean {
+export function isResumable(error: DocprocError): boolean {
   return error.code === "UNAVAILABLE" || error.code === "CANCELLED" || error.code === "ACCESS_DENIED";
 }
 
 /** Also in package.json. */
 const bugReports = "https://github.com/docproc/docproc/issues";
 
-/** Gives any thrown value the one shape. What nobody classified is a bug of ours: `INTERNAL`. */
+/** Converts any thrown value. An unclassified error is a bug of ours: `INTERNAL`. */
 export function toDocprocError(error: unknown): DocprocError {
   if (error instanceof DocprocError) return error;
   if (isSystemError(error)) return fromSystemError(error, error.path);
@@ -98,7 +98,7 @@ export function throwIfCancelled(signal: AbortSignal): void {
   if (signal.aborted) throw cancelled(signal);
 }
 
-/** The reason a signal carries, or a plain `CANCELLED`. */
+/** The signal's reason, or a plain `CANCELLED`. */
 export function cancelled(signal?: AbortSignal): DocprocError {
   return signal?.reason instanceof DocprocError
     ? signal.reason
@@ -107,14 +107,14 @@ export function cancelled(signal?: AbortSignal): DocprocError {
 
 type SystemError = Error & { code: string; path?: string; syscall: string };
 
-/** Node's errors of the operating system carry `code` and `syscall`. */
+/** Node's system errors carry `code` and `syscall`. */
 export function isSystemError(error: unknown): error is SystemError {
   return error instanceof Error && "syscall" in error && "code" in error && typeof error.code === "string";
 }
 
 /**
- * Classifies an error of the file system by its errno.
- * @param path what the user would recognise, put into the sentence as it is
+ * Classifies a file system error by its errno.
+ * @param path what the user would recognise; begins the message
  */
 export function fromSystemError(error: unknown, path = "The file"): DocprocError {
   if (error instanceof DocprocError) return error;

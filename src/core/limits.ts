@@ -1,19 +1,19 @@
-/** How much is done at a time, where nobody said so: enough to keep a network busy, bounded by the memory. */
+/** Default concurrency: enough to keep a network busy, bounded by the memory. */
 
 const mebibyte = 1024 * 1024;
 
-/** Bytes of one part of a multipart upload. Five MiB is the least that S3 takes; fewer, larger parts cost fewer requests. */
+/** Bytes. S3 takes no parts under 5 MiB; fewer, larger parts cost fewer requests. */
 export const defaultPartSize = 8 * mebibyte;
 
-/** Parts of a file from which on they are larger rather than more: each costs a request, and a flush of the journal. */
+/** From this number on, parts grow instead: each costs a request and a journal flush. */
 const manyParts = 64;
-/** Parts that have to be on their way at a time to fill a network. */
+/** Parts in flight that are needed to fill a network. */
 const fewestInFlight = 4;
 
 /**
- * Bytes of the parts of a file.
+ * Plans the part size of a file, in bytes.
  * @param size bytes of the file
- * @param memory bytes that parts on their way may take
+ * @param memory bytes that parts in flight may use
  */
 export function plannedPartSize(size: number, memory: number): number {
   let partSize = defaultPartSize;
@@ -21,29 +21,29 @@ export function plannedPartSize(size: number, memory: number): number {
   return partSize;
 }
 
-/** Bytes that documents on their way are given on a machine that has plenty: eight parts. */
+/** Bytes in flight on a machine with plenty of memory: eight parts. */
 const enoughMemory = 64 * mebibyte;
 
 /**
- * Bytes that documents on their way may take, of all files together.
- * @param machine bytes of memory that the machine or the container has
+ * Bytes that documents in flight may use, all files together.
+ * @param machine bytes of memory of the machine or container
  */
 export function documentMemory(machine: number, partSize = defaultPartSize, partsInFlight?: number): number {
   if (partsInFlight !== undefined) return partsInFlight * partSize;
   return Math.min(enoughMemory, Math.floor(machine / 16));
 }
 
-/** Documents that are read, checked or removed at a time. */
+/** Documents read, checked or removed in parallel. */
 export const defaultConcurrency = 4;
-/** Files uploaded at a time, if the memory is enough: most are small, and what takes time is to wait for answers. */
+/** Files uploaded in parallel if memory allows: most are small, and the time goes into waiting for answers. */
 export const uploadConcurrency = 32;
 
 /**
- * Bytes of the memory for documents that one upload is reckoned with.
+ * The share of `memory` that one upload reserves, in bytes.
  * @param size bytes of the file; null for a stream
  * @param inMemoryLimit bytes up to which a file is held in memory whole
  */
-export function reckonedMemory(size: number | null, inMemoryLimit: number, memory: number): number {
-  // A large one sends from memory that all of them share. A few at a time fill the network, and are done sooner.
+export function memoryShare(size: number | null, inMemoryLimit: number, memory: number): number {
+  // Large files share the send buffers. Four at a time fill the network and finish sooner.
   return size === null || size > inMemoryLimit ? memory / 4 : size;
 }

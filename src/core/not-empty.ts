@@ -1,15 +1,15 @@
-/** What keeps a resource from being removed. */
+/** Error details for a resource that is not empty and so cannot be removed. */
 import { DocprocError } from "./errors.ts";
 
-/** As many are counted of a kind; where there are more, their number tells nobody anything. */
+/** Counting stops here; a larger number tells the user nothing new. */
 export const mostCounted = 1_000;
 
-/** Names in a message; more would not be read. */
+/** Names shown in a message. */
 export const mostNamed = 3;
 
 /**
  * Names for a message: `a, b, c and 4 more`.
- * @param count how many there are, where `names` are only some of them
+ * @param count the total, when `names` are only some of them
  */
 export function listed(names: readonly string[], count = names.length): string {
   const said = names.slice(0, mostNamed);
@@ -19,8 +19,8 @@ export function listed(names: readonly string[], count = names.length): string {
 
 /**
  * @param resource for example `bucket invoices`
- * @param counts how many there are of what, by its name in the singular
- * @param more true where the counting ended early
+ * @param counts by singular name
+ * @param more true when counting stopped early
  * @throws CONFLICT unless all counts are 0
  */
 export function assertEmpty(resource: string, counts: Readonly<Record<string, number>>, more = false): void {

@@ -1,27 +1,26 @@
 /** What becomes of the resources of a library, such as a bucket or a table, when `init` makes them and `destroy` removes them. */
 
-/** What became of one resource when a driver provisioned it. */
+/** The outcome of provisioning one resource. */
 export interface ProvisionedResource {
   /** For example `bucket`, `lifecycle-rule`, `table`. */
   readonly kind: string;
   readonly name: string;
   readonly action: ProvisionAction;
   /**
-   * What it is made with where it is not there: file modes, and of AWS the parameters of the request under AWS's own
-   * names. What is there already may be set otherwise; of a directory it is the mode that it has. Empty for what is
-   * only looked at.
+   * What a missing resource is created with: file modes, or AWS request parameters under AWS's own names. An existing
+   * resource may differ; for an existing directory it is the actual mode. Empty for resources that are only checked.
    */
   readonly settings: Readonly<Record<string, unknown>>;
-  /** What is worth knowing of one that is there and was not made by docproc, as a clause. */
+  /** A weakness of an existing resource that docproc did not create, as a clause. */
   readonly weakness?: string;
-  /** Settings that were found out on the way and are worth writing into the config file. */
+  /** Settings found during provisioning that belong in the config file. */
   readonly remember?: Readonly<Record<string, string>>;
 }
 
-/** The `would-` forms are what a plan reports: nothing was changed. */
+/** The `would-` forms come from a plan, which changes nothing. */
 export type ProvisionAction = "created" | "exists" | "updated" | "unsupported" | "would-create" | "would-update";
 
-/** What became of one resource when a driver dismantled it. */
+/** The outcome of dismantling one resource. */
 export interface DismantledResource {
   /** For example `bucket`, `table`, `directory`. */
   readonly kind: string;
@@ -31,12 +30,12 @@ export interface DismantledResource {
   readonly because?: string;
 }
 
-/** `gone`: it was not there. `kept`: something is in it that is not docproc's, or nothing says that it is. */
+/** `gone`: it did not exist. `kept`: it holds something that is not, or may not be, docproc's. */
 export type DismantleAction = "removed" | "gone" | "kept" | "would-remove";
 
-/** Of provisioning and of dismantling. */
+/** For provisioning and dismantling. */
 export interface ProvisionOptions {
-  /** Only look; change nothing. */
+  /** Check only; change nothing. */
   readonly plan: boolean;
   readonly signal: AbortSignal;
   /** True where the other service keeps its things in the same place. */

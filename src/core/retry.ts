@@ -1,4 +1,4 @@
-/** How long: the pause before something is tried again, and the time for clearing up after it failed. */
+/** Retry delays, and the time limit for cleaning up after a failure. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { throwIfCancelled } from "./errors.ts";
 
@@ -7,8 +7,8 @@ const firstPause = 100;
 const longestPause = 20_000;
 
 /**
- * Waits before the next attempt: a random time up to a bound that doubles ("full jitter"), so that many who failed
- * together do not come back together. https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+ * Sleeps before the next attempt: a random time up to a doubling bound ("full jitter"), so that clients that failed
+ * together do not retry together. https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
  * @param attempt that just failed, counted from 1
  * @throws CANCELLED when the signal fires
  */
@@ -18,12 +18,12 @@ export async function pause(attempt: number, signal: AbortSignal): Promise<void>
   throwIfCancelled(signal);
 }
 
-/** Milliseconds for the answer to a request whose outcome counts, once somebody has interrupted it. */
+/** Milliseconds that a request whose outcome matters may still take after an interruption. */
 const answerDeadline = 5_000;
 
 /**
- * A signal that fires a while after the caller's, for a request that is not to be dropped on the way.
- * `forget` when the answer is there.
+ * A signal that fires a while after the caller's, for a request that should not be dropped midway. Call `forget` when
+ * the response has arrived.
  */
 export function lateSignal(caller: AbortSignal): { readonly signal: AbortSignal; forget(): void } {
   const late = new AbortController();
@@ -42,11 +42,11 @@ export function lateSignal(caller: AbortSignal): { readonly signal: AbortSignal;
   };
 }
 
-/** Milliseconds for clearing up after a failure, and after an interruption, when a person waits. */
+/** Milliseconds for cleaning up after a failure; less after an interruption, because a person waits. */
 const cleanUpDeadline = 5_000;
 const interruptedDeadline = 2_000;
 
-/** A signal for clearing up: not the caller's, which may have fired, and not for long. */
+/** A short deadline for cleaning up, independent of the caller's signal, which may have fired. */
 export function cleanUpSignal(caller?: AbortSignal): AbortSignal {
   return AbortSignal.timeout(caller?.aborted ? interruptedDeadline : cleanUpDeadline);
 }

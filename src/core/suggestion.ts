@@ -1,7 +1,7 @@
-/** What somebody who misspelt a word may have meant. */
+/** The closest match for a misspelt word. */
 import { closest, distance } from "fastest-levenshtein";
 
-/** The known word that is most like it; undefined where none is much like it. */
+/** The known word most similar to `word`; undefined when none is close. */
 export function nearestTo(word: string, known: readonly string[]): string | undefined {
   if (known.length === 0) return undefined;
   const nearest = closest(word, known);

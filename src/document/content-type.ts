@@ -1,30 +1,30 @@
-/** The content type of a document, the same on every machine: no table of the operating system is asked. */
+/** Detects the content type of a document, the same on every machine: the operating system's table is not used. */
 import { extname } from "node:path";
 import { fileTypeFromBuffer } from "file-type";
 import { Mime } from "mime";
 import otherTypes from "mime/types/other.js";
 import standardTypes from "mime/types/standard.js";
 
-/** Bytes of a document's beginning that are enough for {@link detectContentType}. */
+/** Leading bytes that {@link detectContentType} needs. */
 export const sniffLength = 4_100;
 
-/** Registered types that the package's tables give as unknown: https://www.iana.org/assignments/media-types */
+/** Registered types that mime's tables lack: https://www.iana.org/assignments/media-types */
 const registered = { "application/vnd.debian.binary-package": ["deb"], "application/vnd.efi.iso": ["iso"] };
 const mime = new Mime(standardTypes, otherTypes).define(registered, true);
 
 const unknown = "application/octet-stream";
 
 /**
- * Decides from the first bytes and the name. The name knows more about text and about what is inside a container
- * (a `.docx` is a zip, a `.csv` is text); the bytes know more about the rest (a PNG that is called `photo.jpg`).
- * @param head the first bytes, at best {@link sniffLength} of them
+ * Decides from the first bytes and the name. The name is better for text and containers (`.csv`, and `.docx`, which is
+ * a zip); the bytes are better for the rest (a PNG named `photo.jpg`).
+ * @param head the first bytes, ideally {@link sniffLength} of them
  */
 export async function detectContentType(name: string, head: Uint8Array): Promise<string> {
   const text = head.length > 0 && isText(head.subarray(0, sniffLength));
   const byName = typeOfExtension(extname(name));
   const byBytes = await sniff(head, text);
   if (byBytes !== undefined && !isContainer(byBytes)) return byBytes;
-  // By its extension `.ts`, a TypeScript file would be a film: media show in their bytes.
+  // The extension `.ts` also means video: media types are trusted only from bytes.
   const credible = byName !== undefined && !(isMedia(byName) && (text || head.length === 0));
   return (credible ? byName : byBytes) ?? (text ? "text/plain" : unknown);
 }
@@ -34,7 +34,7 @@ function typeOfExtension(extension: string): string | undefined {
   return type === null || type === unknown ? undefined : type;
 }
 
-/** What a sniffer sees when the format proper is inside. */
+/** Formats that contain the actual format. */
 function isContainer(type: string): boolean {
   return /^application\/(zip|gzip|xml|x-cfb)$/.test(type);
 }
@@ -43,19 +43,19 @@ function isMedia(type: string): boolean {
   return /^(image|audio|video|font)\//.test(type) && !type.endsWith("+xml");
 }
 
-/** The formats that are text and that a sniffer knows. */
+/** Text formats that the sniffer recognises. */
 const textFormats = /^(text\/.*|application\/(xml|pdf|postscript|rtf|pgp-encrypted)|image\/svg\+xml)$/;
 
 async function sniff(head: Uint8Array, text: boolean): Promise<string | undefined> {
   const found = await fileTypeFromBuffer(head).catch(() => undefined);
-  // "BM" begins a bitmap, and a sentence about cars.
+  // "BM" begins a bitmap, but also a sentence about cars.
   if (found === undefined || (text && !textFormats.test(found.mime))) return undefined;
-  // The sniffer has names of its own for some formats; the table has the registered ones.
+  // Prefer the registered name to the sniffer's own.
   const named = typeOfExtension(found.ext);
   return named?.split("/")[0] === found.mime.split("/")[0] ? named : found.mime;
 }
 
-/** UTF-8, or UTF-16 that says so. The last character may be cut off. */
+/** UTF-8, or UTF-16 with a byte order mark. The last character may be cut off. */
 function isText(head: Uint8Array): boolean {
   if ((head[0] === 0xff && head[1] === 0xfe) || (head[0] === 0xfe && head[1] === 0xff)) return true;
   if (head.includes(0)) return false;

@@ -1,4 +1,4 @@
-/** The content type of a document, for whoever may not need it: what detects it takes time to load. */
+/** Loads content-type detection on first use; loading it takes time. */
 
 /** See `detectContentType`. */
 export async function detectedType(name: string, head: Uint8Array): Promise<string> {

@@ -1,9 +1,9 @@
-/** Values that several parts of a program may hold, and none of them can change. */
+/** Deep-freezes values that several parts of the program share. */
 import type { DocumentRecord } from "./record.ts";
 
 /**
- * A record as programs get it. What it holds may be held by other records too.
- * @param fresh made for this call, and frozen itself; of what it holds, copies are frozen
+ * Freezes a record before it is handed to a program. Its inner values may be shared with other records.
+ * @param fresh made for this call; inner values that are not frozen are copied
  */
 export function frozenRecord<R extends DocumentRecord>(fresh: R): R {
   const { tags, metadata, source, provenance } = fresh;
@@ -13,14 +13,14 @@ export function frozenRecord<R extends DocumentRecord>(fresh: R): R {
   return Object.freeze({ ...fresh, ...Object.fromEntries(copies) });
 }
 
-/** Freezes an object and all that is in it. */
+/** Freezes an object and everything in it. */
 export function deepFreeze<T>(value: T): T {
   if (typeof value !== "object" || value === null) return value;
   for (const inner of Object.values(value)) deepFreeze(inner);
   return Object.freeze(value);
 }
 
-/** As it is where it is frozen already. A key may be `__proto__`, and there may be no prototype. */
+/** Returns frozen values unchanged. A key may be `__proto__`, and the prototype may be null. */
 function frozenCopy(value: unknown): unknown {
   if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
   const copy = Object.create(Object.getPrototypeOf(value));

@@ -1,12 +1,12 @@
 /**
- * Globs for names, paths and content types: `*`, `?`, `[…]`, `{a,b}`, `**`, and `\` before a character that means itself.
+ * Globs for names, paths and content types: `*`, `?`, `[…]`, `{a,b}`, `**`, and `\` to escape a character.
  * docs/finding.md says what each of them matches.
  *
- * Own code, because it is safety-critical: names come from all who upload, and a glob perhaps from a script. A
- * matcher that makes a regular expression of a glob goes back whenever it was wrong. With picomatch, thirty times `{a,a}`
- * took 58 s for one name, and four stars 27 s for a name of 500 letters. Here a glob becomes a nondeterministic automaton,
- * and a name is read once, with the set of states that its beginning leads to: never more steps than states times
- * characters. Sets that were met are kept, so that in a listing of many names a character takes one step.
+ * Own code because it is safety-critical: names come from every uploader, and a glob perhaps from a script. Matchers
+ * that compile a glob to a regular expression backtrack: with picomatch, thirty times `{a,a}` took 58 s for one name,
+ * and four stars 27 s for a name of 500 letters. Here a glob becomes a nondeterministic automaton that reads a name
+ * once, with the set of reachable states: at most states times characters steps. State sets are cached, so that in a
+ * long listing a character takes one step.
  * https://swtch.com/~rsc/regexp/regexp1.html
  */
 import { DocprocError } from "../core/errors.ts";
@@ -14,7 +14,7 @@ import { DocprocError } from "../core/errors.ts";
 /** A compiled glob. */
 export interface Glob {
   matches(text: string): boolean;
-  /** Of all matching so far, each some nanoseconds. At most eight times the glob's length for a character of a text. */
+  /** Steps of all matching so far, some nanoseconds each; at most eight times the glob's length per character. */
   readonly steps: number;
 }
 
@@ -26,17 +26,17 @@ export function globMatcher(glob: string): (text: string) => boolean {
   return (text) => compiled.matches(text);
 }
 
-/** @throws USAGE for a glob that is empty or too long, and for what other programs know and this one does not */
+/** @throws USAGE for an empty or too long glob, and for syntax of other programs that docproc does not support */
 export function compileGlob(glob: string): Glob {
   return new Automaton(tokensOf(glob), glob.includes("\\") ? undefined : spelled(glob));
 }
 
-/** What SQLite's GLOB gives a meaning to: https://www.sqlite.org/lang_expr.html#glob */
+/** Special characters of SQLite's GLOB: https://www.sqlite.org/lang_expr.html#glob */
 const special = new Set([..."*?["].map(codeOf));
 
 /**
- * How every text that matches a glob begins and ends, in characters that SQLite's GLOB takes as they are; the two are not
- * the same characters, and often one is empty.
+ * The literal beginning and end of every match, in characters that are plain in SQLite's GLOB. They do not overlap, and
+ * either may be empty.
  */
 export function globEnds(glob: string): readonly [prefix: string, suffix: string] {
   const tokens = tokensOf(glob);
@@ -51,19 +51,19 @@ export function globEnds(glob: string): readonly [prefix: string, suffix: string
 /** Pairs of code points: from each first to each second. */
 type Ranges = readonly number[];
 
-/** What stands in a glob; `at` and `bounds` are indexes in the list of all of them. */
+/** A token of a glob; `at` and `bounds` are indexes into the token list. */
 type Token =
   | { readonly kind: "character"; readonly code: number }
   | { readonly kind: "class"; readonly ranges: Ranges; readonly negated: boolean }
   /** `*`: any characters but slashes. */
   | { readonly kind: "star" }
-  /** `**`, which is a star until it is known where it stands. */
+  /** `**`, a star until its position is known. */
   | { readonly kind: "stars" }
-  /** `**` in place of whole parts of a path: any characters. */
+  /** `**` as whole path segments: any characters. */
   | { readonly kind: "parts" }
-  /** The same with a slash behind it: any characters up to a slash, or nothing. */
+  /** `**` and the slash after it: any characters up to a slash, or nothing. */
   | { readonly kind: "folders" | "slash of folders" }
-  /** Of braces: where they open, where their commas are, and where they close. */
+  /** The parts of braces; `bounds`: where they open, their commas, and where they close. */
   | { readonly kind: "open" | "comma" | "close"; readonly bounds: readonly number[] };
 
 function codeOf(character: string): number {
@@ -80,7 +80,7 @@ function textOf(tokens: readonly Token[]): string {
 
 const slash = codeOf("/");
 
-/** Names are kept in NFC, whatever was typed. `./` says where a path begins, and no path that is matched has it. */
+/** Names are stored in NFC, so the glob is normalised too. A leading `./` is dropped, since no path starts with it. */
 function spelled(glob: string): string {
   return glob.normalize("NFC").replace(/^(\.\/)+(?=.)/s, "");
 }
@@ -91,7 +91,7 @@ function tokensOf(glob: string): Token[] {
   }
   const all = [...spelled(glob)];
   const tokens: Token[] = [];
-  /** Of each brace that is not closed yet: its own place and those of its commas. */
+  /** For each open brace, the positions of the brace and its commas. */
   const braces: number[][] = [];
   for (let at = 0; at < all.length; at++) {
     const one = all[at] ?? "";
@@ -109,7 +109,7 @@ function tokensOf(glob: string): Token[] {
       at += 1;
       tokens.push(characterOf(codeOf(all[at] ?? "")));
     } else {
-      // What is not closed, or not opened, is a character.
+      // An unmatched brace is a plain character.
       tokens.push(characterOf(codeOf(one)));
       const here = tokens.length - 1;
       if (one === "{") braces.push([here]);
@@ -120,12 +120,12 @@ function tokensOf(glob: string): Token[] {
   return withParts(tokens);
 }
 
-/** `[…]` from where it opens; undefined when it is not closed. A `]` that comes first is one of the characters. */
+/** `[…]` from its opening; undefined when it is not closed. A `]` in first place is a character. */
 function bracketsFrom(all: readonly string[], open: number): { token: Token; end: number } | undefined {
   const negated = all[open + 1] === "!" || all[open + 1] === "^";
   const first = open + (negated ? 2 : 1);
   const ranges: number[] = [];
-  /** A character, and the place behind it. */
+  /** A character, and the index after it. */
   const characterAt = (at: number) =>
     all[at] === "\\" && at + 1 < all.length ? [codeOf(all[at + 1] ?? ""), at + 2] : [codeOf(all[at] ?? ""), at + 1];
   for (let at = first; at < all.length; ) {
@@ -140,7 +140,7 @@ function bracketsFrom(all: readonly string[], open: number): { token: Token; end
   return undefined;
 }
 
-/** One character. A slash is meant only where it is written out, and by `**`. */
+/** Matches one character. A slash is matched only literally and by `**`. */
 function classOf(ranges: Ranges, negated: boolean): Token {
   if (negated) return { kind: "class", ranges: [...ranges, slash, slash], negated };
   const without: number[] = [];
@@ -156,22 +156,22 @@ function unknown(what: string, hint: string): DocprocError {
   return new DocprocError("USAGE", `In a glob, docproc does not know ${what}.`, { hint });
 }
 
-/** @param bounds of a pair of braces, or of one that was not opened */
+/** @param bounds of a pair of braces, or of an unmatched closing one */
 function closeBraces(tokens: Token[], bounds: readonly number[]): void {
   const [open = 0, close = 0] = [bounds[0], bounds.at(-1)];
   for (const [index, at] of bounds.length > 2 ? bounds.entries() : []) {
     tokens[at] = { kind: index === 0 ? "open" : at === close ? "close" : "comma", bounds };
   }
-  // To a shell this is 1, 2 and 3. As the characters that it is made of it would match nothing, in silence.
+  // To a shell this means 1, 2 and 3. Taken literally it would silently match nothing.
   if (bounds.length === 2 && /^-?\w+\.\.-?\w+(\.\.-?\d+)?$/.test(textOf(tokens.slice(open + 1, close)))) {
     throw unknown("{1..3}", "Write [1-3] or {1,2,3}. For these characters themselves: \\{1..3}");
   }
 }
 
-/** Finds out which `**` stand in place of whole parts of a path: between slashes, and at the ends. */
+/** Decides which `**` are whole path segments: those between slashes or at the ends. */
 function withParts(tokens: readonly Token[]): Token[] {
   const isSlash = (token: Token | undefined) => token?.kind === "character" && token.code === slash;
-  /** Whether a part begins here; in braces, where they begin. */
+  /** Whether a segment begins here; inside braces, where the braces begin. */
   const begins = (at: number): boolean => {
     const before = tokens[at - 1];
     if (before?.kind === "open" || before?.kind === "comma") return begins(before.bounds[0] ?? 0);
@@ -189,30 +189,30 @@ function withParts(tokens: readonly Token[]): Token[] {
   });
 }
 
-/** Where a text can be in a glob, and where it goes from there. */
+/** A state of the automaton. */
 interface State {
-  /** Characters that lead further, or all but them. */
+  /** The characters that lead on; with `negated`, all others do. */
   readonly ranges: Ranges;
   readonly negated: boolean;
-  /** Where they lead; undefined where no character does. */
+  /** The next state; undefined when no character leads on. */
   readonly to: number | undefined;
-  /** Where it goes without a character. */
+  /** States reachable without a character. */
   readonly free: readonly number[];
 }
 
-/** Where the beginning of a text can be. */
+/** The set of states that a prefix of a text can reach. */
 interface Reached {
-  /** Those states that a character leads further from. */
+  /** The states with a way on by character. */
   readonly states: readonly number[];
   readonly isEnd: boolean;
-  /** By the next character, as far as it was asked for: a list is quicker, and others than these are many. */
+  /** Cached successors by next character: a list is fastest for ASCII. */
   readonly byAscii: Reached[];
   readonly byOther: Map<number, Reached>;
 }
 
 const asciiCodes = 128;
 const mostStatesKept = 100;
-/** Numbers in all that is kept of what was met; some megabytes. */
+/** Limit of cached numbers; some megabytes. */
 const maxKept = 500_000;
 
 class Automaton implements Glob {
@@ -224,11 +224,11 @@ class Automaton implements Glob {
   #first: Reached | undefined;
   readonly #met = new Map<string, Reached>();
   #kept = 0;
-  /** Of each state, the number of the set that it was put into last. */
+  /** For each state, the number of the last set that it was added to. */
   readonly #seen: number[] = [];
   #sets = 0;
 
-  /** @param itself a text that is meant by its own name, even if there are brackets in it */
+  /** @param itself a text that always matches, even if it contains brackets */
   constructor(tokens: readonly Token[], itself: string | undefined) {
     this.#itself = itself;
     this.#end = this.#pass([]);
@@ -266,7 +266,7 @@ class Automaton implements Glob {
     return reached;
   }
 
-  /** All that some states lead to without a character. */
+  /** The closure of some states over moves without a character. */
   #reach(starts: number[]): Reached {
     const states: number[] = [];
     this.#sets += 1;
@@ -280,12 +280,12 @@ class Automaton implements Glob {
     }
     const isEnd = this.#seen[this.#end] === this.#sets;
     const reached: Reached = { states, isEnd, byAscii: [], byOther: new Map() };
-    // To look for a large set among those that were met takes longer than to make it again.
+    // Looking up a large set takes longer than building it.
     if (states.length > mostStatesKept) return reached;
     const key = `${states.sort((one, other) => one - other).join()}${isEnd ? "." : ""}`;
     const known = this.#met.get(key);
     if (known) return known;
-    // A text of so many different characters could fill the memory.
+    // A text with very many different characters could fill the memory.
     if (this.#kept > maxKept) {
       this.#met.clear();
       this.#first = undefined;
@@ -296,7 +296,7 @@ class Automaton implements Glob {
     return reached;
   }
 
-  /** The states for some of the tokens; the text goes on at `goal` behind them. Returns where it begins. */
+  /** Builds the states for some tokens, continuing at `goal`. Returns the first state. */
   #build(tokens: readonly Token[], from: number, to: number, goal: number): number {
     let next = goal;
     for (let at = to - 1; at >= from; at--) {
@@ -336,7 +336,7 @@ class Automaton implements Glob {
     return this.#states.push({ ranges, negated, to, free: [] }) - 1;
   }
 
-  /** Any number of characters that are not these. */
+  /** Any number of characters outside of these ranges. */
   #repeat(but: Ranges, next: number): number {
     return this.#states.push({ ranges: but, negated: true, to: this.#states.length, free: [next] }) - 1;
   }

@@ -1,9 +1,9 @@
-/** When two documents are the same one. A file of its own, as hashing takes time to load and a listing needs none. */
+/** When two documents are the same. A separate file because hashing takes time to load and a listing needs none. */
 import { createHash } from "node:crypto";
 import { canonicalJson, type DocumentRecord } from "./record.ts";
 
 /**
- * What makes two uploads the same document, beside the name: same bytes, same tags.
+ * What identifies a document beside its name: its bytes and its tags.
  * @returns 64 hex digits
  */
 export function identityOf(document: Pick<DocumentRecord, "sha256" | "tags">): string {

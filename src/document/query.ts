@@ -1,4 +1,4 @@
-/** What a listing asks for, and what it means, once for both catalogs. */
+/** The filters of a listing and their meaning, defined once for both catalogs. */
 import ms from "ms";
 import { DocprocError } from "../core/errors.ts";
 import { type DocumentRecord, firstIdAt, isDocumentName, type TextMap } from "./record.ts";
@@ -6,18 +6,18 @@ import { type DocumentRecord, firstIdAt, isDocumentName, type TextMap } from "./
 export interface ListQuery {
   /** Oldest first; otherwise newest first. */
   readonly ascending: boolean;
-  /** Continue behind this id. */
+  /** Continue after this id. */
   readonly after?: string | undefined;
   /** Uploaded at or after, in milliseconds. */
   readonly since?: number | undefined;
   /** Uploaded before, in milliseconds. */
   readonly until?: number | undefined;
-  /** Ids that start with this. */
+  /** Ids with this prefix. */
   readonly idPrefix?: string | undefined;
   readonly filter?: DocumentFilter | undefined;
-  /** Undefined: by id, which is by time. Documents that are alike in it are in the order of their ids. */
+  /** Undefined: by id, which is by time. Ties are ordered by id. */
   readonly sort?: "size" | "name" | undefined;
-  /** How many records the caller will take; a hint that sizes the pages that are read, not a bound. Undefined: all. */
+  /** How many records the caller expects to take: a hint for page sizes, not a limit. Undefined: all. */
   readonly expected?: number | undefined;
 }
 
@@ -28,9 +28,9 @@ export interface DocumentFilter {
   readonly name?: string | undefined;
   /** A glob for the content type; `image` means `image/*`. */
   readonly type?: string | undefined;
-  /** How the git commit that they come from begins: at least 7 hexadecimal digits. */
+  /** Prefix of the git commit, at least 7 hexadecimal digits. */
   readonly commit?: string | undefined;
-  /** The CI run that they come from. */
+  /** The CI run. */
   readonly run?: string | undefined;
 }
 
@@ -40,7 +40,7 @@ export interface IdRange {
   readonly to: string | undefined;
 }
 
-/** The ids that a query can return. Time is part of an id, so a time range is an id range. */
+/** The ids that a query can return. Ids contain the time, so a time range is an id range. */
 export function idRange(query: ListQuery): IdRange {
   const { after, idPrefix } = query;
   // "~" sorts after every character of an id.
@@ -57,7 +57,7 @@ export function idRange(query: ListQuery): IdRange {
   return { from: lower.sort().at(-1), to: upper.sort().at(0) };
 }
 
-/** A test for one record. */
+/** A predicate for single records. */
 export async function matcher(filter: DocumentFilter = {}): Promise<(record: DocumentRecord) => boolean> {
   const tags = Object.entries(filter.tags ?? {});
   const name = filter.name === undefined ? undefined : await globOf(filter.name);
@@ -71,30 +71,30 @@ export async function matcher(filter: DocumentFilter = {}): Promise<(record: Doc
     (type?.(record.contentType) ?? true);
 }
 
-/** Most listings have no glob, and need not wait until what matches them is loaded. */
+/** Globs load on use: most listings have none. */
 async function globOf(glob: string): Promise<(text: string) => boolean> {
   const { globMatcher } = await import("./glob.ts");
   return globMatcher(glob);
 }
 
-/** The one name that a filter asks for; undefined when it may ask for several. Names are kept in NFC. */
+/** The only name that a filter matches; undefined when it may match several. Names are stored in NFC. */
 export function literalName({ name }: DocumentFilter = {}): string | undefined {
   return name !== undefined && !/[*?[{\\]/.test(name) && isDocumentName(name) ? name.normalize("NFC") : undefined;
 }
 
-/** The same of content types, which are not made of letters of all languages. */
+/** The only content type that a filter matches; see {@link literalName}. */
 export function literalType({ type }: DocumentFilter = {}): string | undefined {
   return type !== undefined && /^[\w.+-]+\/[\w.+-]+$/.test(type) ? type : undefined;
 }
 
 /** The glob that {@link DocumentFilter.type} stands for. */
 export function typeGlob(type: string): string {
-  // An empty one is no glob: a variable that is not set would list nothing, in silence.
+  // An empty glob is refused later: with an unset variable it would silently match nothing.
   return type === "" || type.includes("/") ? type : `${type}/*`;
 }
 
 /**
- * `7d` ago, or a date. A date without a zone is in UTC, as everything docproc prints.
+ * Parses an age like `7d`, or a date. Dates without a zone are UTC, like all output.
  * @param flag for the message
  * @returns milliseconds since the epoch
  * @throws USAGE
@@ -108,7 +108,7 @@ export function parseTime(flag: string, text: string, now: number): number {
     const day = text.slice(0, 10);
     const zoned = /T/.test(text) && !/(Z|[+-]\d{2}:\d{2})$/.test(text) ? `${text}Z` : text;
     const time = Date.parse(zoned);
-    // The 30th of February would be taken for a day in March.
+    // Date.parse would turn February 30th into a day in March.
     const exists = !Number.isNaN(time) && new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
     if (exists) return time;
   }

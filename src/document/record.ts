@@ -1,13 +1,13 @@
 /**
- * The record of a document: its fields, its id, where its bytes go, and what may be written into it.
+ * The record of a document: its fields, its id, its storage key, and the rules for its values.
  *
- * The JSON form is `docproc.record/1`, a contract with scripts: fields are never omitted and never
- * change meaning; new ones may be added at the end.
+ * The JSON form is `docproc.record/1`, a contract with scripts: fields are never omitted and never change meaning; new
+ * ones may be added at the end.
  */
 import { v7 } from "uuid";
 import { DocprocError } from "../core/errors.ts";
 
-/** A map of text to text that users write. Its keys may be anything, `__proto__` included. */
+/** A map of text to text, written by users. Keys may be anything, `__proto__` included. */
 export type TextMap = Readonly<Record<string, string>>;
 
 export interface DocumentRecord {
@@ -20,7 +20,7 @@ export interface DocumentRecord {
   readonly contentType: string;
   /** SHA-256 of the whole document, 64 lower-case hex digits. */
   readonly sha256: string;
-  /** RFC 3339 in UTC with milliseconds; the id's own time stamp. */
+  /** RFC 3339 in UTC with milliseconds; the id's own timestamp. */
   readonly uploadedAt: string;
   /** `s3://bucket/key` or `file:///…`. */
   readonly uri: string;
@@ -28,39 +28,39 @@ export interface DocumentRecord {
   readonly metadata: TextMap;
   readonly source: DocumentSource;
   readonly provenance: Provenance | null;
-  /** CRC-32 of the whole document as the storage keeps it, 8 lower-case hex digits; null where it keeps none. */
+  /** CRC-32 of the whole document from the storage, 8 lower-case hex digits; null when it keeps none. */
   readonly crc32: string | null;
 }
 
 export interface DocumentSource {
-  /** `register`: the bytes were stored already, by somebody else. */
+  /** `register`: someone else had stored the bytes before. */
   readonly kind: "file" | "stdin" | "register";
-  /** As it was given on the command line; null for stdin. */
+  /** As given on the command line; null for stdin. */
   readonly path: string | null;
-  /** The file's own modification time, or the object's, RFC 3339 in UTC; null for stdin. */
+  /** Modification time of the file or object, RFC 3339 in UTC; null for stdin. */
   readonly modifiedAt: string | null;
 }
 
-/** Where a document was made; null in a field that nobody could tell. */
+/** Where a document was made; unknown fields are null. */
 export interface Provenance {
-  /** Of the repository that docproc ran in; null outside any. */
+  /** Of the repository that docproc ran in; null outside of one. */
   readonly git: GitProvenance | null;
-  /** Of the CI job that docproc ran in; null outside any. */
+  /** Of the CI job that docproc ran in; null outside of one. */
   readonly ci: CiProvenance | null;
 }
 
 export interface GitProvenance {
   /** Hexadecimal, in full. */
   readonly commit: string | null;
-  /** The one that is checked out, or that the CI job was started for; null where none is known. */
+  /** The checked-out branch, or the one that the CI job was started for; null when unknown. */
   readonly branch: string | null;
-  /** Whether files that git follows differed from the commit. */
+  /** Whether tracked files differed from the commit. */
   readonly dirty: boolean | null;
-  /** Where the repository is fetched from, without credentials. */
+  /** The URL that the repository is fetched from, without credentials. */
   readonly remote: string | null;
 }
 
-/** As the provider names them. */
+/** In the provider's own terms. */
 export interface CiProvenance {
   readonly provider: string;
   readonly run: string | null;
@@ -70,22 +70,22 @@ export interface CiProvenance {
   readonly url: string | null;
 }
 
-/** A new id. Ids made by one process within one millisecond still sort in the order they were made. */
+/** A new id. Ids made by one process within a millisecond still sort in creation order. */
 export function newDocumentId(): string {
   return v7();
 }
 
-/** True for a UUIDv7 in the form that docproc writes. A listing asks of every record. */
+/** True for a UUIDv7 in docproc's form. Hot: listings call it for every record. */
 export function isDocumentId(text: string): boolean {
   return /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(text);
 }
 
-/** Milliseconds since the epoch in the first 48 bits of a UUIDv7 (RFC 9562, section 5.7). */
+/** Milliseconds since the epoch, from the first 48 bits of a UUIDv7 (RFC 9562, section 5.7). */
 export function timeOfId(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
-/** The smallest string that every id made at or after `time` (milliseconds) sorts at or after. */
+/** Sorts after every id made before `time` (milliseconds), and before all later ones. */
 export function firstIdAt(time: number): string {
   const hex = Math.max(0, Math.min(Math.ceil(time), 2 ** 48 - 1))
     .toString(16)
@@ -99,11 +99,11 @@ export function uploadTimeOfId(id: string): string {
 }
 
 /**
- * Where the bytes of a document are stored: `<prefix><last two hex digits of id>/<id>/<ascii-safe name>`.
+ * The storage key of a document: `<prefix><last two hex digits of id>/<id>/<ascii-safe name>`.
  *
- * The id makes it unique, so it is written once and never overwritten. The two digits are random
- * (the head of a UUIDv7 is a clock), which spreads S3 partitions and local directories.
- * User text reaches the key only through an allow-list, at most 100 characters of it.
+ * The id makes it unique, so it is written once and never overwritten. The two digits are random (the head of a UUIDv7
+ * is a clock), which spreads S3 partitions and local directories. User text passes an allow-list, at most 100
+ * characters of it.
  */
 export function storageKey(prefix: string, id: string, name: string): string {
   const dot = name.lastIndexOf(".");
@@ -112,7 +112,7 @@ export function storageKey(prefix: string, id: string, name: string): string {
   return `${prefix}${id.slice(-2)}/${id}/${stem}${extension && `.${extension}`}`;
 }
 
-/** False for a key with `.` or `..` between slashes, which some servers resolve: it may be another object's. */
+/** False for a key with a `.` or `..` segment, which some servers resolve to another object. */
 export function isUnambiguousKey(key: string): boolean {
   return !key.split("/").some((segment) => segment === "." || segment === "..");
 }
@@ -120,12 +120,12 @@ export function isUnambiguousKey(key: string): boolean {
 const documentDirectory =
   "(?:[^/]+/)*([0-9a-f]{2})/([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{10}\\1)";
 
-/** What {@link storageKey} makes, whatever the prefix and the document. */
+/** Matches every key of {@link storageKey}, whatever the prefix. */
 export const storageKeyForm = new RegExp(`^${documentDirectory}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`);
 
 /**
- * The id in a key that {@link storageKey} makes; undefined for any other key.
- * @param prefix of the keys; undefined for any
+ * The id in a key made by {@link storageKey}; undefined for any other key.
+ * @param prefix of the keys; undefined: any
  */
 export function idOfKey(key: string, prefix: string | undefined): string | undefined {
   if (prefix !== undefined && !key.startsWith(prefix)) return undefined;
@@ -133,12 +133,12 @@ export function idOfKey(key: string, prefix: string | undefined): string | undef
   return own.length === 3 ? storageKeyForm.exec(own.join("/"))?.[2] : undefined;
 }
 
-/** A key of that form without its last segment: nothing else is stored below it. */
+/** A storage key without its last segment: the directory of one document. */
 export const documentDirectoryForm = new RegExp(`^${documentDirectory}$`);
 
 /**
- * Characters that S3 calls safe and that no file system forbids; letters without their accents.
- * It begins and ends with a letter or digit: nothing hidden, no way up, no flag.
+ * Reduces text to characters that S3 calls safe and every file system allows; letters lose their accents. The result
+ * begins and ends with a letter or digit: no hidden file, no `..`, no flag.
  */
 function asciiSafe(text: string, length: number): string {
   return text
@@ -151,19 +151,19 @@ function asciiSafe(text: string, length: number): string {
     .replace(/[._-]+$/, "");
 }
 
-/** JSON with the keys in UTF-8 byte order, so that equal maps have equal text. */
+/** JSON with keys in UTF-8 byte order, so that equal maps have equal text. */
 export function canonicalJson(map: TextMap): string {
   const entries = Object.entries(map).sort(([a], [b]) => compareBytes(a, b));
   return `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(",")}}`;
 }
 
-/** UTF-8 byte order, the order of both catalogs (JavaScript compares UTF-16 units). */
+/** UTF-8 byte order, as in both catalogs (JavaScript compares UTF-16 units). */
 export function compareBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
 /**
- * A media type as it may stand in an HTTP header, parameters included.
+ * Validates a media type with parameters, as allowed in an HTTP header.
  * @throws USAGE for anything else. https://www.rfc-editor.org/rfc/rfc6838#section-4.2
  */
 export function contentType(text: string): string {
@@ -173,11 +173,11 @@ export function contentType(text: string): string {
   });
 }
 
-/** Bytes. Fits the file names of every common file system after NFC, and a DynamoDB key with room to spare. */
+/** Bytes. Fits a file name on every common file system after NFC, and a DynamoDB key with room to spare. */
 const maxNameBytes = 512;
 
 /**
- * The name under which a document is kept: the given text in NFC.
+ * Validates a document name and normalises it to NFC.
  * @throws USAGE when it is empty, too long, holds a path separator or NUL, or is not valid Unicode
  */
 export function documentName(text: string): string {
@@ -188,7 +188,7 @@ export function documentName(text: string): string {
   });
 }
 
-/** True for what {@link documentName} takes. */
+/** True for what {@link documentName} accepts. */
 export function isDocumentName(text: string): boolean {
   return objectionToName(text) === undefined;
 }
@@ -204,12 +204,12 @@ function objectionToName(text: string): string | undefined {
 const maxTags = 40;
 const maxTagKeyLength = 128;
 const maxTagValueLength = 256;
-/** Bytes of the JSON text. A DynamoDB item holds 400 KB in all. */
+/** Bytes of the JSON text. A DynamoDB item holds 400 KB in total. */
 const maxMetadataBytes = 16 * 1024;
 
 /**
- * Checks `key=value` pairs as tags.
- * @throws USAGE for over 40 of them, a key over 128 or a value over 256 characters
+ * Parses `key=value` pairs as tags.
+ * @throws USAGE for more than 40 pairs, a key over 128 or a value over 256 characters
  */
 export function documentTags(pairs: readonly string[]): TextMap {
   const tags = textMap("--tag", pairs);
@@ -230,7 +230,7 @@ export function documentTags(pairs: readonly string[]): TextMap {
 }
 
 /**
- * Checks `key=value` pairs as metadata.
+ * Parses `key=value` pairs as metadata.
  * @throws USAGE for more than 16 KiB of JSON text
  */
 export function documentMetadata(pairs: readonly string[]): TextMap {
@@ -245,7 +245,7 @@ export function documentMetadata(pairs: readonly string[]): TextMap {
 }
 
 function textMap(flag: string, pairs: readonly string[]): TextMap {
-  // Without a prototype `__proto__` is a key like any other.
+  // Without a prototype, `__proto__` is a key like any other.
   const map: Record<string, string> = Object.create(null);
   for (const pair of pairs) {
     const equals = pair.indexOf("=");

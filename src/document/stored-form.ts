@@ -1,6 +1,6 @@
 /**
- * The form in which both catalogs keep a record: text and numbers, maps as JSON text. (As a DynamoDB map, the SDK
- * would drop a key named `__proto__`.) What comes back is checked like anything else that somebody may have touched.
+ * A record as both catalogs store it: text and numbers, maps as JSON text. (As a DynamoDB map, the SDK would drop a key
+ * named `__proto__`.) Stored values are validated on reading, since others may have changed them.
  */
 
 import { DocprocError } from "../core/errors.ts";
@@ -47,13 +47,13 @@ export function toStored(record: DocumentRecord): StoredRecord {
   };
 }
 
-/** What was read last: records that follow each other mostly have the same, from one upload or because it is empty. */
+/** One-entry cache per JSON field: neighbouring records usually share tags, or have none. */
 const latest: Partial<Record<MapField, { json: string; value: unknown }>> = {};
 
 type MapField = "tags" | "metadata" | "source" | "provenance";
 
 /**
- * The record of what {@link toStored} made. What it holds is frozen: other records may hold it too.
+ * Parses what {@link toStored} made. Inner values are frozen because records share them.
  * @throws INTEGRITY for anything else
  */
 export function fromStored(stored: { readonly [Field in keyof StoredRecord]: unknown }): DocumentRecord {
@@ -70,8 +70,8 @@ export function fromStored(stored: { readonly [Field in keyof StoredRecord]: unk
 }
 
 /**
- * The record that JSON holds.
- * @param refuse throws for anything that is none; told the field
+ * Parses a record from JSON values.
+ * @param refuse throws for an invalid record; gets the field
  */
 export function fromJson(
   values: { readonly [Field in keyof DocumentRecord]?: unknown },
@@ -83,7 +83,7 @@ export function fromJson(
   });
 }
 
-/** @param mapOf the value of a field if it is one; whatever is asked for, its depth is bounded by its shape */
+/** @param mapOf the value of a field, if it has the given shape; shapes bound the depth */
 function recordOf(
   values: { readonly [Field in keyof StoredRecord]?: unknown },
   refuse: Refuse,
@@ -131,7 +131,7 @@ function isTextMap(value: unknown): value is TextMap {
   return isObject(value) && Object.values(value).every((one) => typeof one === "string");
 }
 
-/** A field that a newer version added is kept, as long as it is flat: JSON may be nested deeper than a program can go. */
+/** Unknown fields of newer versions are kept if they are flat: deeper JSON could overflow the stack. */
 function isSource(value: unknown): value is DocumentSource {
   const isTextOrNull = (one: unknown) => one === null || typeof one === "string";
   if (!isObject(value) || typeof value["kind"] !== "string") return false;

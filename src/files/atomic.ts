@@ -1,6 +1,6 @@
 /**
- * Files that appear under their name whole or not at all: written to a temporary file on the same file system,
- * flushed, then given the name. A name that is taken is never taken over, unless that is asked for.
+ * Writes files atomically: to a temporary file on the same file system, flushed, then linked or renamed to the final
+ * name. An existing file is replaced only on request.
  */
 import { constants } from "node:fs";
 import { type FileHandle, link, open } from "node:fs/promises";
@@ -8,21 +8,21 @@ import { dirname } from "node:path";
 import { isSystemError } from "../core/errors.ts";
 import { type FileIdentity, madeFile, makeEmptyFile, removeFile, replaceFile, temporaryFile } from "./removal.ts";
 
-/** Only the owner may read what docproc keeps. */
+/** Modes of what docproc stores: for the owner alone. */
 export const privateDirectory = 0o700;
 export const privateFile = 0o600;
 
-/** As chmod(1) takes it. */
+/** In the notation of chmod(1). */
 export function modeText(mode: number): string {
   return mode.toString(8).padStart(4, "0");
 }
 
-/** Creates a file for writing. Fails where there is something already, a symbolic link included. */
+/** Creates a file for writing. Fails when anything exists at the path, a symbolic link included. */
 export async function createNew(path: string): Promise<FileHandle> {
   return await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, privateFile);
 }
 
-/** write(2) may take fewer bytes than it was given. */
+/** Loops because write(2) may write fewer bytes than requested. */
 export async function writeWhole(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   let offset = 0;
   while (offset < chunk.byteLength) {
@@ -32,13 +32,13 @@ export async function writeWhole(handle: FileHandle, chunk: Uint8Array): Promise
 }
 
 /**
- * Gives a finished file its name. The temporary name may stay, for the caller to remove.
- * @param temporary what `temporaryIn` has named
- * @returns false when the name is taken; nothing was changed then
+ * Moves a finished file to its final name. May leave the temporary name for the caller to remove.
+ * @param temporary a name from `temporaryIn`
+ * @returns false, with nothing changed, when the name is taken
  */
 export async function publish(temporary: string, target: string): Promise<boolean> {
   try {
-    // link(2) refuses a name that is taken, where rename(2) would replace it.
+    // link(2) refuses a taken name; rename(2) would replace it.
     await link(temporary, target);
     return true;
   } catch (error) {
@@ -59,7 +59,7 @@ export async function publish(temporary: string, target: string): Promise<boolea
     await removeFile(madeFile(target, claim));
     return false;
   } catch (error) {
-    // Alone, the claim would be taken for the file.
+    // A left claim would be mistaken for the file.
     await removeFile(madeFile(target, claim)).catch(() => {});
     throw error;
   }
@@ -67,7 +67,7 @@ export async function publish(temporary: string, target: string): Promise<boolea
 
 const withoutHardLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK", "EXDEV"]);
 
-/** A new name is durable once its directory is, and so on up to one that was there before. */
+/** Makes a new name durable: flushes its directory and those above it, up to one that existed before. */
 export async function flushDirectories(from: string, upTo: string): Promise<void> {
   for (let directory = from; directory.startsWith(upTo); directory = dirname(directory)) {
     let handle: FileHandle | undefined;

@@ -1,27 +1,27 @@
-/** A directory that nothing which is read may lie outside of, wherever links lead. */
+/** A directory that reads must not leave, wherever links lead. */
 import { type FileHandle, readlink, realpath, stat } from "node:fs/promises";
 import { sep } from "node:path";
 import { DocprocError, fromSystemError } from "../core/errors.ts";
 
 export interface Bounds {
-  /** As the user named it, for messages. */
+  /** The user's spelling, for messages. */
   readonly label: string;
-  /** Whether a file that is open is in the directory. A hard link is: it is no other file's name, but one of its own. */
+  /** Whether an open file is in the directory. A hard link counts as inside: it is a name of its own. */
   holdsFile(handle: FileHandle, path: string): Promise<boolean>;
-  /** Whether what a path leads to is in the directory, or is it. */
+  /** Whether the target of a path is the directory or in it. */
   holds(path: string): Promise<boolean>;
 }
 
-/** Where Linux says which file a descriptor stands for: https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html */
-const descriptors = "/proc/self/fd";
+/** Where Linux names the file of a descriptor: https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html */
+const procDescriptors = "/proc/self/fd";
 
 /**
  * @param directory absolute
- * @param says where the descriptors of this process can be looked up, if anywhere
- * @throws NOT_FOUND, ACCESS_DENIED, or USAGE for what is no directory
+ * @param descriptors directory of this process's descriptors, if the system has one
+ * @throws NOT_FOUND, ACCESS_DENIED, or USAGE when it is no directory
  */
-export async function openBounds(directory: string, label: string, says = descriptors): Promise<Bounds> {
-  // What a shell makes of a variable that is not set would be the working directory.
+export async function openBounds(directory: string, label: string, descriptors = procDescriptors): Promise<Bounds> {
+  // An unset shell variable would otherwise mean the working directory.
   if (label === "") throw new DocprocError("USAGE", "--within is empty.", { hint: "It takes a directory." });
   let root: string;
   try {
@@ -38,14 +38,14 @@ export async function openBounds(directory: string, label: string, says = descri
     label,
     holds: async (path) => isInside(await realPath(path)),
     async holdsFile(handle, path) {
-      // A link that is exchanged again and again leads elsewhere at each look at the path; a descriptor cannot.
-      const opened = await readlink(`${says}/${handle.fd}`, "latin1").catch(() => undefined);
+      // A link that keeps changing leads elsewhere at each look at the path; a descriptor does not.
+      const opened = await readlink(`${descriptors}/${handle.fd}`, "latin1").catch(() => undefined);
       return opened === undefined ? await isFoundInside(handle, path, isInside) : isInside(opened);
     },
   };
 }
 
-/** Elsewhere two looks at the path, before and after its file is compared with the open one, are all there is. */
+/** Without descriptors: checks the path before and after comparing its file with the open one. */
 async function isFoundInside(handle: FileHandle, path: string, isInside: (real: string) => boolean): Promise<boolean> {
   const real = await realPath(path);
   if (!isInside(real)) return false;
@@ -53,12 +53,12 @@ async function isFoundInside(handle: FileHandle, path: string, isInside: (real: 
   return opened.ino === there.ino && opened.dev === there.dev && (await realPath(path)) === real;
 }
 
-/** Byte by byte: two names that are not UTF-8 would else read alike. */
+/** As bytes: two names that are not UTF-8 could otherwise look alike. */
 async function realPath(path: string): Promise<string> {
   return await realpath(path, "latin1");
 }
 
-/** What is said of an input that is not in them. */
+/** The error for an input outside of the bounds. */
 export function outsideOf({ label }: Bounds, input: string): DocprocError {
   return new DocprocError("USAGE", `${input} leads out of ${label}.`, {
     hint: "Name a file in the directory of --within, and not through a link that leads elsewhere.",

@@ -1,4 +1,4 @@
-/** The directory of an embedded library as a whole: what is docproc's in it, and how it is removed. */
+/** The directory of an embedded library: which entries are docproc's, and how it is removed. */
 import { lstat, readdir, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { DocprocError, fromSystemError } from "../core/errors.ts";
@@ -11,7 +11,7 @@ import * as removal from "./removal.ts";
 import type { DirectorySettings } from "./settings.ts";
 import { isAbsence, statIfThere } from "./stat.ts";
 
-/** What the drivers of the embedded library put into its directory, and how one looks at it. */
+/** The entries that the embedded drivers make, with the check for each. */
 const parts = {
   storage: { objects: assertDirectory, incoming: assertDirectory, "catalog-id": assertFile },
   metadata: { "catalog.db": assertFile, "catalog.db-journal": assertFile },
@@ -19,14 +19,14 @@ const parts = {
 type Service = keyof typeof parts;
 
 /**
- * Looks at what a driver puts into the directory, before it is written to or removed.
- * @throws CONFLICT for a link, and for a file in place of a directory or the other way round
+ * Checks a driver's entries before they are written or removed.
+ * @throws CONFLICT for a link, and for a file in place of a directory or vice versa
  */
 export async function assertOwnParts(directory: string, service: Service): Promise<void> {
   await Promise.all(Object.entries(parts[service]).map(([name, look]) => look(join(directory, name))));
 }
 
-/** Whether the directory has docproc's mark: the id of the catalog that the first document was stored for. */
+/** Whether the directory has docproc's mark: the id of the catalog that its first document was stored for. */
 export async function isLibrary(directory: string): Promise<boolean> {
   const path = join(directory, "catalog-id");
   if (!(await statIfThere(path, lstat))?.isFile()) return false;
@@ -42,8 +42,8 @@ export async function isLibrary(directory: string): Promise<boolean> {
 const longestMark = 100;
 
 /**
- * @throws CONFLICT for what is no directory
- * @throws ACCESS_DENIED for one that another user made
+ * @throws CONFLICT when it is not a directory
+ * @throws ACCESS_DENIED when another user made it
  */
 export async function assertRemovable({ directory, owners }: DirectorySettings): Promise<void> {
   const seen = await statIfThere(directory);
@@ -56,8 +56,8 @@ export async function assertRemovable({ directory, owners }: DirectorySettings):
 }
 
 /**
- * Removes the directory once the drivers have removed what they made; with anything else in it, it stays.
- * @param doomed names in it that the drivers would remove, for a plan
+ * Removes the directory after the drivers have removed their entries; with other content it is kept.
+ * @param doomed entries that the drivers would remove, for a plan
  */
 export async function removeDirectory(
   { directory }: DirectorySettings,
@@ -72,7 +72,7 @@ export async function removeDirectory(
   if ((await statIfThere(directory, lstat))?.isSymbolicLink())
     return { ...resource, action: "kept", because: "it is a link" };
   if (plan) return { ...resource, action: "would-remove" };
-  // The name is the user's, who has just given it.
+  // The user has just given this name.
   const own = { root: dirname(directory), path: basename(directory), form: basename(directory) };
   const outcome = await removal.removeDirectory(own).catch((error: unknown) => {
     throw fromSystemError(error, directory);
@@ -82,7 +82,7 @@ export async function removeDirectory(
     : { ...resource, action: "kept", because: "it is in use" };
 }
 
-/** Undefined for a directory that is not there. */
+/** Undefined when the directory does not exist. */
 async function namesIn(directory: string): Promise<string[] | undefined> {
   try {
     return await readdir(directory);
@@ -92,7 +92,7 @@ async function namesIn(directory: string): Promise<string[] | undefined> {
   }
 }
 
-/** Names of what the drivers of these services would remove from the directory. */
+/** Entries that the drivers of these services would remove. */
 export async function doomedParts(directory: string, services: readonly Service[]): Promise<string[]> {
   return [
     ...(services.includes("storage") && (await isLibrary(directory)) ? Object.keys(parts.storage) : []),
@@ -106,8 +106,8 @@ export async function placeOfDirectory(directory: string): Promise<string> {
 }
 
 /**
- * Removes a file that a driver puts into the directory. What is not there is removed.
- * @throws CONFLICT for what is no file
+ * Removes a driver's file. Idempotent.
+ * @throws CONFLICT when it is not a file
  */
 export async function removePart(directory: string, name: "catalog-id" | keyof (typeof parts)["metadata"]) {
   const path = join(directory, name);

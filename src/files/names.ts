@@ -1,14 +1,14 @@
-/** Which names of documents can be the name of a file. A catalog is not trusted to say where files are written. */
+/** Which document names are valid file names. A catalog is not trusted to say where files are written. */
 import { DocprocError } from "../core/errors.ts";
 
-/** Bytes of one name on every common file system. */
+/** Bytes of a name on every common file system. */
 const maxBytes = 255;
 
 /**
- * A document's name as one segment of a path.
+ * A document's name as a path segment.
  * @param windows whether the rules of Windows apply
- * @param hidden whether the file may be a hidden one: see {@link isHidden}
- * @throws USAGE for a name that would mean another place, a device or a stream, or that the system cannot keep
+ * @param hidden whether hidden files are allowed: see {@link isHidden}
+ * @throws USAGE for a name that means another place, a device or a stream, or that the system cannot store
  */
 export function fileNameOf(name: string, windows: boolean, hidden: boolean): string {
   const objection = objectionOnPosix(name) ?? (windows ? objectionOnWindows(name) : undefined);
@@ -28,9 +28,9 @@ export function fileNameOf(name: string, windows: boolean, hidden: boolean): str
 }
 
 /**
- * Whether a file of this name is hidden. What shells, git and docproc itself read without being asked is called like
- * that, and the user should not find it put there by another one: https://www.rfc-editor.org/rfc/rfc2183#section-5
- * Characters that HFS+ does not compare may stand before the dot.
+ * Whether a file of this name is hidden. Shells, git and docproc itself read such files unasked, so a download must not
+ * place them: https://www.rfc-editor.org/rfc/rfc2183#section-5
+ * Characters that HFS+ ignores may precede the dot.
  */
 export function isHidden(name: string): boolean {
   return /^\p{Default_Ignorable_Code_Point}*\./u.test(name);

@@ -1,7 +1,6 @@
 /**
- * Directories and files that docproc writes to below a directory that it was given. None of them may be a link: what
- * was written there could be anywhere. Looked at is what is there right before; a link that is put there in the moment
- * after that is followed.
+ * Creates and checks directories and files below a given directory. None of them may be a link, since writes could then
+ * land anywhere. The check happens right before the write; a link placed in between is followed.
  */
 import { lstat, mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,10 +9,10 @@ import { privateDirectory } from "./atomic.ts";
 import { statIfThere } from "./stat.ts";
 
 /**
- * Makes a directory that only this user may look into, and those above it. What is there keeps its mode.
+ * Creates a directory and its parents for this user alone. Existing ones keep their modes.
  * @param root may be a link
  * @param path from there, with `/` between the names
- * @throws CONFLICT where a link or a file is in the way
+ * @throws CONFLICT when a link or a file is in the way
  */
 export async function makeDirectoryBelow(root: string, path: string): Promise<void> {
   const names = path.split("/");
@@ -23,7 +22,7 @@ export async function makeDirectoryBelow(root: string, path: string): Promise<vo
 }
 
 /**
- * @returns whether it is there
+ * @returns whether it exists
  * @throws CONFLICT for a link, or anything else that is no directory
  */
 export async function assertDirectory(path: string): Promise<boolean> {
@@ -33,7 +32,7 @@ export async function assertDirectory(path: string): Promise<boolean> {
 }
 
 /**
- * @returns whether it is there
+ * @returns whether it exists
  * @throws CONFLICT for a link, a device, a pipe, or anything else that is no file
  */
 export async function assertFile(path: string): Promise<boolean> {
@@ -45,8 +44,8 @@ export async function assertFile(path: string): Promise<boolean> {
 }
 
 /**
- * Makes a directory that only this user may look into, and those above it. What is there keeps its mode.
- * @throws CONFLICT where a file is in the way
+ * Creates a directory and its parents for this user alone. Existing ones keep their modes.
+ * @throws CONFLICT when a file is in the way
  */
 export async function makeDirectory(path: string): Promise<void> {
   try {

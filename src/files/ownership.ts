@@ -1,14 +1,14 @@
-/** Whose files docproc believes: config files, repositories and libraries that other users may have put there. */
+/** Which owners of files are trusted: other users may have placed config files, repositories and libraries. */
 import { lstat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DocprocError } from "../core/errors.ts";
 import { statIfVisible } from "./stat.ts";
 
-/** Ids of the users whose files are believed; undefined where the system has no such ids. */
+/** Ids of trusted users; undefined where the system has no such ids. */
 export type Owners = ReadonlySet<number> | undefined;
 
 /**
- * This user and root, and for root the user that called sudo: the rule by which git believes a repository, see
+ * This user and root, and for root the user that called sudo: git's rule for trusting a repository, see
  * `safe.directory` in https://git-scm.com/docs/git-config
  * @param uid of this user; undefined where the system has none
  */
@@ -19,25 +19,25 @@ export function trustedOwners(uid: number | undefined, env: Readonly<Record<stri
 }
 
 /**
- * Whether a file or directory is there and belongs to one of the owners. A link has to, and so has what it leads to.
- * @throws UNAVAILABLE when the disk does not say
+ * Whether a file or directory exists and belongs to one of the owners. Of a link, both it and its target must.
+ * @throws UNAVAILABLE when the disk fails
  */
 export async function isOurs(path: string, owners: Owners): Promise<boolean> {
   const link = await statIfVisible(path, lstat);
-  // Most places have none: every start of the program looks at a dozen of them.
+  // The common case: every start looks at a dozen places, mostly empty.
   if (link === undefined) return false;
   const target = link.isSymbolicLink() ? await statIfVisible(path) : link;
   return target !== undefined && (owners === undefined || [link, target].every(({ uid }) => owners.has(uid)));
 }
 
-/** Whether every user may put files into the directory that holds a path, as into `/tmp`. */
+/** Whether every user may write to the directory that contains a path, such as `/tmp`. */
 export async function isWritableByAll(path: string): Promise<boolean> {
   return (((await statIfVisible(dirname(path)))?.mode ?? 0) & 0o002) !== 0;
 }
 
 /**
- * Refuses a library that another user prepared where every user may write. Elsewhere the user who named the directory
- * answers for it: disks of containers and of the network often show other owners.
+ * Refuses a library that another user prepared in a world-writable place. Elsewhere the user's choice of directory
+ * counts: container and network disks often show other owners.
  * @throws ACCESS_DENIED
  */
 export async function assertOwnLibrary(directory: string, owners: Owners): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * The programs that docproc starts, git and the desktop's opener: where they are found, and how they run. PATH may lead
- * into files that were unpacked a moment ago, since npx and other tools put folders of the project into it.
+ * Finds and runs the two programs that docproc starts, git and the desktop's opener. PATH may lead into files that were
+ * just unpacked, since npx and other tools add project folders to it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Stats } from "node:fs";
@@ -8,10 +8,10 @@ import { access, constants, lstat, realpath, stat } from "node:fs/promises";
 import { delimiter, dirname, isAbsolute, join, parse, sep } from "node:path";
 
 export interface ProgramPlace {
-  /** Absolute. Programs in it, or in a repository that it belongs to, are not found. */
+  /** Absolute. Programs in it, or in a repository around it, are not trusted. */
   readonly cwd: string;
   readonly env: Variables;
-  /** Ids of the users whose programs are found; undefined where the system has no such ids. */
+  /** Ids of users whose programs are trusted; undefined where the system has no such ids. */
   readonly owners: ReadonlySet<number> | undefined;
 }
 
@@ -19,28 +19,28 @@ type Variables = Readonly<Record<string, string | undefined>>;
 
 export interface RunOptions {
   readonly cwd: string;
-  /** All the variables that it gets. */
+  /** The whole environment of the program. */
   readonly env: Variables;
   readonly input?: string | undefined;
-  /** Ends the program, and the wait for it. */
+  /** Kills the program and ends the wait. */
   readonly signal: AbortSignal;
 }
 
 export interface Output {
-  /** Null for a program that was ended since it printed too much. */
+  /** Null for a program killed because it printed too much. */
   readonly status: number | null;
-  /** At most about {@link mostOutput} of it. */
+  /** At most about {@link mostOutput}. */
   readonly stdout: Buffer;
 }
 
-/** Bytes of output that are kept. */
+/** Bytes. */
 const mostOutput = 1024 * 1024;
 
 const isWindows = sep === "\\";
 
-/** The path of a program in one of the {@link trustedFolders}, which keeps their rules itself; undefined for none. */
+/** The path of a program that is in one of the {@link trustedFolders} and is trusted itself; undefined if none is. */
 export async function findProgram(name: string, place: ProgramPlace): Promise<string | undefined> {
-  // Others, such as .cmd, are run by a shell.
+  // Other kinds, such as .cmd, need a shell.
   const file = isWindows ? `${name}.exe` : name;
   const trees = await workingTrees(place.cwd);
   for (const folder of foldersOf(place.env)) {
@@ -51,8 +51,8 @@ export async function findProgram(name: string, place: ProgramPlace): Promise<st
 }
 
 /**
- * The folders of PATH from which a program may start others: absolute, not in the working directory or its repository,
- * not in `node_modules`, owned by this user or root, and not writable by every user.
+ * The folders of PATH whose programs may be started: absolute, not in the working directory or its repository, not in
+ * `node_modules`, owned by this user or root, and not writable by every user.
  */
 export async function trustedFolders(place: ProgramPlace): Promise<string[]> {
   const trees = await workingTrees(place.cwd);
@@ -62,9 +62,9 @@ export async function trustedFolders(place: ProgramPlace): Promise<string[]> {
 }
 
 /**
- * Runs a program to its end. What it says on stderr is dropped.
+ * Runs a program to its end. Its stderr is dropped.
  * @param program absolute
- * @throws the reason of the signal when it fires, and the system's own error where the program cannot be started
+ * @throws the signal's reason when it fires, and the system's error when the program cannot be started
  */
 export async function runProgram(program: string, argv: readonly string[], options: RunOptions): Promise<Output> {
   const { cwd, env, input, signal } = options;
@@ -72,10 +72,10 @@ export async function runProgram(program: string, argv: readonly string[], optio
   const child = spawn(program, argv, { cwd, env, stdio: ["pipe", "pipe", "ignore"], windowsHide: true });
   const chunks: Buffer[] = [];
   let length = 0;
-  // Not SIGTERM: a program that waits for a disk or a pipe may not come to hear it.
+  // Not SIGTERM: a program that waits for a disk or a pipe may never handle it.
   const end = () => child.kill("SIGKILL");
   return await new Promise<Output>((resolve, reject) => {
-    // Nor is it waited for then.
+    // Even after SIGKILL it may hang, so it is not waited for.
     const give = () => {
       end();
       child.unref();
@@ -93,16 +93,16 @@ export async function runProgram(program: string, argv: readonly string[], optio
       signal.removeEventListener("abort", give);
       resolve({ status, stdout: Buffer.concat(chunks) });
     });
-    // A program may end without having read it.
+    // A program may end without reading its input.
     child.stdin.on("error", () => {});
     child.stdin.end(input);
   });
 }
 
 /**
- * Starts a program that goes on when docproc ends, without input or output.
+ * Starts a program that outlives docproc, without input or output.
  * @param program absolute
- * @throws the system's own error where it cannot be started
+ * @throws the system's error when it cannot be started
  */
 export async function startProgram(
   program: string,
@@ -118,7 +118,7 @@ export async function startProgram(
   return child;
 }
 
-/** The working directory and the directories around it that have a `.git`: checked out, or unpacked. */
+/** The working directory, and the directories around it with a `.git`: checked out, or unpacked. */
 async function workingTrees(cwd: string): Promise<string[]> {
   // It may have been removed meanwhile.
   const start = await realpath(cwd).catch(() => cwd);
@@ -129,14 +129,14 @@ async function workingTrees(cwd: string): Promise<string[]> {
       () => false,
     );
     if (there) trees.push(directory);
-    // In the root itself is everything.
+    // The root contains everything.
     if (directory === dirname(directory)) return trees.filter((tree) => tree !== parse(tree).root);
   }
 }
 
 function foldersOf(env: Variables): string[] {
   const folders = (env["PATH"] ?? "").split(delimiter).map((folder) => folder.replace(/^"(.*)"$/, "$1"));
-  // On Windows \bin is of the current drive, and \\server\bin of another machine.
+  // On Windows `\bin` is on the current drive, and `\\server\bin` on another machine.
   return folders.filter((folder) => isAbsolute(folder) && (!isWindows || /^[a-z]:/i.test(folder)));
 }
 
@@ -151,7 +151,7 @@ async function isTrustedFolder(
     const [link, target] = await Promise.all([lstat(folder), stat(real)]);
     return isOwned(link, owners) && isSafe(target, owners);
   } catch {
-    // What cannot be looked at is as good as not there.
+    // An unreadable folder counts as missing.
     return false;
   }
 }
@@ -172,9 +172,9 @@ async function isTrustedProgram(
   }
 }
 
-/** Whether only owners and their groups can have put there what is there. */
+/** Whether only the owners and their groups can write to it. */
 function isSafe(facts: Stats, owners: ProgramPlace["owners"]): boolean {
-  // Windows says of everything that all may write to it.
+  // Windows reports everything as world-writable.
   return isOwned(facts, owners) && (isWindows || (facts.mode & 0o002) === 0);
 }
 

@@ -1,17 +1,17 @@
-/** Opens files that others may have put something else in place of: a pipe, a device, a file without an end. */
+/** Opens files that others may have replaced by a pipe, a device, or a file without an end. */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { isSystemError } from "../core/errors.ts";
 
 /**
- * Opens a file for reading; undefined for anything else. It does not wait for what opening a FIFO waits for, a writer:
- * a thread that does hears of no signal.
- * @throws the system's own error
+ * Opens a regular file for reading; undefined for anything else. Never blocks on a FIFO: a thread that waits for its
+ * writer hears no signals.
+ * @throws the system's error
  */
 export async function openRegularFile(path: string): Promise<FileHandle | undefined> {
   let handle: FileHandle;
   try {
-    // Windows knows neither flag, and has no FIFOs among its files.
+    // Windows knows neither flag and has no FIFOs among its files.
     handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0));
   } catch (error) {
     if (isSystemError(error) && unopenable.has(error.code)) return undefined;
@@ -27,18 +27,18 @@ export async function openRegularFile(path: string): Promise<FileHandle | undefi
   return undefined;
 }
 
-/** What the system says of sockets, and of devices that are not there. */
+/** Errors for sockets and missing devices. */
 const unopenable = new Set(["ENXIO", "ENODEV"]);
 
-/** What stands at the path cannot be read whole. The message is a clause: `it is not a regular file`. */
+/** The file cannot be read whole. The message is a clause: `it is not a regular file`. */
 export class UnsuitableFile extends Error {
   override readonly name = "UnsuitableFile";
 }
 
 /**
  * The content of a file.
- * @param most bytes that are read
- * @throws UnsuitableFile for anything else than a file, or more than `most` bytes; the system's own errors
+ * @param most bytes to read at most
+ * @throws UnsuitableFile when it is no regular file or larger than `most`; the system's errors
  */
 export async function readSmallFile(path: string, most: number): Promise<Buffer> {
   const handle = await openRegularFile(path);
@@ -48,7 +48,7 @@ export async function readSmallFile(path: string, most: number): Promise<Buffer>
     const tooLarge = (bytes: number | string) =>
       new UnsuitableFile(`it has ${bytes} bytes, and at most ${most} are read`);
     if (size > most) throw tooLarge(size);
-    // One byte more than there should be: the file may grow, and those of /proc say that they are empty.
+    // One extra byte detects growth. Files in /proc report size 0.
     let bytes = Buffer.alloc(size + 1);
     let length = 0;
     for (let read = -1; read !== 0; length += read) {

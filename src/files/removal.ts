@@ -1,13 +1,13 @@
 /**
- * The one place that removes a file or a directory, renames one, or changes a mode. It does so only with what docproc
- * made, and looks right before:
+ * The only place that removes or renames files or directories, or changes modes. It touches only what docproc made, and
+ * checks right before:
  *
  * - the name has a form that docproc gives, below a directory that docproc was given: see {@link Own};
- * - nothing on the way down from that directory is a link, and what is there is a file, or an empty directory;
- * - where others could have chosen the same name, it is still the file that this process made.
+ * - no link lies on the way down from that directory, and the target is a file or an empty directory;
+ * - where others could have chosen the same name, the target is still the file that this process made.
  *
- * Not guarded is the moment between the look and the removal, since Node has no unlinkat(2): a process that may write
- * to the same directories can put a link there. What is removed then still has a name of ours.
+ * The moment between check and removal is not guarded, since Node has no unlinkat(2): a process that may write to the
+ * same directories can place a link there. What is removed then still has a name of ours.
  */
 import type { BigIntStats } from "node:fs";
 import { type FileHandle, lstat, open, rename, rmdir, stat, unlink } from "node:fs/promises";
@@ -15,103 +15,102 @@ import { basename, dirname, join, relative, sep } from "node:path";
 import { v4 as randomId } from "uuid";
 import { isSystemError } from "../core/errors.ts";
 
-/** A file or a directory of docproc's, and what shows that it is. */
+/** A file or directory of docproc's, and the proof that it is. */
 export interface Own {
   /** A directory that docproc was given. It may be a link; nothing below it may. */
   readonly root: string;
-  /** From there, with `/` between the names. */
+  /** Relative to the root, with `/` between the names. */
   readonly path: string;
-  /** What docproc calls it: the whole of `path` has to match. */
+  /** The name that docproc gives: must match the whole `path`. */
   readonly form: RegExp | string;
-  /** Set where the form proves nothing: it has to be this file. */
+  /** Set when the form proves nothing: it must be this very file. */
   readonly made?: FileIdentity | undefined;
 }
 
-/** Tells a file from every other one on this machine, whatever its name becomes. */
+/** Identifies a file on this machine, whatever its name becomes. */
 export interface FileIdentity {
   readonly dev: bigint;
   readonly ino: bigint;
 }
 
-/** `foreign`: something that docproc did not make has the name, or a link is on the way. It was left as it is. */
+/** `foreign`: docproc did not make it, or a link is on the way. It is untouched. */
 export type Removal = "removed" | "gone" | "foreign";
 
 const random = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
 const temporaryForm = new RegExp(`^(.+/)?\\.docproc-${random}\\.part$`);
 
-/** The path of a new temporary file. Its name is hidden, so that no walk takes it for a document. */
+/** The path of a new temporary file. The name is hidden, so that no walk uploads it as a document. */
 export function temporaryIn(directory: string): string {
   return join(directory, `.docproc-${randomId()}.part`);
 }
 
-/** Whether a name is one that {@link temporaryIn} gives. */
+/** Whether {@link temporaryIn} makes such names. */
 export function isTemporaryName(name: string): boolean {
   return temporaryForm.test(name);
 }
 
-/** A file that {@link temporaryIn} has named. */
+/** A file named by {@link temporaryIn}. */
 export function temporaryFile(path: string, root = dirname(path)): Own {
   return { root, path: relative(root, path).split(sep).join("/"), form: temporaryForm };
 }
 
 /**
- * A file that this process made under a name that the user chose.
- * @param made see {@link identityOf}
+ * A file that this process made under a name of the user's choice.
+ * @param made see {@link fileIdentityOf}
  */
 export function madeFile(path: string, made: FileIdentity): Own {
   return { root: dirname(path), path: basename(path), form: basename(path), made };
 }
 
-/** What tells an open file from all others. */
-export async function identityOf(handle: FileHandle): Promise<FileIdentity> {
+export async function fileIdentityOf(handle: FileHandle): Promise<FileIdentity> {
   const { dev, ino } = await handle.stat({ bigint: true });
   return { dev, ino };
 }
 
 /**
- * Makes an empty file where there is nothing, and says what tells it from all others.
- * @throws EEXIST where there is something, a link included
+ * Creates an empty file and returns its identity.
+ * @throws EEXIST when anything exists at the path, a link included
  */
 export async function makeEmptyFile(path: string, mode: number): Promise<FileIdentity> {
   const handle = await open(path, "wx", mode);
   try {
     try {
-      return await identityOf(handle);
+      return await fileIdentityOf(handle);
     } finally {
       await handle.close();
     }
   } catch (error) {
-    // Made an instant ago, and of no use.
+    // This process made it just now, and it is useless.
     await unlink(path).catch(() => {});
     throw error;
   }
 }
 
-/** Removes a file. Rejects with the system's error where that fails. */
+/** Removes a file. Rejects with the system's error. */
 export async function removeFile(own: Own): Promise<Removal> {
-  const seen = await look(own);
+  const seen = await inspect(own);
   if (seen === undefined) return "gone";
   if (seen === "foreign" || !seen.isFile()) return "foreign";
   return await unlessGone(unlink(join(own.root, own.path)));
 }
 
-/** Removes a link, and nothing that it leads to. */
+/** Removes a link, never its target. */
 export async function removeLink(own: Own): Promise<Removal> {
-  const seen = await look(own);
+  const seen = await inspect(own);
   if (seen === undefined) return "gone";
   if (seen === "foreign" || !seen.isSymbolicLink()) return "foreign";
   return await unlessGone(unlink(join(own.root, own.path)));
 }
 
-/** Not empty, or a mount point. POSIX has two names for the first. */
+/** Not empty, or a mount point. POSIX has two codes for the first. */
 const staysThere = new Set(["ENOTEMPTY", "EEXIST", "EBUSY"]);
 
 /**
- * Removes a directory that is empty.
- * @returns `kept` where it is not empty, or in use
+ * Removes an empty directory.
+ * @returns `kept` when it is not empty, or in use
  */
 export async function removeDirectory(own: Own): Promise<Removal | "kept"> {
-  const seen = await look(own);
+  const seen = await inspect(own);
   if (seen === undefined) return "gone";
   if (seen === "foreign" || !seen.isDirectory()) return "foreign";
   return await unlessGone(rmdir(join(own.root, own.path))).catch((error: unknown) => {
@@ -121,19 +120,19 @@ export async function removeDirectory(own: Own): Promise<Removal | "kept"> {
 }
 
 /**
- * Renames a temporary file of docproc's. What has the name is replaced, which the caller was told to do.
- * @param claim the one file that may be replaced; without it, what {@link isReplaceable} says
- * @returns false when nothing was done: the temporary file is not ours, or something else than a file has the name
+ * Moves a temporary file over the target, replacing it: the caller has the user's word for that.
+ * @param claim the only file that may be replaced; default: what {@link isReplaceable} allows
+ * @returns false, with nothing changed, when the temporary file is not ours or the target is no file
  */
 export async function replaceFile(own: Own, target: string, claim?: FileIdentity): Promise<boolean> {
-  const seen = await look(own);
+  const seen = await inspect(own);
   if (seen === undefined || seen === "foreign" || !seen.isFile()) return false;
   if (!(claim ? await isFile(target, claim) : await isReplaceable(target))) return false;
   await rename(join(own.root, own.path), target);
   return true;
 }
 
-/** Whether {@link replaceFile} replaces what is there: a file or a link, but none to a device or a pipe. */
+/** Whether {@link replaceFile} may replace it: a file or a link, but no link to a device or a pipe. */
 export async function isReplaceable(path: string): Promise<boolean> {
   const seen = await unlessAbsent(lstat(path));
   if (!seen?.isSymbolicLink()) return seen === undefined || seen.isFile();
@@ -141,13 +140,15 @@ export async function isReplaceable(path: string): Promise<boolean> {
   return target === undefined || target.isFile() || target.isDirectory();
 }
 
-/** Changes the mode of a file that this process has just made: through its handle, whatever its name leads to. */
+/** Changes the mode of a file that this process made, by its handle, so that its name does not matter. */
 export async function changeMode(handle: FileHandle, mode: number): Promise<void> {
   await handle.chmod(mode);
 }
 
-/** What is there; undefined for nothing, `foreign` for what the form or a link on the way shows not to be ours. */
-async function look({ root, path, form, made }: Own): Promise<BigIntStats | "foreign" | undefined> {
+/**
+ * Checks the path: undefined when it does not exist, `foreign` when its form or a link on the way shows it is not ours.
+ */
+async function inspect({ root, path, form, made }: Own): Promise<BigIntStats | "foreign" | undefined> {
   const names = path.split("/");
   const isOfForm = typeof form === "string" ? path === form : form.exec(path)?.[0] === path;
   if (!isOfForm || names.some((name) => name === "" || name === "." || name === "..")) return "foreign";
@@ -167,7 +168,7 @@ function isSame(one: FileIdentity, other: FileIdentity): boolean {
   return one.dev === other.dev && one.ino === other.ino;
 }
 
-/** Undefined where there is nothing. */
+/** Undefined when it does not exist. */
 async function unlessAbsent<T>(looking: Promise<T>): Promise<T | undefined> {
   return await looking.catch((error: unknown) => {
     if (isSystemError(error) && (error.code === "ENOENT" || error.code === "ENOTDIR")) return undefined;

@@ -1,8 +1,8 @@
-/** The embedded database engine: which one it is, how a file of ours is opened, and what its failures mean. */
+/** The embedded database engine: chooses it, opens files with it, and maps its errors. */
 import { closeSync, constants, openSync, readSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
-// Only the types: which engine is loaded is decided at run time.
+// Types only: the engine is chosen at run time.
 import type { DatabaseSyncInstance as Database } from "@photostructure/sqlite";
 import { DocprocError, type ErrorCode, fromSystemError, isSystemError } from "../core/errors.ts";
 import { createNew, privateDirectory } from "./atomic.ts";
@@ -11,38 +11,35 @@ export type { Database };
 
 export type Row = Record<string, unknown>;
 
-/** The engines' own type for a row is wider than what a statement of ours returns. */
+/** Narrows the engines' type for rows. */
 export function asRow(value: unknown): Row {
   return value as Row;
 }
 
 export type Statement = ReturnType<Database["prepare"]>;
 
-/**
- * A statement that is run many times and gives its rows as lists: naming every value of every row takes as long as
- * reading them.
- */
+/** Prepares a hot statement that returns rows as lists: naming every value takes as long as reading it. */
 export function prepareForLists(database: Database, sql: string): Statement {
   const statement: Statement & { setReturnArrays?: (on: boolean) => void } = database.prepare(sql);
-  // Node has it since 22.16.
+  // Since Node 22.16.
   statement.setReturnArrays?.(true);
   return statement;
 }
 
-/** The rows of a statement that {@link prepareForLists} made, each a list of the values of its columns. */
+/** Runs a statement of {@link prepareForLists}; each row is a list of its column values. */
 export function listsOf(statement: Statement, ...values: (string | number)[]): unknown[][] {
   const rows: unknown[] = statement.all(...values);
   return rows.map((row) => (Array.isArray(row) ? row : Object.values(asRow(row))));
 }
 
 /**
- * Makes an empty file that only its owner may read, where there is none. SQLite would make it readable to everybody;
- * the files it puts beside a database inherit that one's mode.
+ * Creates an empty private database file if there is none. SQLite would make it world-readable; the files it adds
+ * beside a database inherit the mode.
  */
 export async function makeDatabaseFile(path: string): Promise<void> {
   try {
     await mkdir(dirname(path), { recursive: true, mode: privateDirectory });
-    // Never one that is there: closing it would drop the locks that this process has on it (POSIX, fcntl).
+    // Never open an existing file: closing it would drop this process's locks on it (POSIX, fcntl).
     await (await createNew(path)).close();
   } catch (error) {
     if (isSystemError(error) && error.code === "EEXIST" && error.path === path) return;
@@ -51,15 +48,15 @@ export async function makeDatabaseFile(path: string): Promise<void> {
 }
 
 /**
- * Whose format an SQLite file has, by its first bytes: https://www.sqlite.org/fileformat.html#application_id
+ * The application id of an SQLite file: https://www.sqlite.org/fileformat.html#application_id
  *
- * Closing the file drops the locks that this process has on it (POSIX, fcntl). It is therefore read at once, and only
- * while this process does not have the database open.
- * @returns undefined for an empty file; 0 for what has no such number, or is no SQLite file
+ * Closing the file drops this process's locks on it (POSIX, fcntl), so the read is synchronous and allowed only while
+ * this process does not have the database open.
+ * @returns undefined for an empty file; 0 without an id, or when it is no SQLite file
  */
 export function applicationIdOf(path: string): number | undefined {
   const header = Buffer.alloc(100);
-  // Of a link or a pipe nothing is read. Windows has neither flag.
+  // Refuses links and does not block on pipes. Windows has neither flag.
   const file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
   try {
     const length = readSync(file, header);
@@ -71,10 +68,10 @@ export function applicationIdOf(path: string): number | undefined {
 }
 
 /**
- * Opens a database and prepares it. An empty path is a private temporary database on disk, gone when it is closed.
+ * Opens and prepares a database. An empty path means a private temporary database on disk, deleted on close.
  * @param busyTimeout milliseconds that a statement waits for another process
  * @param prepare pragmas and migrations; when it throws, the database is closed again
- * @throws what `prepare` threw, or the engine's own error: see {@link fromSqliteError}
+ * @throws the error of `prepare`, or the engine's: see {@link fromSqliteError}
  */
 export async function openDatabase(
   path: string,
@@ -93,18 +90,18 @@ export async function openDatabase(
 }
 
 /**
- * Ends a transaction after a failure. Closing is not enough: with a statement that was not collected yet, the database
- * keeps its lock. A full or failing disk has ended it already: https://www.sqlite.org/lang_transaction.html
+ * Rolls back after a failure. Closing is not enough: until its statements are garbage-collected, the database keeps its
+ * lock. A full or failing disk has rolled back already: https://www.sqlite.org/lang_transaction.html
  */
 export function rollBack(database: Database): void {
   try {
     database.exec("ROLLBACK");
   } catch {
-    // What led here is what the user needs to hear.
+    // The user needs the first error, not this one.
   }
 }
 
-/** Node's own engine where it has one (22.13 and later), else the same API as a package. */
+/** Node's own engine (22.13 and later), else the package with the same API. */
 async function loadEngine(): Promise<typeof import("@photostructure/sqlite")> {
   // Not a literal: bundlers and type checkers for Node 20 do not know the name.
   const builtIn = "node:sqlite";
@@ -122,7 +119,7 @@ async function loadEngine(): Promise<typeof import("@photostructure/sqlite")> {
   }
 }
 
-/** Primary result codes that callers act on: https://www.sqlite.org/rescode.html */
+/** Primary result codes that callers handle: https://www.sqlite.org/rescode.html */
 export const sqliteError = 1;
 export const sqliteBusy = 5;
 export const sqliteCorrupt = 11;
@@ -148,10 +145,10 @@ const sqliteErrors: Record<number, [ErrorCode, string, string]> = {
   ],
 };
 
-/** The primary result code of a failure of the engine; 0 for any other error. */
+/** The primary result code of an engine error; 0 for any other error. */
 export function sqliteCodeOf(error: unknown): number {
   if (!(error instanceof Error)) return 0;
-  // @photostructure/sqlite gives what all() throws no code, only the text.
+  // Errors of all() in @photostructure/sqlite have only a text, no code.
   return Number("errcode" in error ? error.errcode : (sqliteTexts[error.message] ?? 0)) & 0xff;
 }
 
@@ -167,7 +164,7 @@ const sqliteTexts: Record<string, number> = {
   "file is not a database": sqliteNotADatabase,
 };
 
-/** Classifies a failure of the engine by its result code. */
+/** Classifies an engine error by its result code. */
 export function fromSqliteError(error: unknown, path: string): DocprocError {
   if (error instanceof DocprocError) return error;
   const [code, sentence, hint] = sqliteErrors[sqliteCodeOf(error)] ?? [

@@ -1,4 +1,4 @@
-/** Whether something is there. That it is not is an answer; that nobody could look is a failure. */
+/** Tells a missing file (an answer) from one that cannot be looked at (a failure). */
 import type { Stats } from "node:fs";
 import { stat } from "node:fs/promises";
 import { fromSystemError, isSystemError, toDocprocError } from "../core/errors.ts";
@@ -6,9 +6,9 @@ import { fromSystemError, isSystemError, toDocprocError } from "../core/errors.t
 type Look = (path: string) => Promise<Stats>;
 
 /**
- * The facts about a file or a directory, or undefined where there is none.
- * @param look `lstat` for those about a link itself
- * @throws what else keeps it from being looked at: a disk that fails is not an empty one
+ * The facts about a file or directory; undefined when it does not exist.
+ * @param look `lstat` for a link itself
+ * @throws any other error: a failing disk is not an empty one
  */
 export async function statIfThere(path: string, look: Look = stat): Promise<Stats | undefined> {
   try {
@@ -19,7 +19,7 @@ export async function statIfThere(path: string, look: Look = stat): Promise<Stat
   }
 }
 
-/** The same, where what this user may not look at is as good as not there. */
+/** Like {@link statIfThere}, but what this user may not see counts as missing. */
 export async function statIfVisible(path: string, look: Look = stat): Promise<Stats | undefined> {
   return await statIfThere(path, look).catch((error: unknown) => {
     if (toDocprocError(error).code === "UNAVAILABLE") throw error;
@@ -27,7 +27,7 @@ export async function statIfVisible(path: string, look: Look = stat): Promise<St
   });
 }
 
-/** What the system says of a path at which there is nothing. */
+/** True for the system's errors about a missing path. */
 export function isAbsence(error: unknown): boolean {
   return isSystemError(error) && (error.code === "ENOENT" || error.code === "ENOTDIR");
 }

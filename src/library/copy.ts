@@ -1,6 +1,6 @@
 /**
- * Documents copied from one library into another, with their ids: an upload whose source is the other library. The
- * bytes are checked against the record while they are read, and stored, proved and recorded as any upload's are.
+ * Copies documents with their ids into another library: an upload whose source is this one. The bytes are checked
+ * against the record while they are read, then stored, proved and recorded like any upload.
  */
 import { DocprocError, toDocprocError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";

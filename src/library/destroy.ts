@@ -1,4 +1,4 @@
-/** Removes a library: looked at as a whole first, then the storage, then the catalog. */
+/** Removes a library: checks all of it first, then removes the storage, then the catalog. */
 import { DocprocError, toDocprocError } from "../core/errors.ts";
 import type { DismantledResource } from "../core/resources.ts";
 import type { Settings } from "../core/settings.ts";

@@ -1,9 +1,8 @@
 /**
- * Looks for everything that is not as it should be, and with `repair` removes what nobody can need any more.
+ * Checks a library for problems; `repair` removes the garbage.
  *
- * Only garbage is ever removed: objects without a record, uploads that nobody finished, claims without a document,
- * each older than a day by the service's own clock, so that nothing is taken from an upload that is under way.
- * Damage is named and left alone.
+ * Garbage is objects without a record, unfinished uploads and claims without a document, each older than a day by the
+ * service's clock, so that an upload under way loses nothing. Damage is reported and never changed.
  */
 import { pMapIterable } from "p-map";
 import { DocprocError } from "../core/errors.ts";

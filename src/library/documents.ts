@@ -53,5 +53,5 @@ export async function recordStored(
     Promise.all([storage(), metadata()]),
     import("../transfer/commit.ts"),
   ]);
-  return await commitRecord(record, { ...committing, storage: opened[0], metadata: opened[1], landed: now(), now });
+  return await commitRecord(record, { ...committing, storage: opened[0], metadata: opened[1], storedAt: now(), now });
 }

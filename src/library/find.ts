@@ -1,4 +1,4 @@
-/** What a person means by a document: an id, the beginning of one, or a name. */
+/** Resolves a document reference: an id, the beginning of one, or a name. */
 
 import { DocprocError } from "../core/errors.ts";
 import { type DocumentRecord, documentName, isDocumentId, isDocumentName } from "../document/record.ts";

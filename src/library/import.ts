@@ -1,4 +1,4 @@
-/** Records that come back into a catalog, or into another one over the same storage. Their bytes stay where they are. */
+/** Imports records into a catalog over the same storage. Their bytes stay where they are. */
 import { isDeepStrictEqual } from "node:util";
 import { DocprocError, toDocprocError } from "../core/errors.ts";
 import { identityOf } from "../document/identity.ts";

@@ -1,4 +1,4 @@
-/** Whether the SHA-256 of a record is known to be that of its bytes, or is what a file said that was imported. */
+/** Whether the SHA-256 of a record was computed from its bytes, or comes unverified from an imported file. */
 
 import { DocprocError } from "../core/errors.ts";
 import { pause } from "../core/retry.ts";

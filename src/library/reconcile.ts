@@ -1,6 +1,6 @@
 /**
- * The catalog and the storage held against each other, both ways, however large they are: both are streamed into a
- * temporary database on disk, which finds what one has and the other has not.
+ * Compares catalog and storage in both directions, at any size: both are streamed into a temporary database on disk,
+ * which finds the differences.
  */
 
 import { mostNamed } from "../core/not-empty.ts";

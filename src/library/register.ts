@@ -1,6 +1,6 @@
 /**
- * Records an object that somebody else has stored. It is read once, as nothing but its bytes proves what they are: a
- * server's checksum of the whole object is not there for most, and what an endpoint says of it is only its word.
+ * Registers an object that someone else stored. It reads the object once, because only its bytes prove its hash: most
+ * servers keep no checksum of the whole object, and an endpoint's claims prove nothing.
  */
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
@@ -21,7 +21,7 @@ import {
 } from "../document/record.ts";
 import { storageDrivers } from "../storage/registry.ts";
 import type { ObjectOrigin, StorageDriver, StorageService, StoredObject } from "../storage/service.ts";
-import { readStored, type Stretch } from "../transfer/reader.ts";
+import { type ObjectReading, readStored } from "../transfer/reader.ts";
 import { recordStored } from "./documents.ts";
 import { isProved, prove } from "./proof.ts";
 import type { Services } from "./services.ts";
@@ -180,7 +180,7 @@ function isSame(one: Registrable, other: Registrable): boolean {
 /** Bytes from which the type of a document is told. */
 const headSize = 4_100;
 
-async function readObject(reading: Stretch, onProgress: (bytes: number) => void) {
+async function readObject(reading: ObjectReading, onProgress: (bytes: number) => void) {
   const { storage, key, size, signal } = reading;
   const digest = createHash("sha256");
   let checksum = 0;

@@ -5,7 +5,7 @@ import { DocprocError, toDocprocError } from "../core/errors.ts";
 import type { Leftover } from "../core/leftover.ts";
 import { cleanUpSignal } from "../core/retry.ts";
 import { type DocumentRecord, idOfKey, timeOfId } from "../document/record.ts";
-import { inDoubt, isRecorded, mayBeDone } from "../metadata/commit-outcome.ts";
+import { isRecorded, mayHaveSucceeded, outcomeUnknown } from "../metadata/commit-outcome.ts";
 import type { Claim } from "../metadata/service.ts";
 import { keyOf } from "./documents.ts";
 import type { Services } from "./services.ts";
@@ -41,8 +41,8 @@ export async function removeDocument(
   const reason = await reasonToKeep(services, record, key, signal);
   const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
     // The answer may have been lost after the record was removed: the catalog knows.
-    const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal) : true;
-    if (recorded === undefined) throw inDoubt(error, `whether ${record.id} was removed`);
+    const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal) : true;
+    if (recorded === undefined) throw outcomeUnknown(error, `whether ${record.id} was removed`);
     if (recorded) throw error;
     return record;
   });

@@ -1,4 +1,4 @@
-/** How many documents there are, and how large: in all, by type, by tag, by day. */
+/** Counts documents and bytes: in total, by type, by tag, by day. */
 import type { DocumentRecord } from "../document/record.ts";
 
 export interface Total {

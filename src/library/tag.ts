@@ -1,10 +1,10 @@
-/** Changes the tags of a document that is there already. Tags are part of what it is found by, so its claim moves. */
+/** Changes the tags of a stored document. Tags are part of its identity, so its claim moves. */
 
 import { DocprocError } from "../core/errors.ts";
 import { cleanUpSignal, pause } from "../core/retry.ts";
 import { identityOf } from "../document/identity.ts";
 import { type DocumentRecord, documentTags, type TextMap } from "../document/record.ts";
-import { inDoubt, mayBeDone, orphanClaim } from "../metadata/commit-outcome.ts";
+import { mayHaveSucceeded, orphanClaim, outcomeUnknown } from "../metadata/commit-outcome.ts";
 import type { MetadataService, RetagResult } from "../metadata/service.ts";
 
 export interface TagEdit {
@@ -38,10 +38,10 @@ export async function retag(
     if (identity === identityOf(record)) return { ...record, action: "unchanged" };
     const result: RetagResult = await metadata.retag(record, tags, identity, signal).catch(async (error: unknown) => {
       // The answer may have been lost after it was done: the catalog knows.
-      if (!mayBeDone(error)) throw error;
+      if (!mayHaveSucceeded(error)) throw error;
       const now = await metadata.get(found.id, cleanUpSignal(signal)).catch(() => undefined);
       if (now !== undefined && identityOf(now) === identity) return { retagged: true };
-      throw inDoubt(error, `whether the tags of ${found.id} were changed`);
+      throw outcomeUnknown(error, `whether the tags of ${found.id} were changed`);
     });
     if (result.retagged) return { ...changed, action: "tagged" };
     const { holder } = result;

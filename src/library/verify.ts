@@ -1,4 +1,4 @@
-/** Whether a document is still what was uploaded. Damage is reported, never repaired and never removed. */
+/** Checks that a stored document equals what was uploaded. Damage is reported, never repaired or removed. */
 
 import { DocprocError } from "../core/errors.ts";
 import type { DocumentRecord } from "../document/record.ts";

@@ -1,16 +1,16 @@
-/** Whose an object is, as its mark says: the id of the catalog that it was stored for. */
+/** Ownership of objects, from their mark: the id of the catalog that each was stored for. */
 import type { MetadataService } from "./service.ts";
 
-/** `adopted`: of a catalog that is gone, and whose objects are this one's. `unknown`: it has no mark. */
+/** `adopted`: its catalog is gone and this one took it over. `unknown`: it has no mark. */
 export type Owner = "ours" | "adopted" | "other" | "unknown";
 
-/** Reads the marks of objects for one catalog, which is asked for its ids once. */
+/** Resolves marks for one catalog, whose ids are cached. */
 export class Marks {
   readonly #metadata: () => Promise<MetadataService>;
   #catalog: Promise<string> | undefined;
   #adopted: Promise<readonly string[]> | undefined;
 
-  /** @param metadata called with the first mark */
+  /** @param metadata called at the first mark */
   constructor(metadata: () => Promise<MetadataService>) {
     this.#metadata = metadata;
   }
@@ -20,7 +20,7 @@ export class Marks {
     if (mark === null) return "unknown";
     if (mark === (await this.catalog(signal))) return "ours";
     this.#adopted ??= this.#metadata().then((metadata) => metadata.adopted(signal));
-    // A failure is of one request, the next one may succeed.
+    // Failures are not cached: the next request may succeed.
     this.#adopted.catch(() => {
       this.#adopted = undefined;
     });
@@ -36,7 +36,7 @@ export class Marks {
     return await this.#catalog;
   }
 
-  /** See {@link MetadataService.adopt}. Nothing is done where its objects are this catalog's already. */
+  /** See {@link MetadataService.adopt}. Does nothing when the objects are this catalog's already. */
   async adopt(catalog: string, signal: AbortSignal): Promise<void> {
     if ((await this.ownerOf(catalog, signal)) !== "other") return;
     await (await this.#metadata()).adopt(catalog, signal);
@@ -44,7 +44,7 @@ export class Marks {
   }
 }
 
-/** True for what can be the id of a catalog. A mark in a bucket may be any text. */
+/** True for a possible catalog id. A mark in a bucket may be any text. */
 export function isCatalogId(text: string): boolean {
   return /^[0-9a-f][0-9a-f-]{31,35}$/.test(text);
 }

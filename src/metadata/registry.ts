@@ -1,4 +1,4 @@
-/** Every kind of catalog: one line each. Names in `--help`, config and the conformance suite derive from here. */
+/** Every catalog driver, one line each. Names in `--help`, config and the conformance suite derive from here. */
 import { dynamodbMetadata } from "./dynamodb/driver.ts";
 import { localMetadata } from "./local/driver.ts";
 import type { MetadataDriver } from "./service.ts";

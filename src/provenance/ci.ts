@@ -1,4 +1,4 @@
-/** The CI job that docproc runs in, as its variables tell. Which provider it is, is known to ci-info. */
+/** The CI job that docproc runs in, from its environment variables. ci-info recognises the provider. */
 import vendors from "ci-info/vendors.json" with { type: "json" };
 import { publicAddress } from "../core/address.ts";
 import type { CiProvenance } from "../document/record.ts";
@@ -11,17 +11,17 @@ type Facts = Readonly<Record<Fact, (env: Env) => string | null | undefined>>;
 const longestFact = 1_000;
 
 const of = (name: string) => (env: Env) => env[name];
-/** Of a page, without what a variable may hold to log in. */
+/** A page's URL without credentials. */
 const page = (address: string | undefined) => (/^https?:/i.test(address ?? "") ? publicAddress(address ?? "") : null);
 const pageOf = (name: string) => (env: Env) => page(env[name]);
 const unknown = () => undefined;
-/** The first of these variables that says something. */
+/** The first of these variables that is set and not empty. */
 const firstOf =
   (...names: string[]) =>
   (env: Env) =>
     names.map((name) => env[name]).find(Boolean);
 
-/** Which variables tell what, by the name that ci-info has for the provider. Of a pull request, the branch to merge. */
+/** The variables of each provider, by ci-info's name for it. For a pull request, `branch` is the source branch. */
 const providers: Readonly<Record<string, Facts>> = {
   // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
   GITHUB_ACTIONS: {
@@ -62,7 +62,7 @@ const providers: Readonly<Record<string, Facts>> = {
     job: of("JOB_NAME"),
     actor: of("BUILD_USER_ID"),
     url: pageOf("BUILD_URL"),
-    // Of a pull request BRANCH_NAME is PR-7. GIT_BRANCH, of the git plugin, begins with the remote.
+    // For a pull request BRANCH_NAME is PR-7. GIT_BRANCH, from the git plugin, begins with the remote.
     branch: (env) => firstOf("CHANGE_BRANCH", "BRANCH_NAME")(env) ?? env["GIT_BRANCH"]?.replace(/^[^/]+\//, ""),
     commit: of("GIT_COMMIT"),
   },
@@ -93,7 +93,7 @@ const providers: Readonly<Record<string, Facts>> = {
   },
 };
 
-/** The job, or null outside any. `CI=false` says that it is none. */
+/** The CI job; null outside of one. `CI=false` means none. */
 export function readCi(env: Env): CiProvenance | null {
   const job = jobIn(env);
   if (job === undefined) return null;
@@ -108,7 +108,7 @@ export function readCi(env: Env): CiProvenance | null {
   };
 }
 
-/** The branch that a job was started for, which it mostly checks out as a commit alone; null for any other commit. */
+/** The branch that a job was started for (it usually checks out a bare commit); null when `commit` is not the job's. */
 export function branchOfJob(env: Env, commit: string): string | null {
   const job = jobIn(env);
   return job?.tell("commit") === commit ? job.tell("branch") : null;
@@ -120,13 +120,13 @@ function jobIn(env: Env) {
   if (vendor === undefined) return undefined;
   const tell = (fact: Fact) => {
     const value = providers[vendor.constant]?.[fact](env);
-    // An empty variable is an unset one. What is no name and no number in one line does not belong into a record.
+    // An empty variable is an unset one. Long or multi-line values are neither names nor numbers.
     return value && value.length <= longestFact && !/\p{Cc}/u.test(value) ? value : null;
   };
   return { provider: vendor.name, tell };
 }
 
-/** One of the forms that ci-info describes a variable in. */
+/** A condition in one of ci-info's formats. */
 function isThere(mark: string | object, env: Env): boolean {
   if (typeof mark === "string") return Boolean(env[mark]);
   const { env: name, includes, any } = mark as { env?: string; includes?: string; any?: string[] };

@@ -1,12 +1,12 @@
-/** Where documents are made: the repository and the CI job that docproc runs in. */
+/** Collects the repository and the CI job that docproc runs in. */
 
 import type { GitProvenance, Provenance } from "../document/record.ts";
 import { branchOfJob, readCi } from "./ci.ts";
 import { type GitOptions, readGit } from "./git/commit.ts";
 
 /**
- * What is known; null for nothing. What cannot be found out must not keep a document from being stored.
- * @param debug told why a repository could not be read
+ * The known provenance; null for none. Failures must not keep a document from being stored.
+ * @param debug receives the reason when a repository cannot be read
  */
 export async function findProvenance(
   options: GitOptions,
@@ -20,7 +20,7 @@ export async function findProvenance(
   return git === null && ci === null ? null : { git: git && onBranch(git, options.env), ci };
 }
 
-/** Jobs check out a commit; which branch that is, only their variables tell. */
+/** CI jobs check out a bare commit; only their variables name the branch. */
 function onBranch(git: GitProvenance, env: GitOptions["env"]): GitProvenance {
   if (git.branch !== null || git.commit === null) return git;
   return { ...git, branch: branchOfJob(env, git.commit) };

@@ -1,4 +1,4 @@
-/** Every JSON document that the program prints, in the order in which help describes them. */
+/** Every JSON document that the program prints, in the order of the help text. */
 import config from "./config.json" with { type: "json" };
 import copy from "./copy.json" with { type: "json" };
 import deleted from "./delete.json" with { type: "json" };
@@ -21,7 +21,7 @@ import upload from "./upload.json" with { type: "json" };
 import url from "./url.json" with { type: "json" };
 import verify from "./verify.json" with { type: "json" };
 
-/** The part of JSON Schema that is used here. */
+/** The subset of JSON Schema in use. */
 export interface Schema {
   readonly description?: string;
   readonly type?: string | readonly string[];
@@ -34,7 +34,7 @@ export interface Schema {
   readonly $defs?: Readonly<Record<string, Schema>>;
 }
 
-/** That of a whole document. */
+/** The schema of a whole document. */
 export interface DocumentSchema extends Schema {
   readonly $id: string;
   readonly title: string;

@@ -1,9 +1,9 @@
-/** What an item of each command is made of, as its schema says. */
+/** The fields of each command's items, from its schema. */
 import { type Schema, schemas } from "./index.ts";
 
 /**
- * Fields of the items that a command prints with `--ndjson`, or of its one document where it has no items.
- * @returns undefined for a command that reports none
+ * Fields of the items that a command prints with `--ndjson`, or of its single document if it has no items.
+ * @returns undefined for a command without a report
  */
 export function itemFields(command: string): string[] | undefined {
   const schema = schemaOf(command === "show" ? "record" : command);

@@ -1,15 +1,15 @@
-/** Reads a body ahead of whoever works on it. */
+/** Reads a body ahead of its consumer. */
 import { sharedMemory } from "../core/digest.ts";
 import type { Body } from "./service.ts";
 
-/** Pieces that are read, and hashed, while another is worked on. */
+/** Pieces that are read and hashed while the consumer uses another. */
 const piecesAhead = 3;
 
-/** The bytes of a body, `size` at a time and fewer at the end. Each piece is valid until the next is asked for. */
+/** Yields a body in pieces of `size`, the last one shorter. Each piece is valid until the next is requested. */
 export async function* piecesOf(body: Body, size: number): AsyncIterable<Buffer> {
   const read = (into: Buffer) => {
     const piece = body.read(into);
-    // Whoever gets that far hears of it.
+    // The loop below reports it when it reaches this piece.
     piece.catch(() => {});
     return { into, piece };
   };

@@ -1,4 +1,4 @@
-/** Every kind of storage: one line each. Names in `--help`, config and the conformance suite derive from here. */
+/** Every storage driver, one line each. Names in `--help`, config and the conformance suite derive from here. */
 import { localStorage } from "./local/driver.ts";
 import { s3Storage } from "./s3/driver.ts";
 import type { StorageDriver } from "./service.ts";

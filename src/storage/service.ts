@@ -1,77 +1,77 @@
 /**
- * The contract for where bytes are kept. Drivers: local/, s3/; registry.ts lists them.
+ * The storage contract. Drivers: local/, s3/; registry.ts lists them.
  *
- * Everything thrown is a DocprocError; a vendor's error is only ever its cause.
- * The promises below are what test/storage/conformance.test.ts asks of every driver.
+ * Every error is a DocprocError; a vendor's error is only its cause. test/storage/conformance.test.ts tests every
+ * promise below against every driver.
  */
 import type { Driver } from "../core/driver.ts";
 import type { ForeignEntry, Leftover } from "../core/leftover.ts";
 
 export interface StorageService {
-  /** Where kinds of storage differ; nothing else of them is ever asked. */
+  /** The only way callers may tell drivers apart. */
   readonly traits: StorageTraits;
 
   /**
-   * Stores an object under a key that has never been used.
+   * Stores an object under a key that was never used.
    *
-   * On success the whole object is durable and visible. On any failure or abort nothing is visible under the
-   * key and, where the service can be reached, nothing is left behind; except with a checkpoint, when what is
-   * stored after a failure of {@link mayGoOn} waits for a later put of the same key. An existing object is never
-   * overwritten: `CONFLICT`. An error thrown by `body` is thrown on as it is.
+   * After success the whole object is durable and visible. After a failure or an abort nothing is visible under the
+   * key, and nothing is left behind if the service can be reached. With a checkpoint, parts stored before a resumable
+   * failure ({@link isResumable}) stay for the next put of the same key.
+   * @throws CONFLICT when the key exists; objects are never overwritten. Errors of `body` pass through unchanged.
    */
   put(key: string, body: Body, options: PutOptions): Promise<PutResult>;
 
   /**
-   * Opens an object for reading, `range` in bytes with both ends included.
-   * Rejects with `NOT_FOUND` before a stream exists. The stream ends after the last byte or throws `UNAVAILABLE`.
+   * Opens an object for reading. `range` counts bytes, both ends included. The stream ends after the last byte or
+   * throws `UNAVAILABLE`.
+   * @throws NOT_FOUND before a stream exists
    */
   open(key: string, options: OpenOptions): Promise<AsyncIterable<Uint8Array>>;
 
-  /** The facts about an object, or undefined: absence is an answer. */
+  /** The facts about an object; undefined when there is none. */
   stat(key: string, signal: AbortSignal): Promise<StoredObject | undefined>;
 
   /**
-   * Every object whose key starts with `prefix`, once each, in no particular order, any number of pages,
-   * lazily. A prefix without objects is an empty list.
+   * Lists every object whose key starts with `prefix`, once each, in no particular order, lazily over any number of
+   * pages. A prefix without objects is an empty list.
    */
   list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject>;
 
   /**
-   * What puts that were cut short left under keys that start with `prefix`, lazily, puts under way included. What others
-   * put among it is named, and cannot be discarded.
+   * Lists what interrupted puts left under keys that start with `prefix`, lazily; puts under way are included. Entries
+   * of other programs are named, and cannot be discarded.
    */
   leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover | ForeignEntry>;
 
   /**
-   * Removes an object of a key that `storageKey` made. Removing what is not there succeeds; where something else has
-   * the name, it may be left: `CONFLICT`.
+   * Removes the object of a key that `storageKey` made. Idempotent.
+   * @throws CONFLICT when something else has that name and is left
    */
   remove(key: string, signal: AbortSignal): Promise<void>;
 
   /**
-   * Signs a request that anybody may send until it expires, without credentials of their own. A GET answers with the
-   * object, under a name and a type. A PUT stores it, whole, and can store nothing but the bytes of that SHA-256, and
-   * those only while nothing is stored under the key.
-   * @throws USAGE where requests cannot be signed, or the service would not hold a PUT to that; NOT_FOUND for a GET
-   *   of what is not there, CONFLICT for a PUT of what is
+   * Signs a request that anyone may send until it expires, without credentials. A GET returns the object under the
+   * given name and type. A PUT stores exactly the bytes with that SHA-256, and only if the key is free.
+   * @throws USAGE when the driver cannot sign, or the service would not enforce the limits of a PUT; NOT_FOUND for a
+   *   GET of a missing object; CONFLICT for a PUT of an existing one
    */
   sign(key: string, request: RequestToSign): Promise<SignedRequest>;
 
-  /** The address of a key, `s3://bucket/key` or `file:///…`: that of the empty key and the key behind it. */
+  /** `s3://bucket/key` or `file:///…`; `uri(key) === uri("") + key`. */
   uri(key: string): string;
 
-  /** Frees connections. May be called twice; nothing works afterwards. */
+  /** Frees connections. May be called twice; the service is unusable afterwards. */
   close(): Promise<void>;
 }
 
 export interface StorageTraits {
-  /** True where a put with a checkpoint can go on from where an earlier one stopped. */
+  /** True when a put with a checkpoint resumes an interrupted one. */
   readonly resumes: boolean;
-  /** Ranges of one object worth reading at a time; 1 where a single stream is as fast. */
+  /** How many ranges of one object to read in parallel; 1 where a single stream is as fast. */
   readonly rangesInFlight: number;
-  /** True where other catalogs may keep their objects beside ours. */
+  /** True when other catalogs may keep objects in the same place. */
   readonly shared: boolean;
-  /** True where a checksum of each object is kept, if the endpoint is a good one. */
+  /** True when the service keeps a checksum of each object (a limited endpoint may still keep none). */
   readonly checksums: boolean;
   /** True where requests can be signed. */
   readonly signs: boolean;
@@ -79,60 +79,60 @@ export interface StorageTraits {
   readonly scheme: string;
 }
 
-/** The bytes of a put, read once from the beginning to the end. */
+/** The bytes of a put, read once from beginning to end. */
 export interface Body {
-  /** All of them, where they are in memory. */
+  /** The whole body, when it is in memory. */
   readonly bytes?: Buffer;
   /**
-   * Fills `into` with the next bytes: with fewer only at the end, with none behind it. May be called again before it
-   * resolves; the calls are served in turn, and the memory has to stay as it is until then. Memory that threads share
-   * (see `sharedMemory`) is hashed without a copy. Throws what is wrong with the source.
+   * Fills `into` with the next bytes: fewer only at the end, then none. May be called again before it resolves; calls
+   * are served in order, and `into` must not change until then. Shared memory (`sharedMemory`) is hashed without a
+   * copy. Throws the errors of the source.
    */
   read(into: Uint8Array): Promise<Piece>;
-  /** Starts from the beginning again; false where that cannot be done. */
+  /** Restarts from the beginning; false when the source cannot. */
   rewind(): Promise<boolean>;
 }
 
-/** What was read at a time. */
+/** The result of one read. */
 export interface Piece {
   /** Bytes. */
   readonly length: number;
   /** SHA-256 of the body up to the end of this piece, 64 hex digits. */
   readonly sha256: string;
-  /** Of this piece. */
+  /** Of this piece alone. */
   readonly crc32: number;
 }
 
 export interface PutOptions {
-  /** Bytes of the body, or null when nobody knows before its end. */
+  /** Bytes of the body; null when unknown before its end. */
   readonly size: number | null;
   readonly contentType: string;
-  /** The catalog that the object will belong to, see `MetadataService.catalog`. */
+  /** The catalog that the object belongs to, see `MetadataService.catalog`. */
   readonly catalog: string;
-  /** Whether the objects of another catalog are this one's, too; without it those of none are. */
+  /** Whether this catalog owns the objects of another one. Default: it owns only its own. */
   readonly owns?: (catalog: string) => Promise<boolean>;
   readonly signal: AbortSignal;
-  /** Called with the number of bytes newly on their way; the sum may end below the size, never above. */
+  /** Called with the bytes newly sent; the sum may stay below the size and never exceeds it. */
   readonly onProgress?: (bytes: number) => void;
-  /** Called with the number of bytes that are stored since an earlier put, and not sent again. */
+  /** Called with the bytes that an earlier put stored and this one does not send again. */
   readonly onSkipped?: (bytes: number) => void;
-  /** Where a put remembers how far it has come. Without one it starts from nothing. */
+  /** Where a put saves its progress. Without one it starts from zero. */
   readonly checkpoint?: Checkpoint;
 }
 
-/** The memory of a put that is sent in parts. What is written survives a crash of the process or of the machine. */
+/** The saved progress of a multipart put. It survives a crash of the process or the machine. */
 export interface Checkpoint {
-  /** What an earlier put began, or undefined. */
+  /** The upload that an earlier put began, if any. */
   readonly begun: BegunUpload | undefined;
-  /** The part of this number that an earlier put stored, or undefined. */
+  /** The part with this number, if an earlier put stored it. */
   part(number: number): SavedPart | undefined;
-  /** Forgets what was begun and all its parts, and remembers this. */
+  /** Replaces the saved upload and drops its parts. */
   begin(upload: BegunUpload): void;
   save(number: number, part: SavedPart): void;
 }
 
 export interface BegunUpload {
-  /** The service's name for it. */
+  /** The service's id of the upload. */
   readonly uploadId: string;
   /** Bytes of every part but the last. */
   readonly partSize: number;
@@ -154,24 +154,24 @@ export interface OpenOptions {
 export interface StoredObject {
   /** Bytes. */
   readonly size: number;
-  /** CRC-32 of the whole object as the service computed it; null where it computes none. */
+  /** CRC-32 of the whole object as the service computed it; null when it computes none. */
   readonly crc32: number | null;
-  /** The catalog that the object was stored for; null where nobody can tell. */
+  /** The catalog that the object was stored for; null when unknown. */
   readonly catalog: string | null;
-  /** What else is known of it where others store objects, too; undefined elsewhere. */
+  /** Facts about objects that other programs may have stored; only where they can. */
   readonly origin?: ObjectOrigin;
 }
 
 export interface ObjectOrigin {
   readonly contentType: string | null;
-  /** Differs from one content of the object to the next. */
+  /** Changes with the content. */
   readonly etag: string;
-  /** When it was stored, by the service's own clock, in milliseconds since the epoch. */
+  /** Milliseconds since the epoch, by the service's clock. */
   readonly storedAt: number;
 }
 
 export interface PutResult extends Pick<StoredObject, "size" | "crc32"> {
-  /** Bytes that travelled; fewer than `size` when parts of an earlier put were there. */
+  /** Bytes sent; fewer than `size` when the put resumed. */
   readonly bytesSent: number;
 }
 
@@ -179,11 +179,11 @@ export interface ListedObject {
   readonly key: string;
   /** Bytes. */
   readonly size: number;
-  /** Milliseconds since it was stored, by the service's own clock. */
+  /** Milliseconds since it was stored, by the service's clock. */
   readonly age: number;
 }
 
-/** A request to be signed, and what its object is to whoever gets it, or has to be when it is put. */
+/** A request to sign. GET: the name and type that the recipient sees. PUT: what the object must be. */
 export type RequestToSign = {
   readonly contentType: string;
   /** Milliseconds, whole seconds, at most {@link longestExpiry}. */
@@ -207,15 +207,17 @@ export const longestExpiry = 604_800_000;
 
 export interface SignedRequest {
   readonly url: string;
-  /** Have to be sent with it, as they are. */
+  /** Must be sent unchanged with the request. */
   readonly headers: Readonly<Record<string, string>>;
-  /** By the service's clock. Earlier than was asked for where the credentials that signed it end earlier. */
+  /** By the service's clock. Earlier than requested when the credentials expire first. */
   readonly expiresAt: Date;
-  /** Whose end ends it as well: null for credentials that stay, `unknown` for those that do not say when they end. */
+  /**
+   * When the signing credentials, and with them the URL, expire: null for permanent ones, `unknown` if they do not say.
+   */
   readonly credentialsExpireAt: Date | "unknown" | null;
 }
 
-/** The catalog of an object that was only put to see what an endpoint does with it: nobody's, garbage at any time. */
+/** The catalog of objects that only probe an endpoint: garbage at any time. */
 export const probeCatalog = "docproc-probe";
 
 export type StorageDriver = Driver<StorageService>;

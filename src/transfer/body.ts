@@ -7,7 +7,6 @@ import { piecesOf } from "../storage/read-ahead.ts";
 import type { Body, Piece } from "../storage/service.ts";
 import { type Source, type SourceReader, sourceChanged } from "./source.ts";
 
-/** A document that is in memory. */
 export class MemoryBody implements Body {
   readonly bytes: Buffer;
   #position = 0;
@@ -33,18 +32,18 @@ export class MemoryBody implements Body {
 export interface StreamedBodyOptions {
   /** Reads from the beginning. Called again to rewind, unless `once`. */
   readonly open: () => SourceReader;
-  /** The source can be read once only. */
+  /** The source can be read only once. */
   readonly once: boolean;
-  /** Called at the end, with the bytes read, before anybody learns that it is the end. Throws to refuse it. */
+  /** Called with the bytes read before the end is reported. Throws to reject the body. */
   readonly atEnd: (bytesRead: number) => Promise<void>;
 }
 
-/** A document that is read piece by piece, and hashed in another thread while the next piece is read. */
+/** A document that is read in pieces and hashed in another thread while the next piece is read. */
 export class StreamedBody implements Body {
   readonly #options: StreamedBodyOptions;
   #reader: SourceReader;
   #digest = new RunningDigest();
-  /** The last reading that was asked for: each waits for the one before it, and fails with it. */
+  /** The latest read: each read waits for the previous one, and fails with it. */
   #reading: Promise<number> = Promise.resolve(0);
   #position = 0;
   #ended = false;
@@ -88,7 +87,7 @@ export class StreamedBody implements Body {
 
   async rewind(): Promise<boolean> {
     if (this.#options.once) return false;
-    // An attempt that was given up may still be reading.
+    // An aborted attempt may still be reading.
     await this.#reading.catch(() => {});
     await this.close();
     this.#reader = this.#options.open();
@@ -99,31 +98,31 @@ export class StreamedBody implements Body {
     return true;
   }
 
-  /** Ends the reading, wherever it is. */
+  /** Ends the read in progress. */
   async close(): Promise<void> {
     this.#digest.close();
     await this.#reader.close();
   }
 }
 
-/** The beginning of a source, and whether it is all of it. */
+/** The beginning of a source, perhaps all of it. */
 export interface Head {
   readonly bytes: Buffer;
-  /** Reads what comes behind it; undefined when that was all. */
+  /** Reads the remainder; undefined when there is none. */
   readonly rest: SourceReader | undefined;
 }
 
-/** Bytes from which the type of a document is told. */
+/** Bytes that content-type detection gets. */
 const headSize = 256 * 1024;
 
 /**
- * Reads the beginning of a source: all of it up to `limit` bytes, of a larger file only some.
+ * Reads all of a source up to `limit` bytes, or only the beginning of a larger file.
  * @throws INTEGRITY when a file ends before its size
  */
 export async function readHead(source: Source, limit: number, signal: AbortSignal): Promise<Head> {
   const { size } = source;
   const reader = source.read(signal);
-  // Of a stream one byte more, to learn whether there is more.
+  // One byte beyond the limit shows whether a stream has more.
   const wanted = size === null ? limit + 1 : size > limit ? Math.min(headSize, size) : size;
   const into = Buffer.allocUnsafe(wanted);
   const length = await reader.read(into);
@@ -136,18 +135,18 @@ export async function readHead(source: Source, limit: number, signal: AbortSigna
 }
 
 /**
- * A source larger than its head, read while it is sent.
- * Its end is reached only if the source held still, so that nobody publishes bytes that never stood in a file.
+ * The body of a source larger than its head. It ends only if the source did not change, so that no mixture of two
+ * versions is stored.
  */
 export function streamedBody(source: Source, head: Head, signal: AbortSignal): StreamedBody {
   const { size } = source;
   let begun = false;
   return new StreamedBody({
     open() {
-      // Only to start again is the head read twice.
+      // Only a restart reads the head again.
       if (begun || head.rest === undefined) return source.read(signal);
       begun = true;
-      return behind(head.bytes, head.rest);
+      return prepend(head.bytes, head.rest);
     },
     once: source.place === null,
     async atEnd(bytesRead) {
@@ -158,8 +157,8 @@ export function streamedBody(source: Source, head: Head, signal: AbortSignal): S
   });
 }
 
-/** Reads what was read already, then the rest. */
-function behind(head: Uint8Array, rest: SourceReader): SourceReader {
+/** Reads the head from memory, then the rest. */
+function prepend(head: Uint8Array, rest: SourceReader): SourceReader {
   let left = head;
   return {
     async read(into) {
@@ -172,14 +171,14 @@ function behind(head: Uint8Array, rest: SourceReader): SourceReader {
   };
 }
 
-/** Bytes read, and hashed, at a time where nothing is sent. */
-const hashedAtATime = 1024 * 1024;
+/** Bytes per read when nothing is sent. */
+const hashPieceSize = 1024 * 1024;
 
 /** SHA-256 of a whole source, hex. */
 export async function hashAll(source: Source, signal: AbortSignal): Promise<string> {
   const body = streamedBody(source, { bytes: Buffer.alloc(0), rest: undefined }, signal);
   try {
-    for await (const _ of piecesOf(body, hashedAtATime));
+    for await (const _ of piecesOf(body, hashPieceSize));
     return body.sha256;
   } finally {
     await body.close();

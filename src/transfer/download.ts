@@ -1,4 +1,4 @@
-/** A document on its way into a file, which appears under its name whole and checked, or not at all. */
+/** Downloads a document into a file, which appears whole and checked, or not at all. */
 import { lstat, mkdir } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import { reached } from "../core/crash-points.ts";
@@ -8,7 +8,7 @@ import { fileNameOf } from "../files/names.ts";
 import {
   changeMode,
   type FileIdentity,
-  identityOf,
+  fileIdentityOf,
   isReplaceable,
   madeFile,
   removeFile,
@@ -18,20 +18,20 @@ import {
 } from "../files/removal.ts";
 
 export interface DownloadOptions {
-  /** Replace what is there. */
+  /** Replace an existing file. */
   readonly force: boolean;
-  /** Permissions that new files do not get. */
+  /** Permission bits that new files do not get. */
   readonly umask: number;
   readonly signal: AbortSignal;
-  /** Called with the number of bytes newly written. */
+  /** Called with the bytes newly written. */
   readonly onProgress: (bytes: number) => void;
 }
 
-/** Where documents are written: under a name that the user gave, or under their own in a directory. */
+/** Where documents are written: to a given file, or under their own names in a directory. */
 export class Destination {
   readonly #file: string | undefined;
   readonly #directory: string;
-  /** Paths that documents of this run were given. */
+  /** Paths already used in this run. */
   readonly #taken = new Set<string>();
 
   private constructor(directory: string, file: string | undefined) {
@@ -40,8 +40,8 @@ export class Destination {
   }
 
   /**
-   * What `-o` means: an existing directory, or one that ends in a slash, or any where several documents go.
-   * @throws CONFLICT where a file is in the way of a directory
+   * Interprets `-o`: a directory if it exists as one, ends in a slash, or several documents are downloaded.
+   * @throws CONFLICT when a file is in the way of a directory
    */
   static async open(cwd: string, output: string | undefined, several: boolean): Promise<Destination> {
     if (output === undefined) return new Destination(cwd, undefined);
@@ -59,12 +59,12 @@ export class Destination {
 
   /**
    * The path for a document of this name.
-   * @param hidden whether it may be that of a hidden file
-   * @throws USAGE when its name cannot be that of a file; CONFLICT when another document of this run has it
+   * @param hidden whether hidden files are allowed
+   * @throws USAGE for an invalid file name; CONFLICT when another document of this run has the path
    */
   pathFor(name: string, hidden: boolean): string {
     const path = this.#file ?? join(this.#directory, fileNameOf(name, sep === "\\", hidden));
-    // What fileNameOf() lets through stays inside; this holds even if it ever did not.
+    // A second line of defence: fileNameOf() lets nothing out of the directory.
     if (dirname(path) !== this.#directory) throw new DocprocError("USAGE", `${path} is in another directory.`);
     if (this.#taken.has(path)) {
       throw new DocprocError("CONFLICT", `Two documents would be written to ${path}.`, {
@@ -78,9 +78,9 @@ export class Destination {
 
 /**
  * Writes a document to a file.
- * @param bytes end only when all of them are there and are the right ones
- * @throws CONFLICT when something is there and may not be replaced; what reading or writing throws. The path is as
- *   it was then, or holds the whole document where the disk failed after a replacement.
+ * @param bytes must end only when complete and verified
+ * @throws CONFLICT when the file exists and may not be replaced; errors of reading and writing. The path is then
+ *   unchanged, or holds the whole document if the disk failed after a replacement.
  */
 export async function downloadTo(
   path: string,
@@ -88,7 +88,7 @@ export async function downloadTo(
   options: DownloadOptions,
 ): Promise<void> {
   await assertFree(path, options.force);
-  // In the same directory, since a file can be renamed within one file system only.
+  // In the same directory, because rename works only within one file system.
   const temporary = temporaryIn(dirname(path));
   try {
     let made: FileIdentity;
@@ -105,7 +105,7 @@ export async function downloadTo(
       reached("download-checked");
       await changeMode(handle, 0o666 & ~options.umask);
       await handle.sync();
-      made = await identityOf(handle);
+      made = await fileIdentityOf(handle);
     } finally {
       await handle.close();
     }
@@ -115,7 +115,7 @@ export async function downloadTo(
     } else if (!(await publish(temporary, path))) throw alreadyThere(path);
     reached("download-published");
     await flushDirectories(dirname(path), dirname(path)).catch(async (error) => {
-      // What was replaced cannot come back. What is new goes, so that the same command can be run again.
+      // A replaced file cannot come back. A new one is removed, so that the same command can run again.
       if (!options.force) await removeFile(madeFile(path, made)).catch(() => {});
       throw error;
     });
@@ -134,7 +134,7 @@ async function assertFree(path: string, force: boolean): Promise<void> {
   if (seen && !(await isReplaceable(path))) throw notReplaceable(path);
 }
 
-/** A device or a pipe: renaming a file to its name would take it away from everything else that uses it. */
+/** A device or a pipe: a rename would take its name from everything else that uses it. */
 function notReplaceable(path: string): DocprocError {
   return new DocprocError("CONFLICT", `${path} is not a file, and only files are replaced.`, {
     hint: "To write into a pipe or a device, use docproc cat.",

@@ -1,13 +1,12 @@
 /**
- * What is remembered of a large upload while it is on its way, so that the same command can go on with it after a
- * crash: its id, its key, and every part that the storage has acknowledged. One small database for each upload, in
- * the state directory.
+ * The journal of a large upload, so that the same command can resume it after a crash: its id, its key, and every part
+ * that the storage has acknowledged. One small database per upload, in the state directory.
  *
- * Whoever has the database open owns the upload: SQLite's lock on it ends with the process, however it ends. Nothing
- * in it is secret, and nothing in it is believed: all bytes are read and hashed again before a part is left out.
+ * The process that has the database open owns the upload: SQLite's lock ends with the process, however it ends. The
+ * journal holds no secrets and is not trusted: all bytes are read and hashed again before a part is skipped.
  *
- * The state directory may be one that holds other things, too. A journal is a file of our name and of our format in a
- * directory that is no link and no other user's; nothing else is opened, replaced or removed.
+ * The state directory may hold other things, too. A journal is a file with our name and format in a directory that is
+ * no link and no other user's; nothing else is opened, replaced or removed.
  */
 import { createHash } from "node:crypto";
 import { lstat, readdir } from "node:fs/promises";
@@ -50,23 +49,23 @@ export interface UploadPlan {
   readonly contentType: string;
 }
 
-/** Bucket lifecycle rules drop the parts of an upload after this; there is nothing to go on with then. */
+/** Bucket lifecycle rules drop uploaded parts after this time, so there is nothing left to resume. */
 const journalDays = 7;
 
-/** `PRAGMA user_version`; a journal of another format is started anew. */
+/** `PRAGMA user_version`; a journal in another format is restarted. */
 const format = 1;
 
-/** "dpj1": tells a journal from any other file. */
+/** "dpj1": distinguishes a journal from any other file. */
 const applicationId = 0x64706a31;
 
-/** The name of a journal, and of the files that SQLite puts beside it: https://www.sqlite.org/tempfiles.html */
+/** Names of journals, and of the files that SQLite puts beside them: https://www.sqlite.org/tempfiles.html */
 const journalName = /^[0-9a-f]{40}\.db$/;
 const ownForm = /^[^/]+\/[0-9a-f]{40}\.db(-wal|-shm|-journal)?$/;
-/** The log first: the next database of the name would take it for its own. */
+/** The log is removed first: the next database of that name would adopt it. */
 const companions = ["-wal", "-shm", "-journal"];
 
-/** Paths of the journals that this process has open. Their files must not be closed: see {@link applicationIdOf}. */
-const openHere = new Set<string>();
+/** Journals that this process has open. Their files must not be closed: see {@link applicationIdOf}. */
+const openPaths = new Set<string>();
 
 const schema = `
   CREATE TABLE upload (
@@ -79,16 +78,16 @@ const schema = `
 export class UploadJournals {
   readonly #directory: string;
   readonly #owners: Owners;
-  readonly #onTrouble: (message: string) => void;
+  readonly #onProblem: (message: string) => void;
 
   /**
-   * @param owners whose the directory may be
-   * @param onTrouble told why an upload cannot be journaled: it can still be done, only not gone on with
+   * @param owners who may own the directory
+   * @param onProblem receives the reason when an upload gets no journal, and so cannot be resumed
    */
-  constructor(directory: string, owners: Owners, onTrouble: (message: string) => void) {
+  constructor(directory: string, owners: Owners, onProblem: (message: string) => void) {
     this.#directory = directory;
     this.#owners = owners;
-    this.#onTrouble = onTrouble;
+    this.#onProblem = onProblem;
   }
 
   /** Whether an earlier run left a journal of this upload. */
@@ -97,19 +96,19 @@ export class UploadJournals {
   }
 
   /**
-   * Opens the journal of an upload, and keeps every other process out of it. When an earlier run planned the same
-   * (same file, size and time), its plan goes on; otherwise this one begins.
-   * @returns undefined when another process is uploading just this, or no journal can be kept here
+   * Opens and locks the journal of an upload. If an earlier run planned the same upload (same file, size and time), its
+   * plan is resumed; otherwise `plan` begins.
+   * @returns undefined when another process has this upload, or when no journal can be written
    */
   async open(upload: UploadIdentity, plan: UploadPlan): Promise<UploadJournal | undefined> {
     const path = this.#path(upload);
     try {
       await this.#makeDirectory();
-      // First, since one of this upload may be among them.
+      // First, since an expired journal of this upload may be among them.
       await this.#prune();
       return await openOrReplace(path, plan);
     } catch (error) {
-      this.#onTrouble(`No journal of ${upload.path}: ${error instanceof Error ? error.message : String(error)}`);
+      this.#onProblem(`No journal of ${upload.path}: ${error instanceof Error ? error.message : String(error)}`);
       return undefined;
     }
   }
@@ -129,24 +128,24 @@ export class UploadJournals {
     });
   }
 
-  /** Removes journals that were not written to for so long that they are of no use. */
+  /** Removes journals that are too old to resume. */
   async #prune(): Promise<void> {
     const oldest = Date.now() - journalDays * 86_400_000;
     for (const name of await readdir(this.#directory)) {
       const path = join(this.#directory, name);
-      if (!journalName.test(name) || openHere.has(path) || (await lastWritten(path)) >= oldest) continue;
+      if (!journalName.test(name) || openPaths.has(path) || (await lastWritten(path)) >= oldest) continue;
       if (isJournal(path)) await removeJournal(path);
     }
   }
 }
 
-/** Milliseconds since the epoch. Of a journal that is in use, only the log beside it is written to. */
+/** Milliseconds since the epoch. While a journal is in use, only its log is written. */
 async function lastWritten(path: string): Promise<number> {
   const seen = await Promise.all(["", ...companions].map((suffix) => statIfVisible(`${path}${suffix}`, lstat)));
   return Math.max(...seen.map((one) => one?.mtimeMs ?? 0));
 }
 
-/** Whether a file has our format. An empty one of our name, where a process was killed before it wrote, is as good. */
+/** Whether a file has our format. An empty file counts: a process was killed before it wrote. */
 function isJournal(path: string): boolean {
   try {
     return (applicationIdOf(path) ?? applicationId) === applicationId;
@@ -155,7 +154,7 @@ function isJournal(path: string): boolean {
   }
 }
 
-/** Removes a journal that was found to be one, and what lies beside it. */
+/** Removes a journal and the files beside it. The caller has checked its format. */
 async function removeJournal(path: string, suffixes: readonly string[] = [...companions, ""]): Promise<Removal> {
   const directory = dirname(path);
   for (const suffix of suffixes) {
@@ -174,28 +173,28 @@ async function openOrReplace(path: string, plan: UploadPlan): Promise<UploadJour
   try {
     return await openJournal(path, plan);
   } catch (error) {
-    // Ours, and damaged: there is nothing to go on with.
+    // Ours but damaged: nothing can be resumed.
     if (!unreadable.has(sqliteCodeOf(error)) || (await removeJournal(path)) === "foreign") throw error;
     await makeDatabaseFile(path);
     return await openJournal(path, plan);
   }
 }
 
-/** What SQLite says of a file that is damaged, is no database, or is one with other tables. */
+/** SQLite's codes for a damaged file, another kind of file, and a database with other tables. */
 const unreadable: ReadonlySet<number> = new Set([sqliteCorrupt, sqliteNotADatabase, sqliteError]);
 
 async function openJournal(path: string, plan: UploadPlan): Promise<UploadJournal> {
   const database = await openDatabase(path, 0, (opened) => {
-    if (!openHere.has(path)) begin(opened, path);
-    // EXCLUSIVE holds the lock until the database is closed; with it, the write-ahead log needs no shared memory.
-    // FULL flushes every part, a third of a millisecond each: what is remembered survives a power failure.
+    if (!openPaths.has(path)) begin(opened, path);
+    // EXCLUSIVE locks the file until it is closed; the write-ahead log then needs no shared memory. FULL flushes every
+    // part (a third of a millisecond each), so that the journal survives a power failure.
     opened.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
     opened.exec("PRAGMA trusted_schema = OFF");
     opened.exec("BEGIN IMMEDIATE");
     const found = Number(asRow(opened.prepare("PRAGMA user_version").get())["user_version"]);
     if (found !== format) opened.exec(`DROP TABLE IF EXISTS upload; DROP TABLE IF EXISTS part; ${schema}`);
     opened.exec("COMMIT");
-    openHere.add(path);
+    openPaths.add(path);
   });
   try {
     return new UploadJournal(path, database, plan);
@@ -206,8 +205,8 @@ async function openJournal(path: string, plan: UploadPlan): Promise<UploadJourna
 }
 
 /**
- * Looks at the file before SQLite does, which would change the database of another program, too. A new one is marked
- * as ours before there is a log beside it: in the file itself, which is all that is looked at.
+ * Checks the file before SQLite, which would also change the database of another program. A new file is marked before
+ * there is a log beside it, because only the file itself is checked.
  */
 function begin(opened: Database, path: string): void {
   const found = applicationIdOf(path);
@@ -220,42 +219,42 @@ function begin(opened: Database, path: string): void {
 }
 
 /**
- * Closes a database and gives up its lock: an engine that keeps its statements until they are collected keeps both.
- * @returns whether nothing is left beside the file
+ * Closes a database and releases its lock; engines may keep both until statements are garbage-collected.
+ * @returns whether no other files are left beside the database
  */
 function release(database: Database, path: string): boolean {
   try {
-    // Without a log beside it: one that another process makes under the same name must not be taken for ours.
+    // Drops the log now: another process's log under the same name must not be mistaken for ours.
     database.exec("PRAGMA journal_mode = DELETE");
-    // The lock goes with the next reading, not before.
+    // SQLite releases the lock at the next read.
     database.exec("PRAGMA locking_mode = NORMAL; SELECT 1 FROM upload");
     return true;
   } catch {
-    // The process ends soon, and the lock with it.
+    // The lock ends with the process.
     return false;
   } finally {
     database.close();
-    openHere.delete(path);
+    openPaths.delete(path);
   }
 }
 
-/** The row of an upload; undefined where its key is not one that an upload has: what is under it could be anything. */
+/** The stored plan; undefined when its key is no upload's, since anything could be stored under that key. */
 function earlierPlan(row: Row): Row | undefined {
   const [id, key] = [String(row["id"]), String(row["key"])];
   return idOfKey(key, undefined) === id ? row : undefined;
 }
 
 export class UploadJournal implements Checkpoint {
-  /** The upload that is under way: of an earlier run where it can be gone on with. */
+  /** The plan of this upload: an earlier run's if it is resumed. */
   readonly plan: UploadPlan;
-  /** The upload of an earlier run that is not gone on with, for the caller to clear away. */
+  /** An earlier upload that is not resumed; the caller removes it. */
   readonly abandoned: Pick<UploadPlan, "id" | "key"> | undefined;
   readonly #path: string;
   readonly #database: Database;
   #begun: BegunUpload | undefined;
-  /** By their number. Read whole at the beginning: a page that turns out damaged later would cost the upload. */
+  /** By number. Read completely at the start: a damaged page found later would fail the upload. */
   readonly #parts = new Map<number, SavedPart>();
-  /** A journal that could not be written is worth nothing, but the upload goes on without it. */
+  /** A journal that failed to write is not written again; the upload continues without it. */
   #broken = false;
 
   constructor(path: string, database: Database, plan: UploadPlan) {
@@ -263,8 +262,8 @@ export class UploadJournal implements Checkpoint {
     this.#database = database;
     const row = database.prepare("SELECT * FROM upload").get();
     const earlier = row === undefined ? undefined : earlierPlan(asRow(row));
-    const goesOn = earlier?.["stamp"] === plan.stamp && earlier["content_type"] === plan.contentType;
-    if (earlier && goesOn) {
+    const resumes = earlier?.["stamp"] === plan.stamp && earlier["content_type"] === plan.contentType;
+    if (earlier && resumes) {
       this.plan = { ...plan, id: String(earlier["id"]), key: String(earlier["key"]) };
       const uploadId = earlier["upload_id"];
       if (typeof uploadId === "string") this.#begun = { uploadId, partSize: Number(earlier["part_size"]) };
@@ -301,12 +300,12 @@ export class UploadJournal implements Checkpoint {
     );
   }
 
-  /** Keeps what is there for a later run. */
+  /** Keeps the journal for a later run. */
   close(): void {
     release(this.#database, this.#path);
   }
 
-  /** The upload is over, one way or the other. */
+  /** Removes the journal when the upload has ended. */
   async remove(): Promise<void> {
     this.#attempt(() => this.#database.exec("DELETE FROM upload; DELETE FROM part"));
     const isAlone = release(this.#database, this.#path);

@@ -1,7 +1,6 @@
 /**
- * Reads a document whole and in order, wherever its bytes are: several ranges at a time where that is faster, and
- * from where it stopped when a connection breaks off. The record is the authority: what does not have its size and
- * its SHA-256 is not the document.
+ * Reads a document whole and in order from any storage: several ranges at a time where that is faster, resuming after a
+ * broken connection. The record is the authority: other sizes or SHA-256 values are errors.
  */
 import { createHash } from "node:crypto";
 import { pMapIterable } from "p-map";
@@ -14,30 +13,30 @@ export interface Reading {
   readonly storage: StorageService;
   readonly key: string;
   readonly record: Pick<DocumentRecord, "id" | "size" | "sha256">;
-  /** How often reading is taken up again without {@link worthIt} bytes in between. */
+  /** Attempts to resume reading without {@link minProgress} bytes in between. */
   readonly retries: number;
   readonly signal: AbortSignal;
 }
 
-/** An object that is read whole. */
-export interface Stretch {
+/** An object to read as a whole. */
+export interface ObjectReading {
   readonly storage: StorageService;
   readonly key: string;
   /** Bytes. */
   readonly size: number;
-  /** How often reading is taken up again without {@link worthIt} bytes in between. */
+  /** Attempts to resume reading without {@link minProgress} bytes in between. */
   readonly retries: number;
   readonly signal: AbortSignal;
 }
 
-/** Bytes that an attempt has to bring so that it does not count as a failed one: a byte each time would go on for ever. */
-const worthIt = 16 * 1024;
-/** Bytes of one range. With those in flight, this bounds the memory of a reading. */
+/** Bytes that reset the count of failed attempts: with one byte each, retries would never end. */
+const minProgress = 16 * 1024;
+/** Bytes of one range. Times the ranges in flight, this bounds the memory of a read. */
 const rangeSize = 8 * 1024 * 1024;
 
 /**
- * The bytes of a document. Ends only when all of them were read and are the right ones.
- * @throws INTEGRITY, as the last thing, when they are not; NOT_FOUND before the first when there are none
+ * The bytes of a document. Ends only when all were read and verified.
+ * @throws INTEGRITY, after the last byte, when they differ; NOT_FOUND before the first one when the object is missing
  */
 export async function* readDocument(reading: Reading): AsyncIterable<Uint8Array> {
   const { record } = reading;
@@ -46,7 +45,7 @@ export async function* readDocument(reading: Reading): AsyncIterable<Uint8Array>
   for await (const chunk of readStored({ ...reading, size: record.size })) {
     digest.update(chunk);
     size += chunk.byteLength;
-    // More than was recorded is wrong already, and might never end.
+    // Too many bytes are an error already, and might never end.
     if (size > record.size) break;
     yield chunk;
   }
@@ -60,17 +59,17 @@ function damaged(id: string, why: string): DocprocError {
   });
 }
 
-/** The bytes of an object, whatever they are; they may turn out to be more than its size, never fewer in silence. */
-export function readStored(stretch: Stretch): AsyncIterable<Uint8Array> {
+/** The unverified bytes of an object: possibly more than its size, never silently fewer. */
+export function readStored(stretch: ObjectReading): AsyncIterable<Uint8Array> {
   const { storage, size } = stretch;
   const inRanges = storage.traits.rangesInFlight > 1 && size > rangeSize;
   return inRanges ? readInRanges(stretch) : readFrom(stretch, 0, size - 1);
 }
 
-async function* readInRanges(reading: Stretch): AsyncIterable<Uint8Array> {
+async function* readInRanges(reading: ObjectReading): AsyncIterable<Uint8Array> {
   const { size } = reading;
   const starts = Array.from({ length: Math.ceil(size / rangeSize) }, (_, index) => index * rangeSize);
-  // When one range fails, or the reader goes away, the others need not go on.
+  // Stops the other ranges when one fails or the consumer stops.
   const stop = new AbortController();
   const signal = AbortSignal.any([reading.signal, stop.signal]);
   const readRange = async (start: number) => {
@@ -89,23 +88,23 @@ async function* readInRanges(reading: Stretch): AsyncIterable<Uint8Array> {
   }
 }
 
-/** Reads the bytes from `start` to `end`, both included, and goes on where a connection broke off. */
-async function* readFrom(reading: Stretch, start: number, end: number): AsyncIterable<Uint8Array> {
+/** Reads the bytes from `start` to `end`, both included, and resumes after a broken connection. */
+async function* readFrom(reading: ObjectReading, start: number, end: number): AsyncIterable<Uint8Array> {
   const { storage, key, retries, signal } = reading;
   let position = start;
   for (let attempt = 1; ; attempt++) {
-    // Whole, it is read to its end, so that more bytes than were recorded are noticed.
+    // Without a range, the read also reveals excess bytes.
     const whole = position === 0 && end === reading.size - 1;
-    // Outside of the try: a storage that cannot open it has tried often enough.
+    // Outside of the try: the storage has retried open() itself.
     const bytes = await storage.open(key, whole ? { signal } : { signal, range: { start: position, end } });
     const from = position;
     try {
       for await (const chunk of bytes) {
         throwIfCancelled(signal);
         position += chunk.byteLength;
-        if (position - from >= worthIt) attempt = 1;
+        if (position - from >= minProgress) attempt = 1;
         yield chunk;
-        // More than was asked for is wrong already, and might never end.
+        // Too many bytes are an error already, and might never end.
         if (position > end + 1) return;
       }
       return;

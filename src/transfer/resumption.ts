@@ -1,4 +1,4 @@
-/** Which interrupted upload is gone on with, and what becomes of one that is not. */
+/** Finds the interrupted upload to resume, and cleans up those that cannot be. */
 
 import { reached } from "../core/crash-points.ts";
 import { throwIfCancelled, toDocprocError } from "../core/errors.ts";
@@ -19,7 +19,7 @@ export interface ResumptionOptions {
   readonly metadata: MetadataService;
   /** See {@link MetadataService.catalog}. */
   readonly catalog: (signal: AbortSignal) => Promise<string>;
-  /** Undefined where nothing is to be gone on with. */
+  /** Undefined when nothing should be resumed. */
   readonly journals: UploadJournals | undefined;
 }
 
@@ -31,17 +31,17 @@ export class Resumption {
   }
 
   /**
-   * The journal of an upload, whose plan is that of an earlier run where it can be gone on with, and `plan` otherwise.
-   * @returns undefined where no journal is kept: of stdin, by a storage that cannot go on, beside another process
+   * Opens the journal of an upload. Its plan is an earlier run's if that can be resumed, else `plan`.
+   * @returns undefined when there is no journal: for stdin, a storage that cannot resume, or beside another process
    */
   async open(source: Source, request: Request, plan: UploadPlan): Promise<UploadJournal | undefined> {
     const { journals, metadata } = this.#options;
     const identity = journals && (await this.#identity(source, request));
     let journal = identity && (await journals.open(identity, plan));
     try {
-      const goesOn = journal !== undefined && journal.plan.id !== plan.id;
-      if (identity && journal && goesOn && (await metadata.get(journal.plan.id, request.signal))) {
-        // Interrupted between the commit and its last word: that document is done, this is another one.
+      const resumes = journal !== undefined && journal.plan.id !== plan.id;
+      if (identity && journal && resumes && (await metadata.get(journal.plan.id, request.signal))) {
+        // Interrupted after the commit: that document is complete, so this upload is a new one.
         await journal.remove();
         journal = await journals.open(identity, plan);
       }
@@ -54,7 +54,7 @@ export class Resumption {
     return journal;
   }
 
-  /** The document is there, by whatever way: what an interrupted upload of it left is of no use any more. */
+  /** Removes what an interrupted upload left of a document that exists by now. */
   async drop(source: Source, request: Request, plan: UploadPlan): Promise<void> {
     const { journals } = this.#options;
     const identity = journals && (await this.#identity(source, request));
@@ -64,7 +64,7 @@ export class Resumption {
     try {
       await this.#discard(journal.abandoned ?? journal.plan, request.signal);
     } catch {
-      // The document is there all the same; the next run, or a doctor, clears up.
+      // The document exists all the same; the next run or doctor cleans up.
       journal.close();
       throwIfCancelled(request.signal);
       return;
@@ -78,7 +78,7 @@ export class Resumption {
     return { target: `${storage.uri("")} ${await catalog(signal)}`, path: source.place.path, name, tags };
   }
 
-  /** Removes what an upload left that never became a document. What cannot be removed now, a doctor will find. */
+  /** Removes the remains of an upload that never became a document. What cannot be removed now is left to doctor. */
   async #discard({ id, key }: Pick<UploadPlan, "id" | "key">, signal: AbortSignal): Promise<void> {
     const { storage, metadata } = this.#options;
     if (await metadata.get(id, signal)) return;

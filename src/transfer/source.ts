@@ -9,40 +9,40 @@ import { type Bounds, outsideOf } from "../files/bounds.ts";
 import { isAbsence } from "../files/stat.ts";
 
 export interface Source extends DocumentSource {
-  /** What the user typed, for messages. */
+  /** The user's spelling, for messages. */
   readonly label: string;
-  /** Where the file is, absolute, and what tells one content of it from another; null for what is read once, as stdin. */
+  /** Absolute path and content stamp of the file; null for a source that is read only once, such as stdin. */
   readonly place: { readonly path: string; readonly stamp: string } | null;
-  /** Base name as the system gives it; empty for stdin. */
+  /** Base name from the system; empty for stdin. */
   readonly name: string;
-  /** Bytes, or null when nobody knows before the end. */
+  /** Bytes; null when unknown before the end. */
   readonly size: number | null;
-  /** Reads from the start, until the signal fires. A source without a {@link place} can do this once. */
+  /** Reads from the start, until the signal fires. Without a {@link place} only once. */
   read(signal: AbortSignal): SourceReader;
-  /** Throws `INTEGRITY` when the file is no longer the one that was opened. */
+  /** Throws `INTEGRITY` when the path no longer leads to the file as it was opened. */
   assertUnchanged(): Promise<void>;
   close(): Promise<void>;
 }
 
 /** Reads bytes in order. */
 export interface SourceReader {
-  /** Fills `into` from its beginning: with fewer bytes only where the source ends, with none behind that. */
+  /** Fills `into` from its start: fewer bytes only at the end, then none. */
   read(into: Uint8Array): Promise<number>;
-  /** Ends the reading, wherever it is. */
+  /** Ends the read in progress. */
   close(): Promise<void>;
 }
 
 export interface OpenOptions {
-  /** A symbolic link; where it is not, one that took the place of a file is no file. Without it links are followed. */
+  /** Follow symbolic links (default). Otherwise a link that has replaced a file is refused. */
   readonly follow?: boolean;
-  /** Where the file has to be. Without it anywhere. */
+  /** Where the file must be; default: anywhere. */
   readonly bounds?: Bounds | undefined;
 }
 
 /**
- * Opens a regular file once and keeps the descriptor, so that what is hashed, sent and checked is one file
- * even when the path is replaced meanwhile.
- * @throws NOT_FOUND, ACCESS_DENIED, or USAGE for anything that is not a regular file, or not within the bounds
+ * Opens a regular file once and keeps the descriptor, so that the same file is hashed, sent and checked even if the
+ * path is replaced meanwhile.
+ * @throws NOT_FOUND, ACCESS_DENIED, or USAGE when it is not a regular file, or not within the bounds
  */
 export async function openFile(
   path: string,
@@ -51,10 +51,10 @@ export async function openFile(
 ): Promise<Source> {
   let handle: FileHandle | undefined;
   try {
-    // Before open(), which may do something to a device. What is not followed was seen to be a file already.
+    // Before open(), which may act on a device. Without `follow` the caller has checked already.
     const seen = follow ? await stat(path) : undefined;
     if (seen?.isFile() === false) throw notAFile(label, seen.isDirectory());
-    // Not blocking, in case a FIFO has taken its place by now: it would wait for a writer.
+    // Non-blocking: open() of a FIFO that has replaced the file would wait for a writer.
     const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (follow ? 0 : (constants.O_NOFOLLOW ?? 0));
     handle = await open(path, flags);
     if (bounds && !(await bounds.holdsFile(handle, path))) throw outsideOf(bounds, label);
@@ -83,9 +83,9 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
       return {
         async read(into) {
           throwIfCancelled(signal);
-          // The files of /proc say that they are empty and are not.
+          // Files in /proc report size 0.
           if (size === 0 && (await readAt(handle, label, Buffer.alloc(1), 0)) > 0) throw notAFile(label, false);
-          // Stops at the size seen at the start: a file that grows meanwhile is caught by assertUnchanged().
+          // Stops at the initial size: assertUnchanged() catches a file that grows.
           const wanted = into.subarray(0, size - position);
           const length = await readAt(handle, label, wanted, position);
           position += length;
@@ -100,13 +100,13 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
       if (!isOpened || now.size !== opened.size || now.mtimeNs !== opened.mtimeNs) throw sourceChanged(label);
     },
     async close() {
-      // It was only read: what it holds is uploaded by now, or its upload has failed for a reason of its own.
+      // Read-only, so an error on close loses nothing.
       await handle.close().catch(() => {});
     },
   };
 }
 
-/** What has the path now; undefined for nothing. */
+/** The current facts about the path; undefined when it does not exist. */
 async function atPath(path: string, label: string) {
   try {
     return await stat(path, { bigint: true });
@@ -116,7 +116,7 @@ async function atPath(path: string, label: string) {
   }
 }
 
-/** Fills `into` with what stands at a position; read(2) may return less than it was asked for. */
+/** Fills `into` from a position; read(2) may return fewer bytes than requested. */
 async function readAt(handle: FileHandle, label: string, into: Uint8Array, position: number): Promise<number> {
   let length = 0;
   try {
@@ -143,7 +143,7 @@ export function openStdin(stream: Readable): Source {
     size: null,
     read(signal) {
       const { read } = readerOf(untilAborted(stream, signal));
-      // Not by ending the loop: that would wait for a producer that has stalled.
+      // Ending the loop instead would wait for a stalled producer.
       return { read, close: async () => void stream.destroy() };
     },
     async assertUnchanged() {},
@@ -152,7 +152,7 @@ export function openStdin(stream: Readable): Source {
 }
 
 async function* untilAborted(stream: Readable, signal: AbortSignal): AsyncIterable<Buffer> {
-  // A producer that has stalled would keep the loop waiting for ever: abort ends the stream itself.
+  // A stalled producer would block the loop forever, so abort destroys the stream.
   const stop = () => stream.destroy(cancelled(signal));
   signal.addEventListener("abort", stop, { once: true });
   try {
@@ -163,10 +163,10 @@ async function* untilAborted(stream: Readable, signal: AbortSignal): AsyncIterab
   }
 }
 
-/** Reads what comes in chunks of any size. */
+/** Reads exact lengths from chunks of any size. */
 export function readerOf(chunks: AsyncIterable<Uint8Array>): SourceReader {
   const iterator = chunks[Symbol.asyncIterator]();
-  /** Of the last chunk, what is not read yet. */
+  /** The unread remainder of the last chunk. */
   let rest: Uint8Array = new Uint8Array(0);
   return {
     async read(into) {
@@ -190,7 +190,7 @@ export function readerOf(chunks: AsyncIterable<Uint8Array>): SourceReader {
   };
 }
 
-/** The bytes read are not the file that was opened. */
+/** The source is not the file that was opened. */
 export function sourceChanged(label: string): DocprocError {
   return new DocprocError("INTEGRITY", `${label} changed while it was being read.`, {
     hint: "Nothing was stored. Upload it again when nothing writes to it.",

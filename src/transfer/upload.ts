@@ -1,14 +1,14 @@
 /**
  * The upload protocol: bytes first, then the record.
  *
- * A record is committed only after its bytes are stored and proved, so whatever is listed can be read. A crash in
+ * A record is committed only after its bytes are stored and proved, so every listed document can be read. A crash in
  * between leaves an object without a record, never the reverse.
  */
 import { hash } from "node:crypto";
 import { reached } from "../core/crash-points.ts";
 import { crc32Digits } from "../core/crc32.ts";
-import { DocprocError, mayGoOn, throwIfCancelled, toDocprocError } from "../core/errors.ts";
-import { reckonedMemory } from "../core/limits.ts";
+import { DocprocError, isResumable, throwIfCancelled, toDocprocError } from "../core/errors.ts";
+import { memoryShare } from "../core/limits.ts";
 import { MemoryBudget } from "../core/memory-budget.ts";
 import { cleanUpSignal } from "../core/retry.ts";
 import { identityOf } from "../document/identity.ts";
@@ -21,7 +21,7 @@ import {
   type TextMap,
   uploadTimeOfId,
 } from "../document/record.ts";
-import { mayBeDone } from "../metadata/commit-outcome.ts";
+import { mayHaveSucceeded } from "../metadata/commit-outcome.ts";
 import type { Marks } from "../metadata/marks.ts";
 import type { MetadataService } from "../metadata/service.ts";
 import type { Body, PutResult, StorageService } from "../storage/service.ts";
@@ -34,48 +34,48 @@ import type { Source } from "./source.ts";
 export interface UploadRequest {
   /** NFC base name, see `documentName`. */
   readonly name: string;
-  /** Decides from the first bytes; not asked when the document is known already. */
+  /** Detects the type from the first bytes; not called for a known document. */
   readonly contentType: (head: Uint8Array) => Promise<string>;
   readonly tags: TextMap;
   readonly metadata: TextMap;
-  /** Where it was made; may still be on its way, and never fails. */
+  /** May still be pending; never rejects. */
   readonly provenance: Promise<Provenance | null>;
   readonly onDuplicate: "reuse" | "store";
-  /** Record it under this id and claim and no other: it has them in another library. */
+  /** The id and claim to record it under: those it has in another library. */
   readonly as?: { readonly id: string; readonly claim: string };
-  /** Look, hash, but send nothing and commit nothing. */
+  /** Read and hash, but send and commit nothing. */
   readonly dryRun: boolean;
   readonly signal: AbortSignal;
-  /** Called with bytes newly on their way. */
+  /** Called with the bytes newly sent. */
   readonly onProgress?: (bytes: number) => void;
-  /** Called with bytes that are stored since an earlier run. */
+  /** Called with the bytes that an earlier run stored. */
   readonly onSkipped?: (bytes: number) => void;
 }
 
 export type UploadAction = "uploaded" | "resumed" | "unchanged" | "planned";
 
-/** A record, or what it would be: null where only an upload could tell. */
+/** A record, or a planned one: null for fields that only an upload can fill. */
 export type UploadedDocument = { [Field in keyof DocumentRecord]: DocumentRecord[Field] | null } & {
   readonly action: UploadAction;
-  /** Bytes that travelled for this document. */
+  /** Bytes sent for this document. */
   readonly bytesSent: number;
 };
 
 export interface UploadOptions {
-  /** Called when it is first needed: a document that is there already needs no storage. */
+  /** Called on first use: a document that exists already needs no storage. */
   readonly storage: () => Promise<StorageService>;
   readonly metadata: () => Promise<MetadataService>;
-  /** Undefined: an upload that is cut short starts from nothing the next time. */
+  /** Undefined: interrupted uploads are not resumed. */
   readonly journals: UploadJournals | undefined;
-  /** Of the catalog that documents are stored for. */
+  /** Of the catalog that the documents are stored for. */
   readonly marks: Marks;
-  /** Put before every storage key. */
+  /** Prepended to every storage key. */
   readonly prefix: string;
-  /** Bytes: what is at most this large is read into memory, and its hash known before anything is sent. */
+  /** Bytes: up to this size a document is read into memory and hashed before anything is sent. */
   readonly inMemoryLimit: number;
-  /** Bytes that documents on their way may take, of all of them together. */
+  /** Bytes that all documents in flight may use together. */
   readonly memory: number;
-  /** How often reading is taken up again after a connection broke off that brought next to nothing. */
+  /** Attempts to resume reading after a broken connection that brought next to nothing. */
   readonly retries: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -91,16 +91,16 @@ export class UploadProtocol {
   }
 
   /**
-   * Uploads a document, or finds that it is there: same name, same bytes, same tags are the same document.
+   * Uploads a document, or finds it: same name, same bytes and same tags are the same document.
    *
-   * When it returns, bytes and record are durable and visible to every process. When it throws, no record
-   * exists, and no bytes either as far as the storage can be reached; except after UNAVAILABLE, when the record
-   * may yet appear and has its bytes if it does, and where a large upload waits to be gone on with.
-   * @throws INTEGRITY when the source changed meanwhile or other bytes were stored than sent
+   * When it returns, bytes and record are durable and visible to every process. When it throws, there is no record, and
+   * no bytes as far as the storage can be reached. Exceptions: after UNAVAILABLE the record may yet appear, with its
+   * bytes; and a large upload may wait to be resumed.
+   * @throws INTEGRITY when the source changed meanwhile, or the stored bytes differ from those sent
    */
   async run(source: Source, request: UploadRequest): Promise<UploadedDocument> {
     const { inMemoryLimit, memory } = this.#options;
-    const release = await this.#memory.take(reckonedMemory(source.size, inMemoryLimit, memory));
+    const release = await this.#memory.take(memoryShare(source.size, inMemoryLimit, memory));
     try {
       return await this.#upload(source, request);
     } finally {
@@ -108,7 +108,7 @@ export class UploadProtocol {
     }
   }
 
-  /** The document is there, by whatever way: clears away what an interrupted upload of it remembers. */
+  /** Removes the remains of an interrupted upload of a document that exists by now. */
   async forget(source: Source, request: UploadRequest): Promise<void> {
     await (await this.#resumption()).drop(source, request, this.#plan(source, request, ""));
   }
@@ -124,7 +124,7 @@ export class UploadProtocol {
     }
   }
 
-  /** A document in memory: its identity is known before anything is sent. */
+  /** A document in memory: hashed before anything is sent. */
   async #uploadWhole(source: Source, bytes: Buffer, request: UploadRequest): Promise<UploadedDocument> {
     await source.assertUnchanged();
     reached("source-read");
@@ -142,10 +142,10 @@ export class UploadProtocol {
     });
   }
 
-  /** A document that is sent while it is read, and hashed on the way. */
+  /** A document that is hashed while it is sent. */
   async #uploadStream(source: Source, head: Head, request: UploadRequest): Promise<UploadedDocument> {
     const { size } = source;
-    // Reading a large file twice pays only when it is probably known: same name, same size.
+    // Reading a large file twice pays only if it is probably known: same name, same size.
     if (size !== null && (await this.#nameHasSize(request, size))) {
       const existing = await this.#existing(await hashAll(source, request.signal), request);
       if (existing) {
@@ -166,7 +166,7 @@ export class UploadProtocol {
       reached("journal-removed");
       return document;
     } catch (error) {
-      if (mayGoOn(toDocprocError(error))) journal?.close();
+      if (isResumable(toDocprocError(error))) journal?.close();
       else await journal?.remove();
       throw error;
     } finally {
@@ -175,7 +175,7 @@ export class UploadProtocol {
   }
 
   /** Send, prove, commit. */
-  async #store(source: Source, request: UploadRequest, upload: Sending): Promise<UploadedDocument> {
+  async #store(source: Source, request: UploadRequest, upload: PendingUpload): Promise<UploadedDocument> {
     const { name, tags, metadata, signal, onProgress, onSkipped } = request;
     const { plan, body, facts, journal } = upload;
     const storage = await this.#options.storage();
@@ -191,14 +191,14 @@ export class UploadProtocol {
       ...(journal && { checkpoint: journal }),
     });
     const stored = await putting.catch(async (error: unknown) => {
-      // An id that is given may have been given to an earlier run, which stored its bytes and came no further.
+      // An earlier run with the same given id may have stored its bytes and failed before the commit.
       if (request.as === undefined || toDocprocError(error).code !== "CONFLICT") throw error;
       return await this.#storedBefore(storage, plan, facts(), signal);
     });
-    const landed = this.#options.now();
+    const storedAt = this.#options.now();
     try {
       const { size, sha256 } = facts();
-      if (stored.size !== size) throw notWhatWasSent(source.label, size, stored.size);
+      if (stored.size !== size) throw sizeMismatch(source.label, size, stored.size);
       reached("bytes-proved");
       const record: DocumentRecord = {
         id: plan.id,
@@ -218,7 +218,7 @@ export class UploadProtocol {
         metadata: await this.#options.metadata(),
         storage,
         key: plan.key,
-        landed,
+        storedAt,
         now: this.#options.now,
         onDuplicate: request.onDuplicate,
         claim: request.as?.claim,
@@ -230,15 +230,15 @@ export class UploadProtocol {
       await removeOwn(storage, plan.key, signal);
       return { ...winner, action: "unchanged", bytesSent };
     } catch (error) {
-      // With a journal, the next run finds the bytes and goes on from here.
-      const goesOn = journal !== undefined && mayGoOn(toDocprocError(error));
-      // Of a given id they may be another run's as well: what no run records, a doctor removes.
-      if (!mayBeDone(error) && !goesOn && request.as === undefined) await removeOwn(storage, plan.key, signal);
+      // With a journal, the next run resumes from here.
+      const resumes = journal !== undefined && isResumable(toDocprocError(error));
+      // With a given id the object may be another run's; doctor removes it if no run records it.
+      if (!mayHaveSucceeded(error) && !resumes && request.as === undefined) await removeOwn(storage, plan.key, signal);
       throw error;
     }
   }
 
-  /** @throws CONFLICT when other bytes are stored under the key, or another catalog's */
+  /** @throws CONFLICT when other bytes, or another catalog's, are stored under the key */
   async #storedBefore(
     storage: StorageService,
     { id, key }: UploadPlan,
@@ -263,13 +263,13 @@ export class UploadProtocol {
   }
 
   async #existing(sha256: string, request: UploadRequest): Promise<DocumentRecord | undefined> {
-    // Whoever gives the id has looked for it.
+    // The caller that gives the id has checked already.
     if (request.onDuplicate === "store" || request.as) return undefined;
     const metadata = await this.#options.metadata();
     const identity = identityOf({ sha256, tags: request.tags });
     const holder = await metadata.holder(request.name, identity, request.signal);
     const found = holder === undefined ? undefined : await metadata.get(holder, request.signal);
-    // Given other tags between the two requests, it is another document.
+    // If it was retagged between the two requests, it is another document.
     return found && identityOf(found) === identity ? found : undefined;
   }
 
@@ -294,33 +294,33 @@ export class UploadProtocol {
   }
 }
 
-interface Sending {
+interface PendingUpload {
   readonly plan: UploadPlan;
   readonly body: Body;
-  /** Known once the body was read to its end. */
+  /** Complete only after the body was read to its end. */
   readonly facts: () => { size: number; sha256: string };
   readonly journal?: UploadJournal | undefined;
 }
 
-/** The object of an upload that did not become a document. If it cannot be removed now, it is only garbage. */
+/** Removes the object of a failed upload. If that fails, it is only garbage. */
 async function removeOwn(storage: StorageService, key: string, signal: AbortSignal): Promise<void> {
   await storage.remove(key, cleanUpSignal(signal)).catch(() => {});
 }
 
 async function planned(
   source: Source,
-  { name, tags, metadata, provenance: making }: UploadRequest,
+  { name, tags, metadata, provenance: pendingProvenance }: UploadRequest,
   facts: { size: number | null; sha256: string | null; contentType: string },
 ): Promise<UploadedDocument> {
   const { size, sha256, contentType } = facts;
   const { kind, path, modifiedAt } = source;
-  const provenance = await making;
+  const provenance = await pendingProvenance;
   const known = { name, size, contentType, sha256, tags, metadata, source: { kind, path, modifiedAt }, provenance };
   const unknown = { id: null, uploadedAt: null, uri: null, crc32: null };
   return { ...unknown, ...known, action: "planned", bytesSent: 0 };
 }
 
-function notWhatWasSent(label: string, sent: number, stored: number): DocprocError {
+function sizeMismatch(label: string, sent: number, stored: number): DocprocError {
   return new DocprocError("INTEGRITY", `${sent} bytes of ${label} were sent and ${stored} were stored.`, {
     hint: "The stored object was removed. Run the same command again.",
   });

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { boundAnswers, expectContent, expectLate, type RequestHandler } from "../../src/aws/answer-deadlines.ts";
+import { expectContent, expectLate, limitResponseTime, type RequestHandler } from "../../src/aws/answer-deadlines.ts";
 
 const tooSlow = { name: "TimeoutError" };
 const kibibyte = 1024;
@@ -28,7 +28,7 @@ async function askServer(timeout: number, answer: (to: ServerResponse) => void) 
         );
       }),
   };
-  boundAnswers(handler, timeout);
+  limitResponseTime(handler, timeout);
   const { response } = await handler.handle({ method: "GET" });
   return response.body as IncomingMessage;
 }
@@ -107,7 +107,7 @@ describe("the body of a request", () => {
         return { response: {} };
       },
     };
-    boundAnswers(handler, 250);
+    limitResponseTime(handler, 250);
     return handler;
   }
   const never = (signal: AbortSignal) => sleep(60_000, undefined, { signal });

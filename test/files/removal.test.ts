@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
-  identityOf,
+  fileIdentityOf,
   isReplaceable,
   isTemporaryName,
   madeFile,
@@ -187,7 +187,7 @@ test("two names of one file have one identity, and a temporary name is like no o
   const identities = [];
   for (const name of ["one", "other"]) {
     const handle = await open(join(root, name));
-    identities.push(await identityOf(handle));
+    identities.push(await fileIdentityOf(handle));
     await handle.close();
   }
   expect(identities[0]).toEqual(identities[1]);

@@ -15,7 +15,7 @@ export const mutations = [
   [
     "nobody compares how many bytes were stored",
     "src/transfer/upload.ts",
-    "if (stored.size !== size) throw notWhatWasSent(source.label, size, stored.size);",
+    "if (stored.size !== size) throw sizeMismatch(source.label, size, stored.size);",
     "",
     ["test/library/documents.test.ts"],
   ],
@@ -66,8 +66,8 @@ export const mutations = [
   [
     "a listing does not wait for a shard whose page is used",
     "src/metadata/dynamodb/listing.ts",
-    "if (used.length > 0) {",
-    "if (used.length === lists.length) {",
+    "if (exhausted.length > 0) {",
+    "if (exhausted.length === lists.length) {",
     ["test/metadata/conformance.test.ts"],
   ],
   [
@@ -94,8 +94,8 @@ export const mutations = [
   [
     "whoever gives up a commit may not know that it is on the wire",
     "src/metadata/dynamodb/commits.ts",
-    "givesUp: false,",
-    "givesUp: true,",
+    "abandonsInFlight: false,",
+    "abandonsInFlight: true,",
     ["test/metadata/dynamodb/request-batcher.test.ts"],
   ],
   [
@@ -108,7 +108,7 @@ export const mutations = [
   [
     "a group of which nobody knows whether it was done is committed again, each by itself",
     "src/metadata/dynamodb/commits.ts",
-    "if (group.length === 1 || mayBeDone(error)) throw error;",
+    "if (group.length === 1 || mayHaveSucceeded(error)) throw error;",
     "if (group.length === 1) throw error;",
     ["test/metadata/dynamodb/request-batcher.test.ts"],
   ],
@@ -231,7 +231,7 @@ export const mutations = [
   [
     "a listing whose globs take long begins again from its beginning",
     "src/metadata/local/listing.ts",
-    "left = behind(rows, left, query.ascending);",
+    "left = remainder(rows, left, query.ascending);",
     "",
     ["test/metadata/local/listing.test.ts"],
   ],
@@ -419,15 +419,15 @@ export const mutations = [
   [
     "a document that drips is waited for",
     "src/aws/answer-deadlines.ts",
-    "if (hungry === looks) this.#giveUp();",
+    "if (starvedChecks === progressChecks) this.#giveUp();",
     "",
     ["test/security/dripping-server.test.ts", "test/aws/answer-deadlines.test.ts"],
   ],
   [
     "a document that is used slowly is given up",
     "src/aws/answer-deadlines.ts",
-    "const isFed = body.complete || body.readableLength >= body.readableHighWaterMark;",
-    "const isFed = body.complete;",
+    "const isBuffered = body.complete || body.readableLength >= body.readableHighWaterMark;",
+    "const isBuffered = body.complete;",
     ["test/aws/answer-deadlines.test.ts"],
   ],
   [
@@ -440,8 +440,8 @@ export const mutations = [
   [
     "a few bytes of a document begin its retries anew",
     "src/transfer/reader.ts",
-    "if (position - from >= worthIt) attempt = 1;",
-    "if (position > from && worthIt > 0) attempt = 1;",
+    "if (position - from >= minProgress) attempt = 1;",
+    "if (position > from && minProgress > 0) attempt = 1;",
     ["test/transfer/reader.test.ts"],
   ],
   [
@@ -484,15 +484,15 @@ export const mutations = [
   [
     "bytes that landed long ago are not looked for again",
     "src/transfer/commit.ts",
-    "if (now() - landed > landedLongAgo)",
-    "if (landed < 0)",
+    "if (now() - storedAt > staleAfter)",
+    "if (storedAt < 0)",
     ["test/transfer/resume.test.ts", "test/library/documents.test.ts", "test/transfer/commit.test.ts"],
   ],
   [
     "a commit whose answer is lost is a failure",
     "src/transfer/commit.ts",
-    "const recorded = mayBeDone(error) ? await isRecorded(metadata, record.id, signal, isOwn) : false;",
-    "const recorded = mayBeDone(error) ? false : false;",
+    "const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal, isOwn) : false;",
+    "const recorded = mayHaveSucceeded(error) ? false : false;",
     ["test/library/documents.test.ts", "test/journeys/sweep-http.test.ts"],
   ],
   [

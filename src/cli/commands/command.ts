@@ -1,4 +1,4 @@
-/** What a command is: flags, an input made from them, and a run that knows nothing of either flags or output. */
+/** A command: its flags, the input parsed from them, and a run() that knows neither flags nor output. */
 import type { Command as CommanderCommand } from "commander";
 import type { Context } from "../context.ts";
 import type { Result } from "../output/reporter.ts";

@@ -1,4 +1,4 @@
-/** The flags that choose documents, for every command that goes through the catalog. */
+/** The flags that select documents, shared by every command that reads the catalog. */
 import type { Command as CommanderCommand } from "commander";
 import { DocprocError } from "../../core/errors.ts";
 import { type ListQuery, parseTime } from "../../document/query.ts";

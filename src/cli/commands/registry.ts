@@ -1,4 +1,4 @@
-/** Every command, in the order of the help text. What it does is loaded when it is the one that was named. */
+/** Every command, in the order of the help text. Only the command that runs is loaded. */
 import type { AnyCommand } from "./command.ts";
 
 export interface CommandEntry {

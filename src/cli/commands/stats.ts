@@ -25,7 +25,7 @@ export const stats = defineCommand<FilterFlags, Chosen>({
   },
 });
 
-/** Groups of each kind that a person sees; a program sees all of them. */
+/** RequestBatcher of each kind that a person sees; a program sees all of them. */
 const shown = 10;
 /** Columns of the longest bar. */
 const barWidth = 20;

@@ -1,4 +1,4 @@
-/** The shells that complete command lines of docproc: the script each one loads, and the form of what it is told. */
+/** The supported shells: the completion script that each one loads, and the format of our replies to it. */
 import { bash, fish, pwsh, type ShellCompletion, zsh } from "@optique/core/completion";
 import type { Suggestion } from "@optique/core/parser";
 
@@ -16,13 +16,13 @@ export function isShell(name: string): name is ShellName {
 
 /**
  * The script that teaches a shell to complete `docproc`.
- * @param args what docproc is called with, before the words of the command line
+ * @param args arguments of docproc before the words of the command line
  */
 export function completionScript(shell: ShellName, args: readonly string[]): string {
   return `${adapters[shell].generateScript("docproc", args).trim()}\n`;
 }
 
-/** A word as a shell's script passes it on: bash's does so as it was typed, the others' have taken the quotes away. */
+/** Unquotes a word from a shell's script: bash passes it as typed, the others already unquoted. */
 export function wordFrom(shell: ShellName, typed: string): string {
   if (shell !== "bash") return typed;
   return typed.replace(/\\(.)|'([^']*)'?|"((?:\\.|[^"\\])*)"?/gsu, (_, escaped, single, double) => {
@@ -31,25 +31,24 @@ export function wordFrom(shell: ShellName, typed: string): string {
 }
 
 /**
- * What a shell's script reads: one suggestion a line, each in the form in which nothing of it is a command when it is
- * on the command line.
- * @param typed the word that is completed, as it came
+ * Encodes suggestions for a shell's script: one per line, quoted so that the shell executes nothing in them.
+ * @param typed the word being completed, as received
  */
 export function forShell(shell: ShellName, suggestions: readonly Suggestion[], typed: string): string {
   const told = suggestions.flatMap((one): Suggestion[] => (one.kind === "file" ? [one] : quotedFor(shell, one, typed)));
   return [...adapters[shell].encodeSuggestions(told)].join("");
 }
 
-/** Most shells quote what they insert. bash leaves that to who suggests it, and fish takes a tilde for a home directory. */
+/** Most shells quote what they insert. bash leaves it to us, and fish expands a tilde. */
 function quotedFor(shell: ShellName, suggestion: Literal, typed: string): Literal[] {
   if (shell === "fish" && suggestion.text.startsWith("~")) return [];
   const text = shell === "bash" ? quotedForBash(suggestion.text, typed) : suggestion.text;
   return text === undefined ? [] : [{ ...suggestion, text }];
 }
 
-/** @returns undefined for what cannot stand between the quotes that were opened */
+/** @returns undefined for text that does not fit the opened quotes */
 function quotedForBash(text: string, typed: string): string | undefined {
-  // Behind an open quote bash replaces what follows it. In double quotes an exclamation mark is history.
+  // After an open quote bash replaces the rest. In double quotes an exclamation mark is history expansion.
   if (typed.startsWith("'")) return text.includes("'") ? undefined : text;
   if (typed.startsWith('"')) return /[$`"\\!]/u.test(text) ? undefined : text;
   return text.replace(/[^\w%+=,./\u{80}-\u{10ffff}-]/gu, "\\$&");

@@ -1,6 +1,6 @@
 /**
- * What a command line that is being typed can go on with. A shell asks at every Tab: nothing is said of failures,
- * nobody is asked for anything, and a catalog that does not answer at once is done without.
+ * Completes a partly typed command line. A shell asks at every Tab, so failures stay silent, nothing prompts, and a
+ * catalog that does not answer at once is skipped.
  */
 import type { Command, Option } from "commander";
 import { type ConfigInput, loadConfig } from "../../config/config.ts";
@@ -12,18 +12,18 @@ import { configInput, type Host } from "../context.ts";
 import { display } from "../output/display.ts";
 import { forShell, isShell, type Suggestion, wordFrom } from "./shells.ts";
 
-/** The commands, with the arguments and flags of those that are named by one of the words. */
+/** Builds the command tree, with arguments and flags of the commands among the words. */
 export type TreeFor = (words: readonly string[]) => Promise<Command>;
 
-/** Milliseconds that a catalog is given to answer. */
-const patience = 1000;
-/** Newest records that are looked at, and suggestions that are made of them: more would not be read. */
-const recordsSeen = 500;
-const mostSuggestions = 50;
+/** Milliseconds that the catalog may take. */
+const catalogTimeout = 1000;
+/** Limits: newest records to read, and suggestions to show. */
+const maxRecords = 500;
+const maxSuggestions = 50;
 
 /**
- * Answers one Tab on stdout: `docproc complete SHELL -- WORD...`, where the last word is the one that is completed and
- * may be empty. Never throws, and takes little more than {@link patience}; requests may then still be on their way.
+ * Completes for one Tab, on stdout: `docproc complete SHELL -- WORD...`; the last word, possibly empty, is completed.
+ * Never throws, and takes little more than {@link catalogTimeout}; requests may still be pending then.
  */
 export async function complete(host: Host, shell: string, words: readonly string[], treeFor: TreeFor): Promise<void> {
   if (!isShell(shell)) return;
@@ -56,21 +56,21 @@ async function suggest(host: Host, before: readonly string[], word: string, tree
   return await candidates(value, word, line, program, host);
 }
 
-/** What the words before the one that is typed say about it. */
+/** The state of the command line before the typed word. */
 interface Line {
-  /** The one that was named; the program while none is. */
+  /** The named command, or the program itself. */
   readonly command: Command;
-  /** How many of its arguments are there. */
+  /** The number of its arguments so far. */
   readonly arguments: number;
-  /** A flag that waits for its value. */
+  /** A flag whose value comes next. */
   readonly waiting: Option | undefined;
-  /** After `--`. */
+  /** True after `--`. */
   readonly onlyArguments: boolean;
-  /** By the names of their attributes. */
+  /** Flag values by attribute name. */
   readonly given: ReadonlyMap<string, string>;
 }
 
-/** @returns undefined where there is no such command */
+/** @returns undefined for an unknown command */
 function read(program: Command, words: readonly string[]): Line | undefined {
   let line: Line = { command: program, arguments: 0, waiting: undefined, onlyArguments: false, given: new Map() };
   for (const word of words) {
@@ -111,7 +111,7 @@ function commandNames(program: Command, word: string): Suggestion[] {
 function flags(command: Command, word: string): Suggestion[] {
   const help = command.createHelp();
   const own = help.visibleOptions(command);
-  // A command may give one that all have a meaning of its own.
+  // A command may redefine a global flag.
   const others = help.visibleGlobalOptions(command).filter(({ long }) => !own.some((option) => option.long === long));
   return [...own, ...others]
     .flatMap((option) => [option.long, option.short].map((name) => ({ name, option })))
@@ -119,8 +119,8 @@ function flags(command: Command, word: string): Suggestion[] {
     .map(({ name = "", option }) => literal(name, option.description));
 }
 
-/** A value of a flag, or an argument, as the help text names it. */
-interface Wanted {
+/** The value of a flag, or an argument, as the help text names it. */
+interface ExpectedValue {
   readonly placeholder: string;
   readonly choices: readonly string[] | undefined;
   /** The attribute of the flag; empty for an argument. */
@@ -128,7 +128,7 @@ interface Wanted {
 }
 
 async function candidates(
-  { placeholder, choices, about }: Wanted,
+  { placeholder, choices, about }: ExpectedValue,
   word: string,
   line: Line,
   program: Command,
@@ -145,14 +145,14 @@ async function candidates(
   return [];
 }
 
-/** What is behind the `=` of a flag, with the flag, since both are one word. */
+/** After `--flag=` the suggestion includes the flag, since both are one word. */
 function withPrefix(suggestion: Suggestion, prefix: string, word: string): Suggestion {
   if (prefix === "") return suggestion;
   if (suggestion.kind === "file") return { ...suggestion, prefix, pattern: word };
   return { ...suggestion, text: prefix + suggestion.text };
 }
 
-/** Its name; its id when that is what was begun. */
+/** The document's name; its id too, once something is typed. */
 function referencesTo(record: DocumentRecord, word: string): [text: string, description: string][] {
   const { id, name, uploadedAt } = record;
   const uploaded = uploadedAt.slice(0, 16).replace("T", " ");
@@ -168,7 +168,7 @@ function tagsOf({ tags }: DocumentRecord): [text: string, description: string][]
   return Object.entries(tags).map(([key, value]) => [`${key}=${value}`, ""]);
 }
 
-/** What the newest records have to offer, as far as they were read in time. */
+/** Suggestions from the newest records that were read in time. */
 async function fromCatalog(
   host: Host,
   given: Line["given"],
@@ -181,18 +181,18 @@ async function fromCatalog(
   const reading = async () => {
     const { settings, projectUse } = await loadConfig(configInput(host, configFlags(given, host.home)));
     assertAgreed(projectUse);
-    library = new Library({ ...settings, timeout: patience, retries: 0 }, { now: host.now, debug() {} });
+    library = new Library({ ...settings, timeout: catalogTimeout, retries: 0 }, { now: host.now, debug() {} });
     let seen = 0;
-    const query = { ascending: false, expected: recordsSeen };
+    const query = { ascending: false, expected: maxRecords };
     for await (const record of await library.list(query, giveUp.signal)) {
       for (const [text, description] of offers(record, word)) {
-        if (text.startsWith(word) && isHarmless(text) && !found.has(text)) found.set(text, literal(text, description));
+        if (text.startsWith(word) && isSafe(text) && !found.has(text)) found.set(text, literal(text, description));
       }
-      if (++seen === recordsSeen || found.size >= mostSuggestions || giveUp.signal.aborted) break;
+      if (++seen === maxRecords || found.size >= maxSuggestions || giveUp.signal.aborted) break;
     }
   };
   await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, patience);
+    const timer = setTimeout(resolve, catalogTimeout);
     const done = () => {
       clearTimeout(timer);
       resolve();
@@ -204,13 +204,13 @@ async function fromCatalog(
   return [...found.values()];
 }
 
-/** Nothing that a terminal or a list of suggestions could take for something else, nor what would be a flag. */
-function isHarmless(text: string): boolean {
+/** Refuses text that a terminal or a suggestion list could misinterpret, and text that looks like a flag. */
+function isSafe(text: string): boolean {
   return display(text) === text && !text.startsWith("-");
 }
 
 function configFlags(given: Line["given"], home: string): Pick<ConfigInput, "flags" | "file"> {
-  // A shell expands it when the line is run.
+  // The shell expands the tilde only when the line is run.
   const textOf = (name: string) => given.get(name)?.replace(/^~(?=\/|$)/, home);
   const set = settingNames.map((name) => [name, textOf(name)] as const).filter(([, value]) => value !== undefined);
   return { flags: Object.fromEntries(set), file: textOf("config") };

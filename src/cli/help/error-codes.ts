@@ -1,7 +1,7 @@
-/** What each code of an error means, for whoever reads its exit status. */
+/** The meaning of each error code and exit status. */
 import type { ErrorCode } from "../../core/errors.ts";
 
-/** Why docproc ends with a status other than 0, and what to do about it. */
+/** What went wrong, for each code. */
 export const meanings: Record<ErrorCode, string> = {
   INTERNAL: "A bug in docproc.",
   USAGE: "The command line cannot be meant like this; nothing was attempted.",
@@ -16,7 +16,7 @@ export const meanings: Record<ErrorCode, string> = {
   CANCELLED: "Interrupted; 143 after SIGTERM.",
 };
 
-/** What a script does about it. */
+/** What a script should do about it. */
 export const nextSteps: Readonly<Record<ErrorCode, string>> = {
   INTERNAL: "Report it, with what the same command prints with -v.",
   USAGE: "Correct the command line.",

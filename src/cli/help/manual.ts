@@ -1,4 +1,4 @@
-/** The manual page, made from what `--help` says: what is in neither is in no other place. Runs when docproc is built. */
+/** Renders the manual page from the help texts, so that it has no text of its own. Runs at build time. */
 import type { Argument, Command, Option } from "commander";
 import { drivers, settingNames } from "../../config/settings.ts";
 import { type ErrorCode, exitStatuses } from "../../core/errors.ts";
@@ -23,7 +23,7 @@ const environment: readonly (readonly [name: string, what: string])[] = [
 ];
 
 /**
- * The manual page docproc(1) in the macros of https://man.openbsd.org/man.7.
+ * Renders the manual page docproc(1) in the macros of https://man.openbsd.org/man.7.
  * @param date of the page, YYYY-MM-DD
  */
 export async function manual(version: string, date: string): Promise<string> {
@@ -72,7 +72,7 @@ export async function manual(version: string, date: string): Promise<string> {
   ].join("\n");
 }
 
-/** Blank lines are paragraphs only where there is something above them. */
+/** .PP is valid only below other text. */
 function commandSection(command: Command): string[] {
   const names = [command.name(), ...command.aliases()];
   const help = command.createHelp();
@@ -119,18 +119,18 @@ function item(tag: string, what: string): string[] {
   return [".TP", `\\fB${escaped(tag)}\\fR`, text(what)];
 }
 
-/** Lines of text. What begins one with a dot or an apostrophe would be taken for a macro. */
+/** Wraps text into lines. A leading dot or apostrophe would be a macro. */
 function text(words: string): string {
   const lines = escaped(words).match(/\S.{0,77}(?!\S)|\S+/g) ?? [];
   return lines.map((line) => line.trimEnd().replace(/^[.']/, "\\&$&")).join("\n");
 }
 
-/** A line that can be copied into a shell, where an apostrophe is no quotation mark. */
+/** A line to copy into a shell: groff would turn apostrophes into typographic quotes. */
 function code(line: string): string {
   return `    ${escaped(line).replaceAll("'", "\\(aq").replaceAll("`", "\\(ga").replaceAll("~", "\\(ti").replaceAll("^", "\\(ha")}`;
 }
 
-/** https://man.openbsd.org/mandoc_char.7: a backslash begins an escape, and a hyphen alone is one of typography. */
+/** https://man.openbsd.org/mandoc_char.7: a backslash begins an escape, and a bare hyphen is typographic. */
 function escaped(words: string): string {
   return words.replaceAll("\\", "\\e").replaceAll("-", "\\-");
 }

@@ -1,9 +1,12 @@
-/** `docproc help exit-codes` and `docproc help json`: the contract with scripts, from what it is checked with. */
+/**
+ * `docproc help exit-codes` and `docproc help json`: the contract with scripts, generated from the tables that tests
+ * check.
+ */
 import { type ErrorCode, exitStatuses } from "../../core/errors.ts";
 import { type Schema, schemas } from "../../schemas/index.ts";
 import { meanings, nextSteps } from "./error-codes.ts";
 
-/** @returns undefined for what is no topic */
+/** @returns undefined for an unknown topic */
 export function helpTopic(name: string): string | undefined {
   return name === "exit-codes" ? exitCodes() : name === "json" ? jsonContract() : undefined;
 }
@@ -32,9 +35,9 @@ function jsonContract(): string {
   ].join("\n");
 }
 
-/** A line for each field, and those of what is in it. */
+/** A line for each field, followed by its inner fields. */
 function fieldsOf(schema: Schema, root: Schema, indent: string): string[] {
-  // Of a record, everywhere but where it is described, the name says enough.
+  // A record is described once; elsewhere its name suffices.
   const own = schema.$ref?.startsWith("#/") ? fieldsOf(pointed(root, schema.$ref), root, indent) : [];
   const record = schema.$ref?.startsWith("urn:") ? [`${indent}the fields of docproc.record/1`] : [];
   const fields = Object.entries(schema.properties ?? {}).flatMap(([name, field]) => [
@@ -48,7 +51,7 @@ function pointed(root: Schema, reference: string): Schema {
   return root.$defs?.[reference.slice("#/$defs/".length)] ?? {};
 }
 
-/** What is in a list, or in what may be null. */
+/** The schema inside a list or a nullable field. */
 function within(field: Schema): Schema {
   const inner = field.items ?? field.anyOf?.[0];
   return inner === undefined ? field : within(inner);

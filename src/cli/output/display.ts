@@ -1,14 +1,14 @@
 import { withoutCommands } from "./runner-commands.ts";
 
 /**
- * What could move the cursor, hide text, or make a name read as another one: control and format characters (the
- * direction of text among them), line and paragraph separators, everything invisible, and lone surrogates.
+ * Characters that could move the cursor, hide text, or make one name look like another: control and format characters
+ * (bidi among them), line and paragraph separators, everything invisible, and lone surrogates.
  */
 const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
 const short: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u001b": "\\e", "\0": "\\0" };
 
-/** Text of somebody else, safe to print on a terminal. Emoji stay whole: U+200D between two, and U+FE0F behind one. */
+/** Makes foreign text safe to print on a terminal. Emoji stay whole: U+200D between two, U+FE0F after one. */
 export function display(text: string): string {
   return withoutCommands(text, "\\u{23}").replace(unsafe, (character, index: number) => {
     if (character === "\ufe0e" || character === "\ufe0f") return character;

@@ -1,4 +1,4 @@
-/** A document on its way to standard output. */
+/** Writes a document to standard output. */
 
 import { DocprocError } from "../../core/errors.ts";
 import type { DocumentRecord } from "../../document/record.ts";
@@ -6,8 +6,7 @@ import type { Context } from "../context.ts";
 import { writeAll } from "./reporter.ts";
 
 /**
- * Writes a document to standard output. Bytes that were written cannot be taken back: that they were not the right
- * ones is the last thing it says.
+ * Writes a document to standard output. Written bytes cannot be taken back, so damage is reported only at the end.
  * @throws USAGE for bytes that would garble a terminal
  */
 export async function writeToStdout(
@@ -20,7 +19,7 @@ export async function writeToStdout(
     });
   }
   for await (const chunk of (await library()).read(record, signal)) {
-    // A reader that went away has what it wanted.
+    // A closed reader has what it wanted.
     if (reporter.closed) return;
     await writeAll(host.stdout, chunk);
   }

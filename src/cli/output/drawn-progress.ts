@@ -1,14 +1,14 @@
-/** Progress drawn on a terminal. */
+/** Draws progress on a terminal. */
 import cliTruncate from "cli-truncate";
 import ora, { type Ora } from "ora";
 import { display } from "./display.ts";
 import { CountedProgress } from "./progress.ts";
 import { columnsOf } from "./reporter.ts";
 
-/** Milliseconds between two drawings. */
+/** Milliseconds between two frames. */
 const drawInterval = 100;
 
-/** A spinner with a line for the whole and one for each file in flight. */
+/** A spinner with a line for the total and one for each file in flight. */
 export class DrawnProgress extends CountedProgress {
   readonly drawn = true;
   #spinner: Ora | undefined;
@@ -47,7 +47,7 @@ export class DrawnProgress extends CountedProgress {
       const name = cliTruncate(display(state.label), Math.max(8, columns - facts.length - 4), { position: "start" });
       return `  ${name}  ${facts}`;
     });
-    // One file is its own total.
+    // A single file needs no total.
     const lines = this.tally.single ? files : [this.tally.total(), ...files];
     return lines.map((line) => cliTruncate(line, columns)).join("\n");
   }

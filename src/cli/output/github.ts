@@ -1,6 +1,6 @@
 /**
- * What a step of GitHub Actions is told beside what the command prints: ids and uris as outputs, a table in the summary,
- * failures as annotations. It wraps whichever reporter the flags chose.
+ * Extra output for a GitHub Actions step: ids and uris as outputs, a table in the summary, failures as annotations.
+ * Wraps the reporter that the flags chose.
  */
 import { randomUUID } from "node:crypto";
 import { appendFile } from "node:fs/promises";
@@ -11,14 +11,14 @@ import type { Item, OutputStream, Reporter, Result } from "./reporter.ts";
 import { withoutCommands } from "./runner-commands.ts";
 
 /**
- * Characters of ids and addresses that are told; the documents behind them are counted. The outputs of a job may have
- * a megabyte in all, two bytes a character, and other steps have some, too.
+ * Characters of ids and addresses to output; further documents are only counted. All outputs of a job share a megabyte,
+ * at two bytes a character.
  * https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs
  */
 const mostCharacters = 256 * 1024;
 
-/** The part of an uploaded document's record that a job is told. */
-interface Made {
+/** The part of an uploaded record that is output. */
+interface UploadedItem {
   readonly id: string | null;
   readonly name: string;
   readonly size: number | null;
@@ -29,14 +29,14 @@ interface Made {
 export interface GithubOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stderr: OutputStream;
-  /** Whether the items of this command are documents that the job made. */
+  /** Whether the items of this command are documents that the job created. */
   readonly makesDocuments: boolean;
 }
 
 export class GithubReporter implements Reporter {
   readonly #inner: Reporter;
   readonly #options: GithubOptions;
-  readonly #made: Made[] = [];
+  readonly #made: UploadedItem[] = [];
   #characters = 0;
   #count = 0;
   #annotated = false;
@@ -65,7 +65,7 @@ export class GithubReporter implements Reporter {
   item(item: Item): Promise<void> | undefined {
     if (this.#options.makesDocuments) {
       this.#count += 1;
-      const made = item.value as Made;
+      const made = item.value as UploadedItem;
       this.#characters += (made.id?.length ?? 0) + (made.uri?.length ?? 0) + made.name.length;
       if (this.#characters <= mostCharacters) this.#made.push(made);
     }
@@ -95,12 +95,12 @@ export class GithubReporter implements Reporter {
   }
 
   failure(error: DocprocError): void {
-    // After the failures of files this one only counts them. It comes first: the last line is the error itself.
+    // Skipped after failures of files, which it only counts. First, because the last line of stderr must be the error.
     if (!this.#annotated) this.#annotate(error, error.message);
     this.#inner.failure(error);
   }
 
-  /** The documents are stored whether or not this can be written. */
+  /** The documents are stored even if this cannot be written. */
   async #append(file: string | undefined, text: string): Promise<void> {
     if (!file) return;
     try {
@@ -119,24 +119,24 @@ export class GithubReporter implements Reporter {
   }
 }
 
-/** Percent signs and line ends are escaped: a message is one line, and no other command. */
+/** Escapes percent signs and line ends, so that a message is one line and no further command. */
 function commandData(text: string): string {
   return withoutCommands(text, "\\u{23}").replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
 }
 
-function outputs(made: readonly Made[]): string {
+function outputs(made: readonly UploadedItem[]): string {
   const lines = (values: readonly (string | null)[]) => values.filter((value) => value !== null).join("\n");
   const [ids, uris] = [lines(made.map(({ id }) => id)), lines(made.map(({ uri }) => uri))];
   const [first] = made;
   const values = { id: first?.id ?? "", uri: first?.uri ?? "", ids, uris };
-  // Nobody can guess the line that ends a value.
+  // An unguessable end marker.
   const end = `docproc_${randomUUID()}`;
   return Object.entries(values)
     .map(([name, value]) => `${name}<<${end}\n${value}\n${end}\n`)
     .join("");
 }
 
-function summary(made: readonly Made[], count: number, failure: DocprocError | undefined): string {
+function summary(made: readonly UploadedItem[], count: number, failure: DocprocError | undefined): string {
   const rows = made.map(({ id, name, size, action }) => {
     const cells = [name, size === null ? "" : prettyBytes(size), action, id ?? ""];
     return `| ${cells.map(markdown).join(" | ")} |`;
@@ -150,7 +150,7 @@ function summary(made: readonly Made[], count: number, failure: DocprocError | u
     .join("\n\n")}\n\n`;
 }
 
-/** Text of somebody else, as text: neither Markdown nor HTML. */
+/** Escapes foreign text, so that it is neither Markdown nor HTML. */
 function markdown(text: string): string {
   return display(text)
     .replaceAll("&", "&amp;")

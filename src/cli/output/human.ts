@@ -1,8 +1,8 @@
-/** Output for a person, or with `-q` and `--format` for a pipe that wants nothing but lines. */
+/** Output for people, and plain lines for pipes with `-q` and `--format`. */
 import type { DocprocError } from "../../core/errors.ts";
 import { display } from "./display.ts";
 import {
-  GatheredLines,
+  BatchedLines,
   type Item,
   isGone,
   type Painter,
@@ -88,40 +88,40 @@ export class HumanReporter implements Reporter {
   }
 }
 
-/** How `-q` and `--format` print an item; undefined for nothing. */
+/** How `-q` and `--format` print an item; undefined: not at all. */
 export type LineOf = (item: Item) => string | undefined;
 
-/** `-q` and `--format`: a line for each item as it comes, and nothing else but what went wrong or was left out. */
+/** `-q` and `--format`: one line per item as it arrives, and otherwise only failures and warnings. */
 export class LineReporter extends HumanReporter {
   override readonly streams: boolean = true;
   readonly #lineOf: LineOf;
   readonly #end: string;
-  readonly #gathered: GatheredLines;
+  readonly #batched: BatchedLines;
 
-  /** @param end behind each line */
+  /** @param end terminates each line */
   constructor(lineOf: LineOf, end: string, ...how: ConstructorParameters<typeof HumanReporter>) {
     super(...how);
     this.#lineOf = lineOf;
     this.#end = end;
-    this.#gathered = new GatheredLines(this.output.stdout);
+    this.#batched = new BatchedLines(this.output.stdout);
   }
 
   override item(item: Item): Promise<void> | undefined {
     const line = this.#lineOf(item);
     if (line === undefined) return undefined;
-    return item.many ? this.#gathered.add(`${line}${this.#end}`) : this.print(`${line}${this.#end}`);
+    return item.many ? this.#batched.add(`${line}${this.#end}`) : this.print(`${line}${this.#end}`);
   }
 
   override note(_message: string): void {}
 
   override async result(result: Result): Promise<void> {
     this.progress.stop();
-    await this.#gathered.flush();
+    await this.#batched.flush();
     if (result.warning !== undefined) this.warn(result.warning);
   }
 
   override failure(error: DocprocError): void {
-    void this.#gathered.flush();
+    void this.#batched.flush();
     super.failure(error);
   }
 }

@@ -1,7 +1,7 @@
-/** Output for programs: one JSON document at the end, or one a line as they come. */
+/** Output for programs: one JSON document at the end, or one per line as results arrive. */
 import type { DocprocError } from "../../core/errors.ts";
 import {
-  GatheredLines,
+  BatchedLines,
   type Item,
   isGone,
   type Progress,
@@ -54,27 +54,27 @@ export class JsonReporter implements Reporter {
   }
 
   failure(error: DocprocError): void {
-    // Without a result the error is the answer: stdout must parse on every way out.
+    // Without a result the error is the document: stdout must parse on every exit path.
     if (!this.#answered) this.output.stdout.write(`${toJson(error, 2)}\n`);
     this.trace(error);
     this.output.stderr.write(jsonLine(error));
   }
 }
 
-/** `--ndjson`: one record a line, each as soon as it is final. Failures are lines on stderr. */
+/** `--ndjson`: one record per line, as soon as it is final. Failures are lines on stderr. */
 export class NdjsonReporter extends JsonReporter {
   override readonly streams: boolean = true;
   override readonly printsEnvelope: boolean = false;
 
-  readonly #gathered: GatheredLines;
+  readonly #batched: BatchedLines;
 
   constructor(output: Streams, progress: Progress, verbose: boolean) {
     super(output, progress, verbose);
-    this.#gathered = new GatheredLines(output.stdout);
+    this.#batched = new BatchedLines(output.stdout);
   }
 
   override item(item: Item): Promise<void> | undefined {
-    return item.many ? this.#gathered.add(jsonLine(item.value)) : writeAll(this.output.stdout, jsonLine(item.value));
+    return item.many ? this.#batched.add(jsonLine(item.value)) : writeAll(this.output.stdout, jsonLine(item.value));
   }
 
   override problem(path: string, error: DocprocError): void {
@@ -82,30 +82,30 @@ export class NdjsonReporter extends JsonReporter {
   }
 
   override async result(result: Result): Promise<void> {
-    await this.#gathered.flush();
+    await this.#batched.flush();
     if (result.warning !== undefined) this.output.stderr.write(jsonLine({ warning: result.warning }));
   }
 
   override failure(error: DocprocError): void {
-    void this.#gathered.flush();
+    void this.#batched.flush();
     this.trace(error);
     this.output.stderr.write(jsonLine(error));
   }
 }
 
-/** What JSON leaves as it is and some readers of lines take for the end of one; it may be escaped. */
+/** Line ends to some readers, which JSON allows unescaped in strings. */
 const lineEnds = /[\u0085\u2028\u2029]/g;
 
-/** A value as a line of its own, whatever takes for the end of one. */
+/** A value as one line for every kind of reader. */
 export function jsonLine(value: object): string {
   const json = toJson(value);
-  // ASCII alone, as most lines are, has none of them, and that is found out in no time.
+  // Fast path: ASCII has none of them.
   if (Buffer.byteLength(json) === json.length) return `${json}\n`;
   const escaped = (end: string) => `\\u${end.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return `${json.replace(lineEnds, escaped)}\n`;
 }
 
-/** A number sign stands in strings alone, where it may be escaped. */
+/** A number sign occurs only in strings, where it may be escaped. */
 function toJson(value: object, indent?: number): string {
   return withoutCommands(JSON.stringify(value, null, indent), "\\u0023");
 }

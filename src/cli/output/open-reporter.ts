@@ -1,4 +1,4 @@
-/** Which reporter a command line asks for, and what surrounds it: a CI job, a terminal, secrets. */
+/** Chooses the reporter from the flags and the surroundings: a CI job, a terminal, secrets. */
 import { DocprocError } from "../../core/errors.ts";
 import { withoutSecrets } from "../../core/secrets.ts";
 import type { LineOf } from "./human.ts";
@@ -7,7 +7,7 @@ import { NoProgress, PlainProgress } from "./progress.ts";
 import type { OutputStream, Reporter } from "./reporter.ts";
 import { isReadForCommands, joinWithoutCommands, linesWithoutCommands } from "./runner-commands.ts";
 
-/** What of the process a reporter needs. */
+/** What a reporter needs of the process. */
 export interface ReportingHost {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdout: OutputStream;
@@ -17,7 +17,7 @@ export interface ReportingHost {
 
 type Flags = Readonly<Record<string, unknown>>;
 
-/** What runs, and is reported on. */
+/** The command that reports. */
 interface Reported {
   readonly name: string;
   /** Whether it was given a list of paths. */
@@ -26,9 +26,9 @@ interface Reported {
 }
 
 /**
- * The reporter that the global flags ask for.
- * @param command undefined as long as nobody knows which one it is
- * @throws USAGE for flags that do not go together
+ * Opens the reporter that the global flags select.
+ * @param command undefined while it is unknown
+ * @throws USAGE for flags that exclude each other
  */
 export async function openReporter(host: ReportingHost, flags: Flags, command?: Reported): Promise<Reporter> {
   const reporter = await reporterFor(host, flags, command);
@@ -42,7 +42,7 @@ export async function openReporter(host: ReportingHost, flags: Flags, command?: 
   });
 }
 
-/** What people look at is loaded only when it is used: a script never waits for a spinner to load. */
+/** Output for people loads on use: a script never waits for a spinner to load. */
 async function reporterFor(host: ReportingHost, flags: Flags, command?: Reported): Promise<Reporter> {
   const verbose = Boolean(flags["verbose"]);
   const progress = await openProgress(host, flags["progress"] !== false);
@@ -67,8 +67,8 @@ async function reporterFor(host: ReportingHost, flags: Flags, command?: Reported
 }
 
 /**
- * The line of each item, under `-q` and `--format`; undefined for people.
- * @throws USAGE for a template that is none, and for NUL where nothing ends with it
+ * The line of each item under `-q` and `--format`; undefined for people.
+ * @throws USAGE for an invalid template, and for --null without lines to end
  */
 async function lineOfItems(
   host: ReportingHost,
@@ -88,7 +88,7 @@ async function lineOfItems(
         hint: "Leave it out.",
       });
     }
-    // What is in a name must not move the cursor, and tell the runner of a job nothing; a pipe gets it as it is.
+    // A value must not move a terminal's cursor or command a CI runner; a pipe gets it unchanged.
     const template = parseTemplate(flags["format"], fields, {
       shown: host.stdout.isTTY ? display : undefined,
       join: isReadForCommands(host.env) ? joinWithoutCommands : undefined,
@@ -103,7 +103,7 @@ async function lineOfItems(
   return undefined;
 }
 
-/** What is said of failures, causes and details included. stdout is data, and goes out as it is. */
+/** Redacts stderr: failures, causes and details. stdout is data and stays unchanged. */
 function withoutSecretsOn(stream: OutputStream): OutputStream {
   return {
     write: (chunk) => stream.write(typeof chunk === "string" ? withoutSecrets(chunk) : chunk),
@@ -115,7 +115,7 @@ function withoutSecretsOn(stream: OutputStream): OutputStream {
 
 async function openProgress(host: ReportingHost, wanted: boolean) {
   if (!wanted) return new NoProgress();
-  // Some CI systems hand out a terminal; what is drawn there ends up in a log.
+  // Some CI systems provide a terminal, but its output ends up in a log.
   const drawable = host.stderr.isTTY && host.env["TERM"] !== "dumb" && host.env["CI"] === undefined;
   if (!drawable) return new PlainProgress(host.stderr, host.now);
   const { DrawnProgress } = await import("./drawn-progress.ts");

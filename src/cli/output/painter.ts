@@ -1,4 +1,4 @@
-/** The two ways text is painted: for a terminal, and for a pipe. */
+/** The two ways to style text: for a terminal and for a pipe. */
 import { Chalk, type ChalkInstance } from "chalk";
 import cliTruncate from "cli-truncate";
 import ms from "ms";
@@ -13,13 +13,13 @@ export function painterFor(stream: OutputStream, options: { colors: boolean; now
   return stream.isTTY ? new TerminalPainter(chalk, stream, options.now) : new PipePainter(chalk);
 }
 
-/** Node's own answer for a terminal, which honours NO_COLOR, FORCE_COLOR and TERM. */
+/** Node's answer for a terminal; it honours NO_COLOR, FORCE_COLOR and TERM. */
 function colorLevel(stream: OutputStream & { getColorDepth?: () => number }): 0 | 1 | 2 | 3 {
   const depth = stream.getColorDepth?.() ?? 1;
   return depth >= 24 ? 3 : depth >= 8 ? 2 : depth >= 4 ? 1 : 0;
 }
 
-/** Absolute and plain: what `cut` and `sort` can work with. */
+/** Absolute and plain, for `cut` and `sort`. */
 class PipePainter implements Painter {
   readonly isTerminal: boolean = false;
   protected readonly chalk: ChalkInstance;
@@ -40,7 +40,7 @@ class PipePainter implements Painter {
     return time ?? "-";
   }
 
-  /** Tab-separated, no headings: the cells hold no tab, text() makes it visible. */
+  /** Tab-separated without headings. Cells contain no tabs, because text() escapes them. */
   table(_columns: readonly Column[], rows: readonly (readonly string[])[]): string {
     return rows.map((row) => row.join("\t")).join("\n");
   }
@@ -62,9 +62,9 @@ class PipePainter implements Painter {
   }
 }
 
-/** Columns between two cells. */
+/** Spaces between two cells. */
 const gap = 2;
-/** A column is cut to this many characters before another is left out, and to `narrowest` at the least. */
+/** Columns shrink to this width before others are dropped, and to `narrowest` after that. */
 const readableWidth = 20;
 const narrowest = 8;
 
@@ -99,7 +99,7 @@ class TerminalPainter extends PipePainter {
   }
 }
 
-/** cli-truncate goes one column too far where the cut falls into a character of two. */
+/** cli-truncate cuts one column too late inside a wide character. */
 function cut(text: string, width: number): string {
   const shortened = cliTruncate(text, width);
   return stringWidth(shortened) <= width ? shortened : cliTruncate(text, width - 1);
@@ -110,7 +110,7 @@ function pad(cell: string, width: number, align: Column["align"]): string {
   return align === "right" ? space + cell : cell + space;
 }
 
-/** Chooses columns and their widths so that a row fits into the terminal. */
+/** Chooses the columns and widths that fit the terminal. */
 function fitColumns(columns: readonly Column[], rows: readonly (readonly string[])[], terminal: number) {
   let fit = columns.map((column, index) => {
     const cells = rows.map((row) => stringWidth(row[index] ?? ""));
@@ -118,7 +118,7 @@ function fitColumns(columns: readonly Column[], rows: readonly (readonly string[
   });
   const total = (width: (one: (typeof fit)[number]) => number) =>
     fit.reduce((sum, one) => sum + width(one) + gap, -gap);
-  // Long cells are cut first, to a width at which they can still be told apart; then columns go.
+  // First shorten long cells while they stay readable, then drop columns.
   const readable = ({ column, width }: (typeof fit)[number]) =>
     column.narrow === "cut" ? Math.min(width, readableWidth) : width;
   for (const { index } of fit.filter(({ column }) => column.narrow === "drop").toReversed()) {

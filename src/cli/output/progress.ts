@@ -1,4 +1,4 @@
-/** Progress of long work where no terminal is: a plain line now and then. Always on stderr. */
+/** Progress of long work without a terminal: a plain line now and then, always on stderr. */
 import ms from "ms";
 import prettyBytes from "pretty-bytes";
 import type { FileProgress, OutputStream, Progress } from "./reporter.ts";
@@ -11,18 +11,18 @@ interface FileState {
   readonly size: number | null;
   readonly since: number;
   bytes: number;
-  /** Of them, those that travelled. */
+  /** The part of them that was sent. */
   sent: number;
 }
 
-/** What progress is about, whichever way it is shown. */
+/** The numbers behind every kind of progress. */
 class Tally {
   readonly active = new Set<FileState>();
   readonly #now: () => number;
   readonly #since: number;
   #files = 0;
   #expectedFiles: number | null = null;
-  /** Of files that are dealt with or on their way; what was not sent counts for neither speed nor time left. */
+  /** Of files finished or in flight. Speed and time left count only sent bytes. */
   #bytes = 0;
   #sent = 0;
   #expectedBytes: number | null = null;
@@ -57,7 +57,7 @@ class Tally {
   done(state: FileState): void {
     this.active.delete(state);
     this.#files += 1;
-    // A file that was not sent counts as dealt with.
+    // An unsent file counts as finished.
     if (state.size !== null) this.#bytes += Math.max(0, state.size - state.bytes);
   }
 
@@ -76,7 +76,7 @@ class Tally {
   }
 }
 
-/** Percent, amount, speed and time left, as far as they can be known. */
+/** Percent, amount, speed and time left, as far as known. */
 function measures(bytes: number, total: number | null, sent: number, elapsed: number): string[] {
   const speed = elapsed > 0 ? (sent / elapsed) * 1000 : 0;
   const known = total !== null && total > 0;
@@ -88,7 +88,7 @@ function measures(bytes: number, total: number | null, sent: number, elapsed: nu
   ];
 }
 
-/** Keeps count; how the count is shown is left to the kinds of it. */
+/** Counts progress; subclasses show it. */
 export abstract class CountedProgress implements Progress {
   abstract readonly drawn: boolean;
   protected readonly stream: OutputStream;
@@ -116,11 +116,11 @@ export abstract class CountedProgress implements Progress {
   abstract interrupt(print: () => void): void;
   abstract stop(): void;
 
-  /** Called as each file begins: from the first one on there is something to show. */
+  /** Called as each file begins, the first of which starts the display. */
   protected abstract show(): void;
 }
 
-/** For logs: nothing on short work, and on long work a line every ten seconds. */
+/** For logs: nothing for short work, otherwise a line every ten seconds. */
 export class PlainProgress extends CountedProgress {
   readonly drawn = false;
   #timer: NodeJS.Timeout | undefined;

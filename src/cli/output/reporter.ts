@@ -1,59 +1,59 @@
 /**
- * How a command speaks: to a person (human.ts), to a program (json.ts), to a pipe that wants lines (human.ts, too).
+ * The output of a command: for a person or a pipe (human.ts), or for a program (json.ts).
  *
- * Data goes to stdout, everything else to stderr. Commands never ask which reporter they have.
+ * Data goes to stdout, everything else to stderr. Commands never know which reporter they have.
  */
 import type { DocprocError } from "../../core/errors.ts";
 
 export interface Reporter {
-  /** True when items are printed as they come, so that a command need not keep them for the result. */
+  /** True when items are printed as they arrive, so that a command need not collect them for the result. */
   readonly streams: boolean;
-  /** True when the result's envelope is printed, and has to hold every item. */
+  /** True when the result's envelope is printed and must contain every item. */
   readonly printsEnvelope: boolean;
-  /** True once nobody reads stdout any more. */
+  /** True once the reader of stdout has closed it. */
   readonly closed: boolean;
   readonly progress: Progress;
-  /** One piece of the result, as soon as it is final. Nothing to wait for is no promise: there may be millions. */
+  /** Prints one item as soon as it is final. No promise when there is nothing to await: there may be millions. */
   item(item: Item): Promise<void> | undefined;
-  /** One input failed; the others go on. */
+  /** Prints the failure of one input; the others go on. */
   problem(path: string, error: DocprocError): void;
-  /** Something a person should know; never data. */
+  /** Prints information for people; never data. */
   note(message: string): void;
-  /** Details for `-v`. */
+  /** Prints details for `-v`. */
   debug(message: string): void;
-  /** The whole result, last. */
+  /** Prints the whole result, last. */
   result(result: Result): Promise<void>;
-  /** Why the command failed. Printed after the result, if there is one. */
+  /** Prints why the command failed, after any result. */
   failure(error: DocprocError): void;
 }
 
 export interface Item {
   readonly value: object;
   readonly id: string | null;
-  /** One of many that are there already: it may be written together with those that follow at once. */
+  /** One of many existing items: may be batched with those that follow immediately. */
   readonly many?: boolean;
-  /** How a person sees it at once; without it they see it in the result's text. */
+  /** The immediate text for people; without it the item appears in the result's text. */
   readonly line?: (painter: Painter) => string;
 }
 
 export interface Result {
   /** The JSON document of the command. */
   readonly envelope: object;
-  /** How a person sees it; empty for nothing. */
+  /** The text for people; may be empty. */
   readonly text: (painter: Painter) => string;
-  /** What a person should know after it; never data. */
+  /** Information for people after it; never data. */
   readonly note?: string | undefined;
-  /** What a script should know as well, unless the JSON document says it. */
+  /** A warning for scripts too, unless the JSON document contains it. */
   readonly warning?: string | undefined;
-  /** Why the command did not do all it was asked to. */
+  /** Why the command did not do everything that was requested. */
   readonly failure?: DocprocError | undefined;
 }
 
-/** Turns values into text for a person: short and relative on a terminal, absolute and plain in a pipe. */
+/** Formats values for people: short and relative on a terminal, absolute and plain in a pipe. */
 export interface Painter {
-  /** Whether a person looks at it. */
+  /** Whether the output is a terminal. */
   readonly isTerminal: boolean;
-  /** Text of somebody else, with control and direction characters made visible. */
+  /** Makes control and direction characters of foreign text visible. */
   text(text: string): string;
   /** Bytes. */
   size(bytes: number | null): string;
@@ -69,38 +69,38 @@ export interface Painter {
 export interface Column {
   readonly heading: string;
   readonly align?: "left" | "right";
-  /** Makes room on a narrow terminal: `cut` shortens the cells, `drop` leaves the column out, the last one first. */
+  /** On a narrow terminal, `cut` shortens the cells and `drop` removes the column, the last one first. */
   readonly narrow?: "cut" | "drop";
 }
 
-/** What long work tells about itself. */
+/** Reports the progress of long work. */
 export interface Progress {
-  /** True when it is drawn, and totals are worth finding out in advance. */
+  /** True when progress is drawn, so that totals are worth computing in advance. */
   readonly drawn: boolean;
-  /** What lies ahead; null when nobody knows. */
+  /** Announces totals; null for unknown ones. */
   expect(files: number | null, bytes: number | null): void;
-  /** One file begins; size in bytes, or null. */
+  /** Begins a file; size in bytes, or null. */
   start(label: string, size: number | null): FileProgress;
-  /** Prints something while progress may be on the same terminal. */
+  /** Prints while progress may be on the same terminal. */
   interrupt(print: () => void): void;
   stop(): void;
 }
 
 export interface FileProgress {
-  /** Bytes newly on their way. */
+  /** Bytes newly sent. */
   advance(bytes: number): void;
-  /** Bytes that need not travel: they count as done, and for no speed. */
+  /** Bytes that need not be sent: they count as done, but not for the speed. */
   skip(bytes: number): void;
   done(): void;
 }
 
-/** The part of a stream that output needs; Node's streams have it. */
+/** The subset of Node's streams that output needs. */
 export interface OutputStream {
   write(chunk: string | Uint8Array): boolean;
   once(event: "drain" | "close", listener: () => void): unknown;
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
-  /** False once nobody reads it any more. */
+  /** False once the reader has closed it. */
   readonly writable?: boolean;
 }
 
@@ -109,38 +109,38 @@ export interface Streams {
   readonly stderr: OutputStream;
 }
 
-/** The width of a terminal; one that does not know its own says 0. */
+/** The width of a terminal; some report 0. */
 export function columnsOf(stream: OutputStream): number {
   return stream.columns || 80;
 }
 
-/** Streams that nobody reads any more. process.stdout itself forgets that: after a failed write it is open again. */
+/** Streams whose reader is gone. process.stdout itself forgets: after a failed write it is open again. */
 const gone = new WeakSet<OutputStream>();
-/** Those who wait for a stream: it gets one listener for its end, not one for every chunk of a long document. */
+/** Pending writes of a stream: one close listener serves them all, instead of one per chunk of a long document. */
 const waiting = new WeakMap<OutputStream, Set<() => void>>();
 
 export function isGone(stream: OutputStream): boolean {
   return stream.writable === false || gone.has(stream);
 }
 
-/** Writes, and waits where the reader is slower than we are. */
+/** Writes, and waits while the reader is slower. */
 export async function writeAll(stream: OutputStream, chunk: string | Uint8Array): Promise<void> {
-  const those = waitingFor(stream);
+  const waiters = waitingFor(stream);
   if (isGone(stream) || stream.write(chunk)) return;
   await new Promise<void>((resolve) => {
-    those.add(resolve);
+    waiters.add(resolve);
     stream.once("drain", () => {
-      those.delete(resolve);
+      waiters.delete(resolve);
       resolve();
     });
   });
 }
 
-/** Characters. To a pipe, larger chunks are not written faster. */
+/** Characters. Larger chunks are not faster in a pipe. */
 const chunkLength = 64 * 1024;
 
-/** Lines that are written together, as a call for each of them would take longer than making them. */
-export class GatheredLines {
+/** Batches lines, since one write per line would cost more than producing it. */
+export class BatchedLines {
   readonly #stream: OutputStream;
   #held = "";
   #end: NodeJS.Immediate | undefined;
@@ -149,7 +149,7 @@ export class GatheredLines {
     this.#stream = stream;
   }
 
-  /** Holds text back until there is much of it, or until whoever makes it has to wait for more. */
+  /** Holds text back until there is enough of it, or until its producer waits for more. */
   add(text: string): Promise<void> | undefined {
     this.#held += text;
     if (this.#held.length >= chunkLength) return this.flush();
@@ -157,7 +157,7 @@ export class GatheredLines {
     return undefined;
   }
 
-  /** Hands over to the stream, before it returns, what was held back; waits where the reader is slower than we are. */
+  /** Hands the text to the stream before it returns, then waits while the reader is slower. */
   async flush(): Promise<void> {
     clearImmediate(this.#end);
     this.#end = undefined;
@@ -170,11 +170,11 @@ export class GatheredLines {
 function waitingFor(stream: OutputStream): Set<() => void> {
   const known = waiting.get(stream);
   if (known) return known;
-  const those = new Set<() => void>();
-  waiting.set(stream, those);
+  const waiters = new Set<() => void>();
+  waiting.set(stream, waiters);
   stream.once("close", () => {
     gone.add(stream);
-    for (const goOn of those) goOn();
+    for (const goOn of waiters) goOn();
   });
-  return those;
+  return waiters;
 }

@@ -1,33 +1,33 @@
 /**
- * What a CI runner takes for a command in what a program prints, also where it is part of a file's name.
+ * Text that a CI runner would execute as a command when a program prints it, for example inside a file name.
  *
- * GitHub obeys `::command::` behind nothing but white space, and `##[command]` wherever it stands:
+ * GitHub obeys `::command::` after nothing but white space, and `##[command]` anywhere:
  * https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
  * Azure obeys `##vso[command]` and TeamCity `##teamcity[command]`:
  * https://learn.microsoft.com/en-us/azure/devops/pipelines/scripts/logging-commands
  * https://www.jetbrains.com/help/teamcity/service-messages.html
  */
 
-/** Line ends are not among the white space: from each one of many the search would go through all of them. */
+/** Line ends are excluded from the white space, or the search would be quadratic in their number. */
 const colons = /^((?:[^\S\n\r\u2028\u2029]|\x85)*):(?=(:[^\s:]{0,40}(?:\s|::)?))/gm;
-/** The last group of both is the name of the command and what ends it: text that holds all of it chose the command. */
+/** The last group holds the command's name and terminator: text that contains all of it controls the command. */
 const numberSigns = /()#(?=(#(?:vso|teamcity)?\[[^\s\]]{0,40}[\s\]]?))/gi;
 
 /**
- * Takes the commands out of a text that begins no line.
- * @param hash what stands for the first character of one
+ * Defuses commands in text that does not begin a line.
+ * @param hash replaces the first character of a command
  */
 export function withoutCommands(text: string, hash: string): string {
   return text.includes("##") ? text.replace(numberSigns, () => hash) : text;
 }
 
-/** Takes the commands out of whole lines. */
+/** Defuses commands in whole lines. */
 export function linesWithoutCommands(text: string): string {
   const lines = text.includes("::") ? text.replace(colons, "$1\\u{3a}") : text;
   return withoutCommands(lines, "\\u{23}");
 }
 
-/** Whether a runner that obeys commands reads what is printed. Those of Gitea and Forgejo say that they are GitHub's. */
+/** Whether a CI runner that obeys commands reads the output. Gitea and Forgejo present themselves as GitHub. */
 export function isReadForCommands(env: Readonly<Record<string, string | undefined>>): boolean {
   return env["GITHUB_ACTIONS"] === "true" || Boolean(env["TF_BUILD"] || env["TEAMCITY_VERSION"]);
 }
@@ -35,11 +35,11 @@ export function isReadForCommands(env: Readonly<Record<string, string | undefine
 /** A part of a line. */
 export interface Piece {
   readonly text: string;
-  /** Whether it stands in the command line: who wrote that may mean a command. */
+  /** Whether it is from the command line, whose author may mean a command. */
   readonly own: boolean;
 }
 
-/** Makes one text of the pieces, in which only what is their own is a command. */
+/** Joins the pieces, and defuses every command that is not entirely their own. */
 export function joinWithoutCommands(pieces: readonly Piece[]): string {
   const text = pieces.map((piece) => piece.text).join("");
   if (!text.includes("::") && !text.includes("##")) return text;

@@ -1,24 +1,24 @@
-/** `--format`: a line of text with the fields of what a command reports. Names and escapes, and nothing to be run. */
+/** `--format`: a line template with the fields of a result. It has names and escapes, and executes nothing. */
 import { DocprocError } from "../../core/errors.ts";
 import { nearestTo } from "../../core/suggestion.ts";
 import { type Piece, withoutCommands } from "./runner-commands.ts";
 
 export type Template = (value: object) => string;
 
-/** `\n` and its like, `{{` and `}}` for a brace, or `{name}`; what else begins like one of them is a mistake. */
+/** Escapes such as `\n`, `{{` and `}}` for braces, or `{name}`; anything else that begins like these is an error. */
 const piece = /\\(.?)|\{\{|\}\}|\{([^{}]*)\}|([{}])/gs;
 const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "0": "\0", "\\": "\\" };
 
 export interface TemplateOptions {
-  /** How a value is printed; what the template itself says is printed as it is. */
+  /** Prints a value; the template's own text is printed unchanged. */
   readonly shown?: ((value: string) => string) | undefined;
-  /** How a line is made of what the template says, which is its own, and of values. */
+  /** Joins the template's own text and the values to a line. */
   readonly join?: ((pieces: readonly Piece[]) => string) | undefined;
 }
 
 /**
- * @param fields that an item has
- * @throws USAGE for what is no template, or names a field that there is not
+ * @param fields of an item
+ * @throws USAGE for an invalid template or an unknown field
  */
 export function parseTemplate(
   text: string,
@@ -56,7 +56,7 @@ function known(path: string, fields: readonly string[]): string {
   });
 }
 
-/** Keys may hold dots: the longest one that is there counts. */
+/** Keys may contain dots: the longest existing one wins. */
 function valueAt(value: unknown, path: string): unknown {
   if (typeof value !== "object" || value === null) return undefined;
   if (Object.hasOwn(value, path)) return Reflect.get(value, path);
@@ -67,10 +67,10 @@ function valueAt(value: unknown, path: string): unknown {
   return undefined;
 }
 
-/** Nothing for what is unknown; JSON for what has parts. */
+/** Empty for unknown values; JSON for objects. */
 function textOf(value: unknown): string {
   if (value === undefined || value === null) return "";
-  // As in --json: a number sign stands in strings alone, where it may be escaped.
+  // As in --json: a number sign occurs only in strings, where it may be escaped.
   return typeof value === "object" ? withoutCommands(JSON.stringify(value), "\\u0023") : String(value);
 }
 

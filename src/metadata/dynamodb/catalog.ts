@@ -1,14 +1,13 @@
 /**
- * The metadata contract on one DynamoDB table. Loaded only when a command really talks to DynamoDB.
+ * The metadata contract on one DynamoDB table. Loaded only by commands that talk to DynamoDB.
  *
- *   document   pk doc#<shard>   sk <id>        everything of the record; <shard> from the id's last digit
+ *   document   pk doc#<shard>   sk <id>        the record; <shard> from the id's last digit
  *   claim      pk name#<name>   sk <identity>  id, size
  *   catalog    pk catalog       sk catalog     id and format of the catalog itself
  *   adoption   pk catalog       sk adopted#<id>
  *
- * Every read is strongly consistent and there is no index, so a command sees what the one before it wrote.
- * reads.ts and commits.ts do in one request what is asked for at the same time, listing.ts
- * reads documents in order.
+ * Every read is strongly consistent and there is no index, so a command sees what the one before it wrote. reads.ts and
+ * commits.ts batch concurrent requests; listing.ts reads documents in order.
  */
 import {
   type AttributeValue,
@@ -21,7 +20,7 @@ import {
   type QueryCommandInput,
 } from "@aws-sdk/client-dynamodb";
 import { v4 as randomId } from "uuid";
-import { furtherPages } from "../../aws/failures.ts";
+import { advancingPages } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { idRange, type ListQuery, literalName, matcher } from "../../document/query.ts";
 import { canonicalJson, type DocumentRecord, isDocumentId, type TextMap } from "../../document/record.ts";
@@ -43,7 +42,7 @@ import type { DynamodbSettings } from "./settings.ts";
 import { dynamodbTraits } from "./traits.ts";
 import { Transactions } from "./transactions.ts";
 
-/** Raised when an older docproc would misread what a newer one writes. */
+/** Incremented when an older docproc would misread the items of a newer one. */
 const format = 1;
 
 export class DynamoDbMetadata implements MetadataService {
@@ -74,7 +73,7 @@ export class DynamoDbMetadata implements MetadataService {
     );
     if (outcome.done) return { committed: true };
     const holder = holderOf(outcome.reasons[1]?.Item) ?? (await this.holder(record.name, identity, signal));
-    // The SDK repeats a transaction whose answer was lost, and then meets its own success.
+    // Without a holder, the SDK has repeated a commit whose response was lost: it is held by the record itself.
     return { committed: false, holder: holder ?? record.id };
   }
 
@@ -110,7 +109,7 @@ export class DynamoDbMetadata implements MetadataService {
     };
     try {
       const pages = paginateScan({ client: this.#client }, input, { abortSignal: signal });
-      for await (const page of furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
+      for await (const page of advancingPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
         yield* itemsOf(page);
       }
     } catch (error) {
@@ -148,7 +147,7 @@ export class DynamoDbMetadata implements MetadataService {
     }
   }
 
-  /** The documents of one name by its claims, which are few where the documents of all names are many. */
+  /** Finds the documents of one name by its claims, which are few among all documents. */
   async *#documentsOf(name: string, query: ListQuery, signal: AbortSignal): AsyncIterable<Item> {
     const { from = "0", to = "~" } = idRange(query);
     const ids = new Set<string>();
@@ -173,25 +172,25 @@ export class DynamoDbMetadata implements MetadataService {
       signal,
     );
     if (outcome.done) return toRecord(item);
-    // The claim is another document's or gone: nothing that docproc does, but the record has to go all the same.
+    // The claim is gone or another document's. docproc never does that, but the record must go all the same.
     const alone = failedConditions(outcome).join() === "1";
     const last = alone ? await this.#transactions.write([document], signal) : outcome;
     if (last.done) return toRecord(item);
-    // Its tags were changed meanwhile.
+    // Its tags changed meanwhile, so start over.
     if ((await this.#reads.read(documentKey(id), signal)) !== undefined) return await this.remove(id, signal);
-    // Repeated after its answer was lost, the removal meets its own success. Else somebody else was faster.
+    // After a repeated request the record is gone by our own doing; otherwise another process was faster.
     return last.attempts > 1 ? toRecord(item) : undefined;
   }
 
   async retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult> {
-    const found = await this.#asItWas(record, signal);
+    const found = await this.#unchangedItem(record, signal);
     if (found === undefined) return { retagged: false, holder: undefined };
     return await this.#change(record, found, tags, ofSameKind(found["identity"]?.S ?? "", identity), signal);
   }
 
   async prove(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<boolean> {
     const { id, tags } = record;
-    const found = await this.#asItWas(record, signal);
+    const found = await this.#unchangedItem(record, signal);
     if (found === undefined) return false;
     if (found["identity"]?.S !== unproved(identity, id)) return true;
     const plain = await this.#change(record, found, tags, identity, signal);
@@ -199,13 +198,13 @@ export class DynamoDbMetadata implements MetadataService {
     return (await this.#change(record, found, tags, apart(identity, id), signal)).retagged;
   }
 
-  /** The item of a record, unless it is gone or has other tags by now. */
-  async #asItWas({ id, tags }: DocumentRecord, signal: AbortSignal): Promise<Item | undefined> {
+  /** The item of a record; undefined when it is gone or was retagged. */
+  async #unchangedItem({ id, tags }: DocumentRecord, signal: AbortSignal): Promise<Item | undefined> {
     const found = await this.#reads.read(documentKey(id), signal);
     return found?.["tags"]?.S === canonicalJson(tags) ? found : undefined;
   }
 
-  /** Gives a document other tags, and another claim for the one that it has: see {@link MetadataService.retag}. */
+  /** Replaces the tags and the claim of a document: see {@link MetadataService.retag}. */
   async #change(
     { id, name, size }: DocumentRecord,
     found: Item,
@@ -215,7 +214,7 @@ export class DynamoDbMetadata implements MetadataService {
   ): Promise<RetagResult> {
     const [before = "", after] = [found["identity"]?.S, canonicalJson(tags)];
     const TableName = this.#table;
-    // Named twice, an item would be in the way of itself.
+    // A transaction must not name an item twice.
     const same = claimed === before;
     const changed = { ...found, tags: { S: after }, identity: { S: claimed } };
     const document = { Put: { TableName, Item: changed, ...unchangedSince(found) } };
@@ -224,12 +223,12 @@ export class DynamoDbMetadata implements MetadataService {
     const added = { Put: { ...put, ReturnValuesOnConditionCheckFailure: "ALL_OLD" as const } };
     const removed = { Delete: { TableName, Key: claimKey(name, before), ...heldBy({ S: id }) } };
     let outcome = await this.#transactions.write(same ? [document] : [document, added, removed], signal);
-    // Its own claim is gone, or another document's: nothing that docproc does, but it can be changed all the same.
+    // Its own claim is gone or another document's. docproc never does that, but the tags can change all the same.
     if (!outcome.done && outcome.reasons.every(({ Code }, index) => (Code === "None") === index < 2)) {
       outcome = await this.#transactions.write([document, added], signal);
     }
     if (outcome.done) return { retagged: true };
-    // Repeated after its answer was lost, it meets its own success.
+    // The SDK may have repeated a request whose response was lost, and then met its own success.
     const now = await this.#reads.read(documentKey(id), signal);
     if (now?.["tags"]?.S === after && now["identity"]?.S === claimed) return { retagged: true };
     return { retagged: false, holder: holderOf(outcome.reasons[1]?.Item) };
@@ -252,7 +251,7 @@ export class DynamoDbMetadata implements MetadataService {
       await this.#client.send(command, { abortSignal: signal });
       return Item;
     } catch (error) {
-      // Another process was faster, or an answer was lost: what is there counts.
+      // Another process was faster, or a response was lost: the existing item counts.
       const made =
         error instanceof ConditionalCheckFailedException ? await this.#reads.read(catalogKey, signal) : undefined;
       if (made) return made;
@@ -285,7 +284,7 @@ export class DynamoDbMetadata implements MetadataService {
     const input = { TableName: this.#table, ConsistentRead: true, ...query };
     try {
       const pages = paginateQuery({ client: this.#client }, input, { abortSignal: signal });
-      for await (const page of furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
+      for await (const page of advancingPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
         yield* itemsOf(page);
       }
     } catch (error) {
@@ -298,13 +297,13 @@ export class DynamoDbMetadata implements MetadataService {
   }
 }
 
-/** Which document has a claim. It may be named in a command to copy, so what is no id is none. */
+/** The holder of a claim. Users may paste it into a command, so it must be a valid id. */
 function holderOf(claim: Item | undefined): string | undefined {
   const id = claim?.["id"]?.S;
   return id !== undefined && isDocumentId(id) ? id : undefined;
 }
 
-/** The table has its documents in the order of their ids, and in no other. */
+/** The table has documents in id order only. */
 function cannotSort(by: string): DocprocError {
   return new DocprocError("USAGE", `DynamoDB would have to read everything to list documents by ${by}.`, {
     hint: `Read it once and sort it: docproc list --all --json | jq '.documents | sort_by(.${by})'`,
@@ -318,7 +317,7 @@ function claimKey(name: string, identity: string): Item {
 }
 
 const catalogKey: Item = { pk: { S: "catalog" }, sk: { S: "catalog" } };
-/** What the sort key of a catalog that was adopted begins with. */
+/** Prefix of the sort keys of adopted catalogs. */
 const adoption = "adopted#";
 
 function keyOf({ pk, sk }: Item): Item {
@@ -329,20 +328,20 @@ function heldBy(id: AttributeValue) {
   return { ConditionExpression: "id = :id", ExpressionAttributeValues: { ":id": id } };
 }
 
-/** The condition that a document is as it was read; what it can change are its tags, and its claim with them. */
+/** The condition that a document has not changed since it was read. Only its tags and its claim can change. */
 function unchangedSince({ tags, identity }: Item) {
-  // Somebody has damaged it, and nothing that docproc does can have changed it.
+  // A damaged item has no tags; docproc cannot have changed it.
   if (tags === undefined || identity === undefined) return { ConditionExpression: "attribute_exists(pk)" };
   return {
     ConditionExpression: "#tags = :tags AND #identity = :identity",
-    // Words may be reserved, one day or already:
+    // Placeholders, because these words may be or become reserved:
     // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
     ExpressionAttributeNames: { "#tags": "tags", "#identity": "identity" },
     ExpressionAttributeValues: { ":tags": tags, ":identity": identity },
   };
 }
 
-/** Which items of a transaction were not as its conditions ask for. */
+/** The items of a transaction whose conditions failed. */
 function failedConditions({ reasons }: { readonly reasons: readonly CancellationReason[] }): number[] {
   return reasons.flatMap(({ Code }, index) => (Code === "ConditionalCheckFailed" ? [index] : []));
 }

@@ -1,4 +1,4 @@
-/** The client for DynamoDB. Loaded late, it brings the SDK with it. */
+/** The DynamoDB client. Loaded late because it loads the SDK. */
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { openClient } from "../../aws/client.ts";
 import type { DynamodbSettings } from "./settings.ts";

@@ -1,17 +1,19 @@
 /**
- * Commits, of which those at the same time share a transaction: it takes as many write units as many of them, and one
- * request, which is what takes the time.
+ * Commits records. Concurrent commits share a transaction: it costs the same write units and saves requests, which
+ * dominate the time.
  *
- * A transaction is done as a whole or not at all, so what stands in the way of one commit must not be the end of the
- * others: it is told its reason, and the others go without it.
+ * A transaction succeeds or fails as a whole, so a commit that is refused gets its reason, and the others are sent
+ * again without it.
  */
 import type { Put, TransactWriteItem } from "@aws-sdk/client-dynamodb";
-import { mayBeDone } from "../commit-outcome.ts";
+import { mayHaveSucceeded } from "../commit-outcome.ts";
 import { keyText } from "./reads.ts";
-import { Groups, type Member } from "./request-batcher.ts";
+import { type Member, RequestBatcher } from "./request-batcher.ts";
 import type { TransactionAnswer, TransactionOutcome, Transactions } from "./transactions.ts";
 
-/** Items and bytes in one transaction: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
+/**
+ * Limits of a transaction: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+ */
 const mostItems = 100;
 const mostBytes = 4_000_000;
 /** Items of a commit: the document and its claim. */
@@ -21,7 +23,7 @@ interface Commit {
   readonly items: readonly TransactWriteItem[];
   /** Of its items. */
   readonly keys: readonly string[];
-  /** Of its items, and some more for the form that they are sent in. */
+  /** Of its items, including their wire format. */
   readonly bytes: number;
 }
 
@@ -29,11 +31,11 @@ type Waiting = Member<Commit, TransactionOutcome>;
 
 export class Commits {
   readonly #transactions: Transactions;
-  readonly #groups = new Groups<Commit, TransactionOutcome>({
-    most: mostItems / itemsEach,
+  readonly #groups = new RequestBatcher<Commit, TransactionOutcome>({
+    maxTasks: mostItems / itemsEach,
     fits,
-    // What is on the wire is awaited: its outcome counts.
-    givesUp: false,
+    // A sent transaction is awaited: its outcome counts.
+    abandonsInFlight: false,
     send: async (group, signal) => await this.#send(group, signal),
   });
 
@@ -43,7 +45,7 @@ export class Commits {
 
   /**
    * Puts a document and its claim, both or neither.
-   * @throws UNAVAILABLE when nobody knows whether it was done; after anything else nothing was
+   * @throws UNAVAILABLE when the outcome is unknown; after any other error nothing was written
    */
   async put(document: Put, claim: Put, signal: AbortSignal): Promise<TransactionOutcome> {
     const puts = [document, claim];
@@ -58,25 +60,25 @@ export class Commits {
     try {
       answer = await this.#transactions.attempt(items, signal);
     } catch (error) {
-      // Where nobody knows whether it was done, that holds for each. Else one of them may be why none was.
-      if (group.length === 1 || mayBeDone(error)) throw error;
+      // An unknown outcome concerns all members. Otherwise one of them may have failed the others.
+      if (group.length === 1 || mayHaveSucceeded(error)) throw error;
       return this.#alone(group);
     }
     if (answer.done) {
       for (const one of group) one.answer(answer);
       return;
     }
-    const blameless: Waiting[] = [];
+    const resendable: Waiting[] = [];
     for (const [index, one] of group.entries()) {
       const reasons = answer.reasons.slice(index * itemsEach, (index + 1) * itemsEach);
-      if (group.length > 1 && reasons.every(({ Code }) => Code === "None")) blameless.push(one);
-      // Perhaps after a pause, which the next group need not wait for.
-      else one.answer(this.#transactions.goOn(one.task.items, { ...answer, reasons }, one.signal));
+      if (group.length > 1 && reasons.every(({ Code }) => Code === "None")) resendable.push(one);
+      // May retry after a pause, which the next group does not wait for.
+      else one.answer(this.#transactions.retry(one.task.items, { ...answer, reasons }, one.signal));
     }
-    if (blameless.length === group.length) return this.#alone(group);
-    const left = blameless.filter(({ signal }) => signal.aborted);
+    if (resendable.length === group.length) return this.#alone(group);
+    const left = resendable.filter(({ signal }) => signal.aborted);
     this.#alone(left);
-    const others = blameless.filter((one) => !left.includes(one));
+    const others = resendable.filter((one) => !left.includes(one));
     if (others.length > 0) await this.#send(others, signal);
   }
 

@@ -1,17 +1,17 @@
-/** What went wrong with a table, in the words of the contract. */
+/** Maps errors of a table to the codes of the contract. */
 import { fromAwsError } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import type { DynamodbSettings } from "./settings.ts";
 
 /**
- * What a failure of the SDK means.
- * @param action for example `dynamodb:GetItem`, as an IAM policy names it
+ * Classifies an SDK error.
+ * @param action for example `dynamodb:GetItem`, as in IAM policies
  */
 export function tableFailure(error: unknown, action: string, table: string, settings: DynamodbSettings): DocprocError {
   return fromAwsError(error, { action, resource: `table ${table}`, settings });
 }
 
-/** @param what the table could not do, as often as it was asked */
+/** @param what the table could not do within the retries */
 export function tooBusy(table: string, what: "be read" | "commit", cause?: unknown): DocprocError {
   return new DocprocError("UNAVAILABLE", `The table ${table} is too busy to ${what} now.`, {
     hint: "Wait a moment and run the same command again.",
@@ -19,7 +19,7 @@ export function tooBusy(table: string, what: "be read" | "commit", cause?: unkno
   });
 }
 
-/** The contract of commit() and remove(): it may be done, or come to be done. */
+/** The commit or removal may have succeeded, or may still succeed. */
 export function unanswered(table: string, cause: unknown): DocprocError {
   return new DocprocError("UNAVAILABLE", `The table ${table} did not answer before the interruption ended the wait.`, {
     hint: "Nobody knows whether it was done. Run the same command again.",

@@ -1,11 +1,11 @@
 /**
  * Reads documents in the order of their ids: a descending or ascending Query for each shard, merged.
  *
- * What is paid for is what a page holds, whether it is shown or not, and a page holds 1 MB unless it has a `Limit`:
+ * A page costs what it holds, shown or not, and holds 1 MB unless it has a `Limit`:
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Other.html
- * Whoever takes fifty documents is therefore given small pages. Those behind them double, so that a search for what is
- * rare does not become thousands of requests; whoever takes everything is given whole pages, each asked for while the
- * one before it is used.
+ * A caller that takes fifty documents therefore gets small pages. Later pages double, so that a search for rare
+ * documents does not take thousands of requests. A caller that takes everything gets whole pages, each requested while
+ * the previous one is used.
  */
 import { setMaxListeners } from "node:events";
 import {
@@ -14,29 +14,26 @@ import {
   type QueryCommandInput,
   type QueryCommandOutput,
 } from "@aws-sdk/client-dynamodb";
-import { furtherPages } from "../../aws/failures.ts";
+import { advancingPages } from "../../aws/failures.ts";
 import { idRange, type ListQuery } from "../../document/query.ts";
 import { type Item, itemsOf, mostKeys, readItems } from "./reads.ts";
 
 /**
- * Partition keys among which documents are spread: one partition takes 1,000 write units a second, and ids that grow
- * with time would all go to one. Fixed for ever: another number would look for documents where they are not.
+ * Partition keys that documents are spread over: one partition takes 1,000 write units a second, and ids that grow with
+ * time would all go to the same one. Never change it: documents would be looked up in the wrong partition.
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
  */
 const shards = 8;
-/** Items. A document is larger than 256 bytes, so this many fill a page of 1 MB, and more need no limit. */
+/** Items. A document is larger than 256 bytes, so this many fill a page of 1 MB; beyond that no limit is needed. */
 const fullPage = 4096;
-/** Of a page, when one shard has to be waited for: those with no more than this left are asked, too. */
-const nearlyUsed = 1 / 4;
+/** When one shard must load a page, others with at most this share of theirs left load, too. */
+const prefetchBelow = 1 / 4;
 
 export function documentKey(id: string): Item {
   return { pk: { S: `doc#${Number.parseInt(id.slice(-1), 16) % shards}` }, sk: { S: id } };
 }
 
-/**
- * The documents in the range of a query, filtered by nothing else.
- * Ends with what is under way aborted, however it ends.
- */
+/** The documents in the range of a query, without its other filters. Aborts pending requests when it ends. */
 export async function* listDocuments(
   client: DynamoDBClient,
   table: string,
@@ -44,11 +41,11 @@ export async function* listDocuments(
   caller: AbortSignal,
 ): AsyncIterable<Item> {
   const { from = "0", to = "~" } = idRange(query);
-  // A cursor beyond the range: DynamoDB refuses a BETWEEN whose bounds are the wrong way round.
+  // DynamoDB refuses a BETWEEN with reversed bounds, which a cursor beyond the range would give.
   if (from >= to) return;
   const stop = new AbortController();
   const abortSignal = AbortSignal.any([caller, stop.signal]);
-  // Every request in flight listens, and Node warns of a leak after ten.
+  // Each request in flight adds a listener; Node warns of a leak after ten.
   setMaxListeners(0, abortSignal);
   const lists = Array.from({ length: shards }, (_, shard) => {
     const input = {
@@ -63,11 +60,11 @@ export async function* listDocuments(
   const all = query.expected === undefined;
   try {
     for (;;) {
-      const used = lists.filter((list) => list.isUsed);
-      if (used.length > 0) {
-        for (const list of lists) if (all || list.left <= nearlyUsed) list.ask();
-        await Promise.all(used.map((list) => list.turn()));
-        if (all) for (const list of used) list.ask();
+      const exhausted = lists.filter((list) => list.isExhausted);
+      if (exhausted.length > 0) {
+        for (const list of lists) if (all || list.left <= prefetchBelow) list.prefetch();
+        await Promise.all(exhausted.map((list) => list.load()));
+        if (all) for (const list of exhausted) list.prefetch();
         continue;
       }
       const list = firstOf(lists, query.ascending);
@@ -82,8 +79,8 @@ export async function* listDocuments(
 }
 
 /**
- * Items of the first page of each shard, of those that a caller takes. Ids spread over the shards at random: two
- * standard deviations above the mean suffice six times of seven; otherwise one shard is asked once more.
+ * Items of each shard's first page. Ids spread over the shards at random: two standard deviations above the mean
+ * suffice six times out of seven; otherwise one shard needs another request.
  */
 function firstPage(expected: number | undefined): number | undefined {
   if (expected === undefined) return undefined;
@@ -110,9 +107,9 @@ async function* growingPages(
 }
 
 /**
- * The documents with these ids, in this order, without those that are not there.
- * @param expected how many of them the caller will take; undefined: all
- * @param retries how often those that the table is too busy to give are asked for again
+ * The documents with these ids, in this order, without missing ones.
+ * @param expected how many the caller will take; undefined: all
+ * @param retries for keys that the table was too busy to read
  */
 export async function* readDocuments(
   client: DynamoDBClient,
@@ -128,7 +125,7 @@ export async function* readDocuments(
   }
 }
 
-/** The pages of one shard: the one that is used, and perhaps the next, which is on its way. */
+/** The pages of one shard: the current one, and perhaps the next one in flight. */
 class Pages {
   readonly #pages: AsyncIterator<QueryCommandOutput>;
   #coming: Promise<IteratorResult<QueryCommandOutput>> | undefined;
@@ -137,11 +134,11 @@ class Pages {
   #ended = false;
 
   constructor(pages: AsyncIterable<QueryCommandOutput>) {
-    this.#pages = furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)[Symbol.asyncIterator]();
+    this.#pages = advancingPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)[Symbol.asyncIterator]();
   }
 
-  /** True when nobody knows what comes next. */
-  get isUsed(): boolean {
+  /** True when the page is exhausted and the next one is not loaded. */
+  get isExhausted(): boolean {
     return !this.#ended && this.head === undefined;
   }
 
@@ -149,7 +146,7 @@ class Pages {
     return this.#items[this.#taken];
   }
 
-  /** The part of the page that was not taken yet. */
+  /** The share of the page that is left. */
   get left(): number {
     return this.#items.length === 0 ? 0 : 1 - this.#taken / this.#items.length;
   }
@@ -161,17 +158,17 @@ class Pages {
     return item;
   }
 
-  /** Asks for the next page, once. */
-  ask(): void {
+  /** Requests the next page, once. */
+  prefetch(): void {
     if (this.#ended || this.#coming) return;
     this.#coming = this.#pages.next();
-    // Perhaps nobody waits for it; whoever does hears of its failure.
+    // load() reports the failure, if it is called.
     this.#coming.catch(() => {});
   }
 
   /** Waits for the next page. */
-  async turn(): Promise<void> {
-    this.ask();
+  async load(): Promise<void> {
+    this.prefetch();
     const answer = await this.#coming;
     this.#coming = undefined;
     this.#ended = answer?.done !== false;
@@ -180,7 +177,7 @@ class Pages {
   }
 }
 
-/** The one whose next item comes before those of all others; undefined when there is none any more. */
+/** The list with the first next item; undefined when all have ended. */
 function firstOf(lists: readonly Pages[], ascending: boolean): Pages | undefined {
   let first: Pages | undefined;
   for (const list of lists) {
@@ -189,7 +186,7 @@ function firstOf(lists: readonly Pages[], ascending: boolean): Pages | undefined
   return first;
 }
 
-/** Ids are ASCII, so the order of strings is the order of bytes. */
+/** Ids are ASCII, so string order is byte order. */
 function comesBefore(a: Item, b: Item, ascending: boolean): boolean {
   const [left, right] = [a["sk"]?.S ?? "", b["sk"]?.S ?? ""];
   return ascending ? left < right : left > right;

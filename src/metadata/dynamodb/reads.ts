@@ -1,6 +1,6 @@
 /**
- * Reads items by their keys: one in a GetItem, and those that are asked for at the same time in one BatchGetItem. That
- * costs as many read units, and one request, which is what takes the time:
+ * Reads items by key: one with GetItem, concurrent ones together with BatchGetItem. A batch costs the same read units
+ * and saves requests, which dominate the time:
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
  */
 import {
@@ -12,30 +12,30 @@ import {
 import { UnusableAnswer } from "../../aws/failures.ts";
 import { pause } from "../../core/retry.ts";
 import { tableFailure, tooBusy } from "./failures.ts";
-import { Groups, type Member } from "./request-batcher.ts";
+import { type Member, RequestBatcher } from "./request-batcher.ts";
 import type { DynamodbSettings } from "./settings.ts";
 
 export type Item = Record<string, AttributeValue>;
 
-/** In one request: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html */
+/** Keys in one request: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html */
 export const mostKeys = 100;
 
-/** Tells the key of one item from that of every other. */
+/** A unique text for an item's key. */
 export function keyText({ pk, sk }: Item): string {
   return JSON.stringify([pk?.S, sk?.S]);
 }
 
-/** What an answer holds under this name is what the SDK passes on, whatever it is. */
+/** Validates the items of a response: the SDK passes on anything under this name. */
 export function itemsOf({ Items = [] }: { readonly Items?: Item[] | undefined }): Item[] {
   if (Array.isArray(Items) && Items.every((item) => typeof item === "object" && item !== null)) return Items;
   throw new UnusableAnswer("Its items are no list of items.");
 }
 
 /**
- * The items with these keys, in their order; undefined for those that are not there.
- * @param keys different ones, at most as many as one request may have
- * @param retries how often those that the table is too busy to give are asked for again
- * @throws UNAVAILABLE when there are still some left then, CANCELLED, and what the SDK throws
+ * The items with these keys, in order; undefined for missing ones.
+ * @param keys distinct, at most as many as one request may have
+ * @param retries for keys that the table was too busy to read
+ * @throws UNAVAILABLE when some are still unread, CANCELLED, and the SDK's errors
  */
 export async function readItems(
   client: DynamoDBClient,
@@ -50,7 +50,7 @@ export async function readItems(
     const RequestItems = { [table]: { Keys: [...left], ConsistentRead: true } };
     const answer = await client.send(new BatchGetItemCommand({ RequestItems }), { abortSignal: signal });
     for (const item of itemsOf({ Items: answer.Responses?.[table] })) found.set(keyText(item), item);
-    // The SDK repeats what failed as a whole, and leaves what is given in part to us.
+    // The SDK retries failed requests, but not the unprocessed part of a successful one.
     const unprocessed = new Set(itemsOf({ Items: answer.UnprocessedKeys?.[table]?.Keys }).map(keyText));
     left = left.filter((key) => unprocessed.has(keyText(key)));
     if (left.length === 0) return keys.map((key) => found.get(keyText(key)));
@@ -59,15 +59,15 @@ export async function readItems(
   }
 }
 
-/** Reads of single items, of which those at the same time share requests. */
+/** Reads single items; concurrent reads share requests. */
 export class PointReads {
   readonly #client: DynamoDBClient;
   readonly #table: string;
   readonly #settings: DynamodbSettings;
-  readonly #groups = new Groups<Item, Item | undefined>({
-    most: mostKeys,
+  readonly #groups = new RequestBatcher<Item, Item | undefined>({
+    maxTasks: mostKeys,
     fits: () => true,
-    givesUp: true,
+    abandonsInFlight: true,
     send: async (group, signal) => await this.#send(group, signal),
   });
 
@@ -78,8 +78,8 @@ export class PointReads {
   }
 
   /**
-   * The item with this key as it is after every write that was confirmed before, or undefined.
-   * @throws CANCELLED as soon as the signal fires; nobody else's read ends with it
+   * The item with this key, as of every write confirmed before; undefined when there is none.
+   * @throws CANCELLED as soon as the signal fires; other callers' reads go on
    */
   async read(key: Item, signal: AbortSignal): Promise<Item | undefined> {
     return await this.#groups.add(key, signal);

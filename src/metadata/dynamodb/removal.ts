@@ -1,6 +1,6 @@
-/** Removes the table, once there is nothing in it but the entry of the catalog itself. */
+/** Removes the table once it holds only the entry of the catalog itself. */
 import { DeleteTableCommand, type DynamoDBClient, paginateScan, type TableDescription } from "@aws-sdk/client-dynamodb";
-import { furtherPages } from "../../aws/failures.ts";
+import { advancingPages } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
 import type { DismantledResource, ProvisionOptions } from "../../core/resources.ts";
@@ -41,7 +41,7 @@ export async function* removeTable(
   yield { ...resource, action: "removed" };
 }
 
-/** @param guarded the table, to protect it again if it cannot be removed; undefined where it is not protected */
+/** @param guarded the protected table, to protect it again if the removal fails; undefined when it is unprotected */
 async function remove(
   client: DynamoDBClient,
   table: Table,
@@ -52,7 +52,7 @@ async function remove(
     if (guarded) await table.setProtection(false);
     await client.send(new DeleteTableCommand({ TableName: table.name }), { abortSignal });
   } catch (error) {
-    // Another command was faster, or the answer was lost.
+    // Another command was faster, or the response was lost.
     const status = (await table.describe())?.TableStatus;
     if (status === undefined || status === "DELETING") return;
     await guarded?.setProtection(true).catch(() => {});
@@ -61,8 +61,8 @@ async function remove(
 }
 
 /**
- * Reads no more than it takes to say what is there. For the keys see catalog.ts.
- * @throws CONFLICT for documents, claims, and what others put there
+ * Scans only until it knows what the table holds. For the keys see catalog.ts.
+ * @throws CONFLICT for documents, claims and foreign items
  */
 async function assertNothingIn(
   client: DynamoDBClient,
@@ -75,7 +75,7 @@ async function assertNothingIn(
   const input = { TableName: table.name, ConsistentRead: true, ProjectionExpression: "pk, sk" };
   try {
     const pages = paginateScan({ client }, input, { abortSignal });
-    scan: for await (const page of furtherPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
+    scan: for await (const page of advancingPages(pages, ({ LastEvaluatedKey }) => LastEvaluatedKey)) {
       for (const { pk, sk } of itemsOf(page)) {
         const key = pk?.S ?? "";
         if (key === "catalog" && sk?.S?.startsWith("adopted#")) continue;
@@ -88,13 +88,13 @@ async function assertNothingIn(
   } catch (error) {
     throw table.failure(error, "dynamodb:Scan");
   }
-  // Each document has one.
+  // Each document has a claim, so claims are not counted beside documents.
   if (counts.document > 0) counts.claim = 0;
   assertEmpty(`table ${table.name}`, counts, more);
   if (!isCatalog) assertAsMade(table, found);
 }
 
-/** Keys named pk and sk are common. Without a catalog in it, the table is ours if it is as `init` makes one. */
+/** Keys named pk and sk are common. A table without a catalog is ours if it looks as `init` creates it. */
 function assertAsMade({ name }: Table, found: TableDescription): void {
   const { BillingModeSummary, GlobalSecondaryIndexes = [], LocalSecondaryIndexes = [], StreamSpecification } = found;
   const indexes = GlobalSecondaryIndexes.length + LocalSecondaryIndexes.length;

@@ -1,14 +1,14 @@
 /**
- * What several ask for at the same time, asked for in one request.
+ * Batches concurrent calls into one request.
  *
- * Whatever comes while one group is on its way is the next group, so that groups are as large as the service is slow,
- * and nobody waits for company: who comes alone goes alone, at once. Not dataloader, which collects by ticks: its cache
- * and its distinct keys would be switched off, it cannot leave a task for a later group, and it knows of no signals.
+ * Calls that arrive while a group is in flight form the next group, so groups grow with the latency of the service, and
+ * a single call is sent at once. Not dataloader, which collects by ticks: its cache and its distinct keys would be
+ * switched off, it cannot defer a task to a later group, and it supports no signals.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { cancelled, throwIfCancelled } from "../../core/errors.ts";
 
-/** Somebody who waits for an answer. Only the first one counts. */
+/** A caller that waits for an answer. Only the first answer counts. */
 export interface Member<Task, Answer> {
   readonly task: Task;
   readonly signal: AbortSignal;
@@ -16,32 +16,32 @@ export interface Member<Task, Answer> {
   fail(error: unknown): void;
 }
 
-export interface GroupOptions<Task, Answer> {
-  /** Tasks in a group. */
-  readonly most: number;
-  /** Whether a task may go together with these; if not, it is one of a later group. */
+export interface BatcherOptions<Task, Answer> {
+  /** Maximal number of tasks in a group. */
+  readonly maxTasks: number;
+  /** Whether a task may join the group; if not, it waits for a later one. */
   readonly fits: (task: Task, group: readonly Task[]) => boolean;
-  /** Whether somebody whose signal fires gives up what is on its way, too. What is not sent yet is always given up. */
-  readonly givesUp: boolean;
+  /** Whether an aborted caller also abandons a request in flight. An unsent task is always dropped. */
+  readonly abandonsInFlight: boolean;
   /**
-   * Does what a group asks for. Whom it has not answered when it is done with others gets what it throws.
-   * @param signal fires when no member is interested any more
+   * Sends one group. Members still unanswered when it throws are rejected with that error.
+   * @param signal fires when all members have aborted
    */
   readonly send: (group: readonly Member<Task, Answer>[], signal: AbortSignal) => Promise<void>;
 }
 
-export class Groups<Task, Answer> {
-  readonly #options: GroupOptions<Task, Answer>;
+export class RequestBatcher<Task, Answer> {
+  readonly #options: BatcherOptions<Task, Answer>;
   readonly #waiting = new Set<Member<Task, Answer>>();
   #working = false;
 
-  constructor(options: GroupOptions<Task, Answer>) {
+  constructor(options: BatcherOptions<Task, Answer>) {
     this.#options = options;
   }
 
   /**
-   * The answer to a task, whoever else is in its group.
-   * @throws CANCELLED at once when the signal fires before the task is sent, or at any time if the options say so
+   * The answer to a task.
+   * @throws CANCELLED at once when the signal fires before the task is sent; with `abandonsInFlight` at any time
    */
   async add(task: Task, signal: AbortSignal): Promise<Answer> {
     throwIfCancelled(signal);
@@ -49,7 +49,7 @@ export class Groups<Task, Answer> {
     const answered = new Promise<Answer>((answer, fail) => {
       const member = { task, signal, answer, fail };
       leave = () => {
-        if (this.#waiting.delete(member) || this.#options.givesUp) fail(cancelled(signal));
+        if (this.#waiting.delete(member) || this.#options.abandonsInFlight) fail(cancelled(signal));
       };
       this.#waiting.add(member);
     });
@@ -65,17 +65,17 @@ export class Groups<Task, Answer> {
   async #work(): Promise<void> {
     if (this.#working) return;
     this.#working = true;
-    // Answers that arrive together are acted upon in one turn of the event loop, and go on together.
+    // Responses that arrive together are handled in one turn of the event loop, so their follow-ups share a group.
     await nextTurn();
     for (let group = this.#take(); group.length > 0; group = this.#take()) await this.#send(group);
     this.#working = false;
   }
 
   #take(): Member<Task, Answer>[] {
-    const { most, fits } = this.#options;
+    const { maxTasks, fits } = this.#options;
     const [group, tasks]: [Member<Task, Answer>[], Task[]] = [[], []];
     for (const member of this.#waiting) {
-      if (group.length === most) break;
+      if (group.length === maxTasks) break;
       if (group.length > 0 && !fits(member.task, tasks)) continue;
       group.push(member);
       tasks.push(member.task);
@@ -96,11 +96,11 @@ export class Groups<Task, Answer> {
   }
 }
 
-/** A signal that fires with the last of these. `forget` when the answer is there. */
+/** A signal that fires with the last of these. Call `forget` when the response has arrived. */
 function lastOf(signals: readonly AbortSignal[]): { readonly signal: AbortSignal; forget(): void } {
   const different = new Set(signals);
   const [first] = different;
-  // Of one program there is usually one.
+  // The common case: one signal for the whole program.
   if (first && different.size === 1) return { signal: first, forget() {} };
   const last = new AbortController();
   let left = different.size;

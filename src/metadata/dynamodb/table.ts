@@ -1,4 +1,4 @@
-/** The table: on demand, protected against deletion, nothing to pay while it is not used. */
+/** The table: on demand (an idle table costs nothing) and protected against deletion. */
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   CreateTableCommand,
@@ -16,7 +16,7 @@ import type { ProvisionAction, ProvisionedResource, ProvisionOptions } from "../
 import { tableFailure } from "./failures.ts";
 import type { DynamodbSettings } from "./settings.ts";
 
-/** Milliseconds. A table takes a few seconds; the SDK's waiter would look again after 20 s only. */
+/** Milliseconds. Creating a table takes seconds; the SDK's waiter polls every 20 s. */
 const pollInterval = 500;
 const pollDeadline = 180_000;
 
@@ -45,8 +45,8 @@ export async function* provisionTable(
 }
 
 /**
- * Milliseconds that the clock of DynamoDB is ahead of ours, as its answer about the table says.
- * @throws NOT_INITIALISED, ACCESS_DENIED and whatever else is wrong with the table or the way to it
+ * Milliseconds by which DynamoDB's clock is ahead of ours, from a request about the table.
+ * @throws NOT_INITIALISED, ACCESS_DENIED and any other problem with the table or the connection
  */
 export async function clockSkew(
   client: DynamoDBClient,
@@ -84,15 +84,15 @@ async function protect(
 ): Promise<ProvisionAction> {
   if (made === "would-create") return "would-create";
   if ((await table.describe())?.DeletionProtectionEnabled) return made === "created" ? "created" : "exists";
-  // That it cannot be had is only found out by trying, which init did.
+  // Only an attempt shows that it is unsupported; init has made one.
   if (plan && unsupported.split(",").includes(kind)) return "unsupported";
   if (plan) return "would-update";
   if (!(await table.setProtection(true))) return "unsupported";
-  // An emulator that accepts the setting and forgets it does not support it.
+  // An emulator that accepts the setting and drops it does not support it.
   return (await table.describe())?.DeletionProtectionEnabled ? "updated" : "unsupported";
 }
 
-/** What is asked of DynamoDB about one table, in the words of the contract. */
+/** Requests about one table, with errors of the contract. */
 export class Table {
   readonly name: string;
   readonly #client: DynamoDBClient;
@@ -106,7 +106,7 @@ export class Table {
     this.#signal = signal;
   }
 
-  /** Undefined for a table that is not there. */
+  /** Undefined when there is no such table. */
   async describe(): Promise<TableDescription | undefined> {
     try {
       return (await this.#client.send(new DescribeTableCommand({ TableName: this.name }), this.#options())).Table;
@@ -128,17 +128,17 @@ export class Table {
     }
   }
 
-  /** Returns when the table is as it should be; false where that cannot be had. */
+  /** Returns when the setting is applied; false when it is unsupported. */
   async setProtection(DeletionProtectionEnabled: boolean): Promise<boolean> {
     try {
       const command = new UpdateTableCommand({ TableName: this.name, DeletionProtectionEnabled });
       await this.#client.send(command, this.#options());
     } catch (error) {
       if (isUnsupported(error)) return false;
-      // Another command is changing it right now, to the same.
+      // Another command is making the same change.
       if (!(error instanceof ResourceInUseException)) throw this.failure(error, "dynamodb:UpdateTable");
     }
-    // It may be removed meanwhile, when it was the protection that was in the way.
+    // Without the protection, it may be removed meanwhile.
     await this.#until((status) => status !== "UPDATING");
     return true;
   }
@@ -152,7 +152,7 @@ export class Table {
   }
 
   /**
-   * Looks at the table every half second until its status, undefined for none, is as wanted.
+   * Polls the table every half second until its status (undefined: no table) is accepted.
    * @throws UNAVAILABLE after three minutes
    */
   async #until(done: (status: string | undefined) => boolean): Promise<void> {

@@ -1,4 +1,4 @@
-/** Transactions on one table: all of it or nothing. */
+/** Transactions on one table. */
 import {
   type CancellationReason,
   type DynamoDBClient,
@@ -12,24 +12,24 @@ import { lateSignal, pause } from "../../core/retry.ts";
 import { tableFailure, tooBusy, unanswered } from "./failures.ts";
 import type { DynamodbSettings } from "./settings.ts";
 
-/** Meetings with other transactions are no failures, so more of them are borne than there are retries. */
+/** Additional retries for conflicts, which are normal with concurrent transactions. */
 const conflictsExpected = 5;
 
 /** https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
 const temporaryReasons = new Set(["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"]);
 const action = "dynamodb:TransactWriteItems";
 
-/** When a condition does not hold: which, in the order of the items, and how often the SDK asked. */
+/** If a condition failed: the reasons in the order of the items, and the SDK's attempts. */
 export type TransactionOutcome =
   | { readonly done: true }
   | { readonly done: false; readonly reasons: readonly CancellationReason[]; readonly attempts: number };
 
-/** The answer to a transaction that was sent once. */
+/** The response to a transaction that was sent once. */
 export type TransactionAnswer =
   | { readonly done: true }
   | {
       readonly done: false;
-      /** Why it was cancelled, in the order of its items; empty where the answer does not say. */
+      /** Reasons of the cancellation, in the order of the items; empty when the response has none. */
       readonly reasons: readonly CancellationReason[];
       readonly error: TransactionCanceledException;
     };
@@ -46,16 +46,15 @@ export class Transactions {
   }
 
   /**
-   * Does all of it or nothing. The SDK does not repeat a cancelled transaction, whatever cancelled it: here it is, as
-   * long as it only met others.
-   * @throws UNAVAILABLE when nobody knows whether it was done; after anything else nothing was
+   * Writes all items or none. The SDK never retries a cancelled transaction; this does, after mere conflicts.
+   * @throws UNAVAILABLE when the outcome is unknown; after any other error nothing was written
    */
   async write(items: readonly TransactWriteItem[], signal: AbortSignal): Promise<TransactionOutcome> {
-    return await this.goOn(items, await this.attempt(items, signal), signal);
+    return await this.retry(items, await this.attempt(items, signal), signal);
   }
 
   /**
-   * Sends it once. The signal is looked at before: a transaction on the wire is awaited, since its outcome counts.
+   * Sends it once. The signal counts only before: a transaction in flight is awaited, since its outcome counts.
    * @throws like `write`
    */
   async attempt(items: readonly TransactWriteItem[], signal: AbortSignal): Promise<TransactionAnswer> {
@@ -75,11 +74,11 @@ export class Transactions {
   }
 
   /**
-   * What came of it, after further attempts if there is a point in them.
-   * @param answer to the first attempt: the reasons that concern these items
+   * The final outcome, after retries where they make sense.
+   * @param answer to the first attempt: the reasons for these items
    * @throws like `write`
    */
-  async goOn(
+  async retry(
     items: readonly TransactWriteItem[],
     answer: TransactionAnswer,
     signal: AbortSignal,

@@ -1,19 +1,18 @@
 /**
- * What a query asks of the records of an SQLite catalog, and the index that knows which meet it.
+ * Turns a query into SQL conditions, and picks the index whose entries meet it.
  *
- * For a tag, a name, a type, a commit, a run, and the first characters of a name there is an index that has the ids of
- * what has it in order. A glob that begins with fewer characters has only the range of names that begin as it does: in
- * their order, not in that of ids.
+ * Tags, names, types, commits, runs and the first characters of names each have an index sorted by id. A glob with a
+ * shorter literal beginning has only the range of names with that beginning, sorted by name, not by id.
  */
 import { DocprocError } from "../../core/errors.ts";
 import { type DocumentFilter, literalName, literalType, typeGlob } from "../../document/query.ts";
 
 export type Value = string | number;
-/** A row is a list of the values of its columns. */
+/** A row is a list of its column values. */
 export type Row = readonly unknown[];
 export type Select = (sql: string, ...values: Value[]) => Promise<Row[]>;
 
-/** What a statement is given up with that asks for too much of globs: fewer documents at a time are to be asked for. */
+/** Aborts a statement that takes too many glob steps: it must be repeated for fewer documents. */
 export class TooManySteps extends DocprocError {
   constructor() {
     super("UNAVAILABLE", "A glob takes too long for as many documents at a time.");
@@ -25,28 +24,28 @@ export interface Statement {
   readonly values: readonly Value[];
 }
 
-/** Characters of a name in the index of beginnings; its expression says the same. */
+/** Characters of a name in documents_by_beginning; the index expression repeats the number. */
 const beginning = 3;
-/** Types of which each is looked up. SQLite joins no more than 500 queries. */
+/** Types to look up one by one. SQLite joins at most 500 queries. */
 const mostTypes = 100;
 
-/** Something that a query asks for, and the index that knows what has it. */
+/** One condition of a query, and the index that answers it. */
 export interface Condition {
   readonly table: "documents" | "tags";
-  /** Which of the table's indexes that is; SQLite would choose by what it guesses of their sizes. */
+  /** The index to use; SQLite would choose by guessed sizes. */
   readonly index: string;
-  /** What bounds the part of the index that is read. */
+  /** SQL that bounds the part of the index to read. */
   readonly bounds: (row: string) => string;
-  /** What is asked of each entry in it. */
+  /** SQL that tests each entry in that part. */
   readonly rest: (row: string) => string;
   readonly values: readonly string[];
-  /** How many of the values are those of the bounds. */
+  /** How many of the values belong to the bounds. */
   readonly bounding: number;
-  /** What the entries in that part are sorted by. */
+  /** The order of the entries in that part. */
   readonly by: "id" | "name" | "content_type";
-  /** Conditions of which one or another is met, where no part of an index has all of it in order. */
+  /** Alternatives, when no part of one index has them all in order. */
   readonly each?: readonly Condition[];
-  /** The same condition by another index, which reads less and is not in order. */
+  /** The same condition by another index, which reads less but is not in order. */
   readonly narrow?: Condition;
 }
 
@@ -67,9 +66,9 @@ export async function conditionsOf(
   { tags = {}, name, type, commit, run }: DocumentFilter = {},
 ): Promise<Condition[]> {
   return [
-    // The union of several types comes first, as SQLite joins queries from left to right.
+    // The union of types comes first, since SQLite joins queries from left to right.
     ...(type === undefined ? [] : [await withType(select, type)]),
-    // @photostructure/sqlite cuts text at a NUL, so that such a tag cannot be asked for.
+    // @photostructure/sqlite cuts text at NUL, so such tags are tested in JavaScript only.
     ...Object.entries(tags)
       .filter((tag) => !tag.some((text) => text.includes("\0")))
       .map(withTag),
@@ -79,7 +78,7 @@ export async function conditionsOf(
   ];
 }
 
-/** The types that a glob is for are looked up, as they are few: each is found behind the one before it. */
+/** Expands a glob to the existing types, which are few: each is found after the previous one. */
 async function withType(select: Select, type: string): Promise<Condition> {
   const literal = literalType({ type });
   if (literal !== undefined) return withText("content_type", literal);
@@ -123,7 +122,7 @@ async function withName(glob: string): Promise<Condition> {
   return glob === `${first}*` ? ordered : { ...ordered, narrow };
 }
 
-/** @param of the expression of the index, `%` being what stands at the path. To SQLite only the same text is the same. */
+/** @param of the index expression, `%` being the value at the path. SQLite uses an index only for identical text. */
 function madeBy(index: "commit" | "run", of: string, path: string, value: string): Condition {
   const bounds = (row: string) => {
     const provenance = `iif(json_valid(${row}.provenance), ${row}.provenance, '{}') ->> '${path}'`;
@@ -144,10 +143,10 @@ function withText(column: keyof typeof indexedBy, text: string): Condition {
   return { ...everything, index: indexedBy[column], bounds, values: [text], bounding: 1 };
 }
 
-/** @param ends how all that matches begins and ends */
+/** @param ends the literal beginning and end of every match */
 function withGlob(column: keyof typeof indexedBy, glob: string, ends: readonly [string, string]): Condition {
   const [prefix, suffix] = ends;
-  // SQLite's own GLOB is quick and knows less than ours: it spares that one most of the work, or all of it.
+  // SQLite's own GLOB is fast and knows less than ours: it prefilters, and often decides alone.
   const quick = `${prefix}*${suffix}`;
   const known = glob === quick;
   return {
@@ -155,14 +154,14 @@ function withGlob(column: keyof typeof indexedBy, glob: string, ends: readonly [
     index: indexedBy[column],
     bounds: (row) => `${row}.${column} >= ? AND ${row}.${column} < ?`,
     rest: (row) => `${row}.${column} GLOB ?${known ? "" : ` AND matches(?, ${row}.${column})`}`,
-    // No name has room for so many of the last character there is.
+    // Longer than any name, in the last character there is.
     values: [prefix, prefix + "\u{10ffff}".repeat(129), quick, ...(known ? [] : [glob])],
     bounding: 2,
     by: column,
   };
 }
 
-/** What has to hold for an `entry` of a table so that it meets all of these. */
+/** SQL that tests whether an `entry` of a table meets all conditions. */
 export function testOf(conditions: readonly Condition[], entries: Condition["table"]): Statement {
   const tests = conditions.map(({ table, bounds, rest }) =>
     table === "documents" && entries === "documents"

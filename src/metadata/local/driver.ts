@@ -73,12 +73,12 @@ async function* provision(settings: DirectorySettings, options: ProvisionOptions
   yield { kind: "catalog", name: path, action, settings: { mode: modeText(privateFile) } };
 }
 
-/** "dpc1": tells a catalog of ours from any other SQLite file. */
+/** "dpc1": distinguishes our catalog from any other SQLite file. */
 const applicationId = 0x64706331;
 
 /**
- * One entry a format, applied in order, never edited once released. `PRAGMA user_version` says how many have
- * been applied. Text is compared by its UTF-8 bytes, SQLite's default, as DynamoDB does.
+ * One entry per format, applied in order, never edited after a release. `PRAGMA user_version` counts the applied ones.
+ * Text compares by UTF-8 bytes, SQLite's default, as in DynamoDB.
  */
 const migrations: readonly string[] = [
   `CREATE TABLE documents (
@@ -98,8 +98,8 @@ const migrations: readonly string[] = [
   `ALTER TABLE documents ADD COLUMN crc32 TEXT;
    CREATE TABLE catalog (id TEXT NOT NULL) STRICT;
    INSERT INTO catalog VALUES (lower(hex(randomblob(16))))`,
-  // For listings. The triggers keep the tags beside each document whoever writes it, in the same transaction. Of a
-  // damaged record nothing is kept: whoever reads it says so.
+  // For listings. Triggers maintain the tags for every writer, in the same transaction. Damaged tags are skipped;
+  // reading the record reports them.
   `CREATE INDEX documents_by_name ON documents (name);
    CREATE INDEX documents_by_beginning ON documents (substr(name, 1, 3), id, name);
    CREATE INDEX documents_by_type ON documents (content_type);
@@ -126,7 +126,7 @@ const migrations: readonly string[] = [
        SELECT key, value, old.id FROM json_each(iif(json_valid(old.tags), old.tags, '{}')) WHERE type = 'text');
      INSERT OR IGNORE INTO tags SELECT key, value, new.id FROM json_each(new.tags) WHERE type = 'text';
    END`,
-  // For listings by size, and of what one commit or one CI run made. Of a commit the digits that people give.
+  // For listings by size, commit or CI run. Of a commit only the digits that people type.
   `CREATE INDEX documents_by_size ON documents (size);
    CREATE INDEX documents_by_commit
      ON documents (substr(iif(json_valid(provenance), provenance, '{}') ->> '$.git.commit', 1, 7))
@@ -134,13 +134,13 @@ const migrations: readonly string[] = [
    CREATE INDEX documents_by_run
      ON documents (iif(json_valid(provenance), provenance, '{}') ->> '$.ci.run')
      WHERE provenance IS NOT NULL`,
-  // Ids of catalogs that are gone, and whose objects are this one's.
+  // Ids of vanished catalogs whose objects now belong to this one.
   "CREATE TABLE adopted (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
 ];
 
-const whoHolds = "SELECT id FROM documents WHERE name = ? AND identity = ?";
+const selectHolder = "SELECT id FROM documents WHERE name = ? AND identity = ?";
 
-/** Milliseconds that a writer waits for another process, at most. */
+/** Maximal milliseconds that a writer waits for another process. */
 const busyTimeout = 30_000;
 
 class LocalMetadata implements MetadataService {
@@ -149,9 +149,9 @@ class LocalMetadata implements MetadataService {
   readonly #owners: Owners;
   readonly #path: string;
   readonly #busyTimeout: number;
-  /** One connection for all, also for those who ask at once: statements belong to the one that they were made on. */
+  /** One connection, also for concurrent callers: prepared statements belong to their connection. */
   #database: Promise<Database> | undefined;
-  /** By their text. A listing of a million records runs one of them two thousand times. */
+  /** By SQL text. Listing a million records runs one statement two thousand times. */
   readonly #statements = new Map<string, Statement>();
   #globs: GlobFunction | undefined;
 
@@ -186,7 +186,7 @@ class LocalMetadata implements MetadataService {
         stored.crc32,
       );
       if (Number(changes) === 1) return { committed: true };
-      const [held] = listsOf(this.#prepare(database, whoHolds), record.name, identity);
+      const [held] = listsOf(this.#prepare(database, selectHolder), record.name, identity);
       return { committed: false, holder: held === undefined ? record.id : String(held[0]) };
     });
   }
@@ -197,11 +197,11 @@ class LocalMetadata implements MetadataService {
   }
 
   async holder(name: string, identity: string, signal: AbortSignal): Promise<string | undefined> {
-    const [held] = await this.#select(signal, whoHolds, name, identity);
+    const [held] = await this.#select(signal, selectHolder, name, identity);
     return held && String(held[0]);
   }
 
-  /** A claim is the unique pair (name, identity) of a record's own row, so none is ever without its document. */
+  /** A claim is the unique pair (name, identity) in the record's own row, so it never outlives its document. */
   async *claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim> {
     const release = async () => {};
     if (name === undefined) {
@@ -215,16 +215,16 @@ class LocalMetadata implements MetadataService {
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
     const matches = await matcher(query.filter);
-    if (query.filter?.name !== undefined || query.filter?.type !== undefined) await this.#learnGlobs();
+    if (query.filter?.name !== undefined || query.filter?.type !== undefined) await this.#defineGlobFunction();
     const select: Select = (sql, ...values) => this.#select(signal, sql, ...values);
     const pages = query.sort === undefined ? pagesOf(select, query) : pagesInOrder(select, query, query.sort);
     for await (const rows of pages) {
       for (const row of rows) {
         const record = fromStored(namedRecord(row));
-        // The indexes only spare reading: what a query means is said in one place.
+        // Indexes only reduce reading; matcher() alone defines what a query means.
         if (matches(record)) yield record;
       }
-      // Reading from the file never waits: without this neither Ctrl-C nor what was written would have its turn.
+      // Reading the file is synchronous: yield to signals and output.
       await turn();
     }
   }
@@ -241,12 +241,12 @@ class LocalMetadata implements MetadataService {
     return this.#attempt(() => {
       const { changes } = this.#prepare(
         database,
-        // What stands behind the identity says which kind of claim it is: see `ofSameKind`.
+        // The suffix after the identity is the kind of claim: see `ofSameKind`.
         `UPDATE OR IGNORE documents SET tags = ?, identity = ? || substr(identity, instr(identity || '#', '#'))
          WHERE id = ? AND tags = ?`,
       ).run(canonicalJson(tags), identity, id, canonicalJson(record.tags));
       if (Number(changes) === 1) return { retagged: true };
-      const [held] = listsOf(this.#prepare(database, whoHolds), name, identity);
+      const [held] = listsOf(this.#prepare(database, selectHolder), name, identity);
       return { retagged: false, holder: held === undefined || held[0] === id ? undefined : String(held[0]) };
     });
   }
@@ -283,11 +283,11 @@ class LocalMetadata implements MetadataService {
     this.#database = undefined;
     this.#statements.clear();
     this.#globs = undefined;
-    // Whoever could not open it has heard why.
+    // The caller that opened it has got the error.
     (await database?.catch(() => undefined))?.close();
   }
 
-  /** Opens the catalog, and makes it where there is none yet. */
+  /** Opens the catalog, and creates a missing one. */
   async create(): Promise<Database> {
     if (this.#database === undefined && !(await exists(this.#path))) {
       await assertOwnLibrary(this.#directory, this.#owners);
@@ -296,7 +296,7 @@ class LocalMetadata implements MetadataService {
     return await this.#open();
   }
 
-  /** Runs a statement. Without a catalog every answer is empty, and reading does not make one. */
+  /** Runs a statement. Without a catalog the result is empty; reading does not create one. */
   async #select(signal: AbortSignal, sql: string, ...values: Value[]): Promise<unknown[][]> {
     throwIfCancelled(signal);
     if (this.#database === undefined && !(await exists(this.#path))) return [];
@@ -305,8 +305,8 @@ class LocalMetadata implements MetadataService {
     return this.#attempt(() => (this.#globs ? this.#globs.watch(run) : run()));
   }
 
-  /** Late: most commands have no glob. Once: SQLite does not replace what another statement uses. */
-  async #learnGlobs(): Promise<void> {
+  /** Late, because most commands have no glob. Once, because SQLite cannot replace a function in use. */
+  async #defineGlobFunction(): Promise<void> {
     if (this.#database === undefined && !(await exists(this.#path))) return;
     const [{ GlobFunction }, database] = await Promise.all([import("./glob-function.ts"), this.#open()]);
     this.#globs ??= new GlobFunction(database);
@@ -323,10 +323,10 @@ class LocalMetadata implements MetadataService {
   }
 
   async #load(): Promise<Database> {
-    // Opening it is writing to it: SQLite ends there what a crash has left, and so does a migration.
+    // Opening may write: SQLite recovers from a crash, and migrations run.
     await assertOwnParts(this.#directory, "metadata");
     return await openDatabase(this.#path, this.#busyTimeout, (database) => {
-      // TRUNCATE, not WAL: WAL needs shared memory, which network and bind-mounted disks do not have.
+      // TRUNCATE, not WAL: network and bind-mounted disks lack the shared memory that WAL needs.
       database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; PRAGMA trusted_schema = OFF");
       migrate(database, this.#path);
     });
@@ -348,7 +348,7 @@ class LocalMetadata implements MetadataService {
 }
 
 /**
- * @returns whether docproc made it: an empty one may be anyone's
+ * @returns whether docproc created it: an empty one may be anyone's
  * @throws INVALID_CONFIG, CONFLICT for a database that this version of docproc must not touch
  */
 function assertOurs(database: Database, path: string): boolean {
@@ -373,7 +373,7 @@ function versionOf(database: Database): number {
 
 function migrate(database: Database, path: string): void {
   if (versionOf(database) === migrations.length) return;
-  // The lock first, then another look: two first runs at once must not both migrate.
+  // Check again under the lock: two concurrent first runs must not both migrate.
   database.exec("BEGIN IMMEDIATE");
   try {
     assertOurs(database, path);
@@ -385,7 +385,7 @@ function migrate(database: Database, path: string): void {
   }
 }
 
-/** A library that may not be looked into is not one without a catalog. */
+/** An unreadable library is an error, not one without a catalog. */
 async function exists(path: string): Promise<boolean> {
   return (await statIfThere(path)) !== undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * The function `matches(glob, text)` for SQL. A statement runs in one go, in which no signal is heard: one that asks for
- * too much of it is given up, so that the same can be asked in smaller pieces.
+ * The SQL function `matches(glob, text)`. No signal is heard while a statement runs, so a statement that calls it too
+ * often is aborted and can be repeated in smaller pieces.
  */
 import { compileGlob, type Glob } from "../../document/glob.ts";
 import type { Database } from "../../files/sqlite.ts";
@@ -9,11 +9,11 @@ import { TooManySteps } from "./conditions.ts";
 export class GlobFunction {
   readonly #mostSteps: number;
   readonly #globs = new Map<string, Glob>();
-  /** Of the statement that runs, or ran last. */
+  /** Of the current or last statement. */
   steps = 0;
   #isOver = false;
 
-  /** @param mostSteps in one statement: some tenths of a second, and enough for a million names of twenty letters */
+  /** @param mostSteps per statement: some tenths of a second, enough for a million names of twenty letters */
   constructor(database: Database, mostSteps = 20_000_000) {
     this.#mostSteps = mostSteps;
     database.function("matches", { deterministic: true }, (glob: unknown, text: unknown) => {
@@ -28,7 +28,7 @@ export class GlobFunction {
     });
   }
 
-  /** @throws TooManySteps when it was given up, whatever the engine makes of that; else what the statement throws */
+  /** @throws TooManySteps when the limit was hit, whatever the engine's error is; else the statement's error */
   watch<T>(statement: () => T): T {
     this.steps = 0;
     this.#isOver = false;

@@ -1,9 +1,8 @@
 /**
- * Reads the records of an SQLite catalog in the order of their ids, and as few of them as an index allows.
+ * Reads the records of an SQLite catalog in the order of their ids, as few of them as an index allows.
  *
- * What an index has in that order (see conditions.ts) is read straight from it, a page at a time, however large the
- * catalog. What it has in another order has to be sorted: whether that is right depends on how many there are, which is
- * counted up to {@link few}.
+ * An index in id order (see conditions.ts) is read directly, a page at a time, however large the catalog. Entries in
+ * another order must be sorted; whether that pays depends on their number, which is counted up to {@link sortLimit}.
  */
 import { idRange, type ListQuery } from "../../document/query.ts";
 import {
@@ -18,12 +17,12 @@ import {
   testOf,
 } from "./conditions.ts";
 
-/** What {@link namedRecord} takes. */
+/** The columns that {@link namedRecord} takes. */
 export const storedColumns = "id, name, size, content_type, sha256, uri, tags, metadata, source, provenance, crc32";
 
-/** A row of {@link storedColumns} in the form in which it can be checked. */
+/** Names the values of a row of {@link storedColumns}. */
 export function namedRecord(row: readonly unknown[]) {
-  // One by one: taking a list apart in a pattern goes through its iterator, a million times.
+  // By index: destructuring a list uses its iterator, a million times.
   return {
     id: row[0],
     name: row[1],
@@ -39,10 +38,10 @@ export function namedRecord(row: readonly unknown[]) {
   };
 }
 
-/** Rows read at a time: between two pages no lock is held, so a slow reader never blocks a writer. */
+/** Rows per statement. No lock is held between pages, so a slow reader never blocks a writer. */
 export const pageSize = 500;
-/** Entries of an index that are read and sorted in a few milliseconds. */
-export const few = 10_000;
+/** Index entries that are read and sorted within a few milliseconds. */
+export const sortLimit = 10_000;
 /** Ids from `from` (included) to `to` (excluded). */
 export interface Range {
   readonly from: string;
@@ -52,8 +51,8 @@ export interface Range {
 type MakeStatement = (range: Range, limit: number) => Statement;
 
 /**
- * The rows that a query asks for, page by page. A page may be empty, and is small where few records are expected. Between
- * two pages others have their turn, so a statement that asks for too much is followed by an empty one.
+ * The rows of a query, page by page. Pages may be empty, and are small when few records are expected. An empty page
+ * follows an aborted statement, so that others get a turn.
  */
 export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<Row[]> {
   const { from = "", to = "~" } = idRange(query);
@@ -62,7 +61,7 @@ export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<
   try {
     for await (const rows of quickPages(select, query, conditions, left)) {
       yield rows;
-      left = behind(rows, left, query.ascending);
+      left = remainder(rows, left, query.ascending);
     }
   } catch (error) {
     if (!(error instanceof TooManySteps)) throw error;
@@ -71,20 +70,17 @@ export async function* pagesOf(select: Select, query: ListQuery): AsyncIterable<
   }
 }
 
-/** What is left of a range behind the last of some rows. */
-function behind(rows: readonly Row[], range: Range, ascending: boolean): Range {
+/** The rest of a range after the last of some rows. */
+function remainder(rows: readonly Row[], range: Range, ascending: boolean): Range {
   if (rows.length === 0) return range;
   const last = String(rows.at(-1)?.[0]);
   return ascending ? { ...range, from: `${last}~` } : { ...range, to: last };
 }
 
-/** Documents that a statement looks at first where globs take long. */
-export const fewAtATime = 100;
+/** Documents in a statement's first window when globs are slow. */
+export const firstWindow = 100;
 
-/**
- * Goes through all documents in order, in statements of which none takes long: as many documents at a time as the globs
- * of the query allow.
- */
+/** Reads all documents in order with short statements: each takes as many documents as the globs allow. */
 async function* smallPages(
   select: Select,
   conditions: readonly Condition[],
@@ -93,13 +89,13 @@ async function* smallPages(
 ): AsyncIterable<Row[]> {
   const make = read(startingWith(everything, conditions), ascending);
   let left = range;
-  for (let window = fewAtATime; ; ) {
+  for (let window = firstWindow; ; ) {
     const edge = await edgeOf(select, everything, left, window, ascending);
     const [within, rest] = splitAt(edge, left, ascending);
     try {
       for await (const rows of pagesOfStatement(select, make, within, ascending, pageSize)) {
         yield rows;
-        left = behind(rows, left, ascending);
+        left = remainder(rows, left, ascending);
       }
     } catch (error) {
       if (!(error instanceof TooManySteps) || window === 1) throw error;
@@ -109,11 +105,11 @@ async function* smallPages(
     }
     if (rest === undefined) return;
     left = rest;
-    window = Math.min(2 * window, few);
+    window = Math.min(2 * window, sortLimit);
   }
 }
 
-/** The part of a range on the near side of an id, and what is left; without an id all of it. */
+/** Splits a range at an id: the near part, and the rest; without an id all is near. */
 function splitAt(edge: string | undefined, range: Range, ascending: boolean): [within: Range, rest: Range | undefined] {
   if (edge === undefined) return [range, undefined];
   const [lower, upper] = [
@@ -141,21 +137,21 @@ async function* quickPages(
   const smallest = await smallestOf(select, query, conditions, range);
   if (smallest) return yield* pages(read(startingWith(smallest, conditions), ascending), range, expected);
 
-  // All of them are large. In order they are merged, which takes a fifth of the time of looking each entry up.
+  // Each is large. In order they are merged, in a fifth of the time of looking up each entry.
   const unordered = conditions.find((condition) => !isOrdered(condition));
   if (!unordered) return yield* pages(merge(conditions, ascending), range, expected);
   yield* walk();
 
   /**
-   * Goes through what is in order, as what many records have is mostly found soon. If it is not, the whole range of the
-   * glob is read once and sorted, as long as all that is expected comes out of that.
+   * Walks an ordered index, since common matches are found soon. If they are not, reads and sorts the whole range of
+   * the glob once, provided that this yields everything expected.
    */
   async function* walk(): AsyncIterable<Row[]> {
     const along = conditions.find(isOrdered) ?? everything;
     const make = read(startingWith(along, conditions), ascending);
     let left: Range = range;
     let found = 0;
-    for (let window = few; ; window *= 2) {
+    for (let window = sortLimit; ; window *= 2) {
       const edge = await edgeOf(select, along, left, window, ascending);
       const [within, rest] = splitAt(edge, left, ascending);
       for await (const rows of pages(make, within, expected)) {
@@ -180,20 +176,20 @@ function readAll(ascending: boolean): MakeStatement {
   return ({ from, to }, limit) => ({ sql, values: [from, to, limit] });
 }
 
-/** Reads the index of the first condition and looks up whether the others are met. */
+/** Reads the index of the first condition and looks each entry up in the others. */
 function read([first = everything, ...others]: readonly Condition[], ascending: boolean): MakeStatement {
   const asked = testOf(others, first.table);
   return (range, limit) => {
     const found = entriesOf(first, range, asked);
-    // Names with a date or a number in them grow with time. Read backwards, what is newest is met first, and most of
-    // the rest need not be sorted in. (The limit is none; without it SQLite would leave the order out.)
+    // Names with dates or numbers grow with time. Read backwards, the newest come first and few of the rest need
+    // sorting in. (LIMIT -1 means none, but without it SQLite would drop the order.)
     const backwards = `SELECT id FROM (${found.sql} ORDER BY entry.${first.by} DESC, entry.id DESC LIMIT -1)`;
     const ids = `${isOrdered(first) || ascending ? found.sql : backwards} ${inOrder(ascending)} LIMIT ?`;
     return { sql: recordsOf(ids, ascending), values: [...found.values, limit] };
   };
 }
 
-/** Reads the indexes of all conditions side by side. All of them are in order. */
+/** Intersects the indexes of all conditions, all of them in id order. */
 function merge(conditions: readonly Condition[], ascending: boolean): MakeStatement {
   return (range, limit) => {
     const all = conditions.map((condition) => entriesOf(condition, range));
@@ -206,7 +202,7 @@ function recordsOf(ids: string, ascending: boolean): string {
   return `SELECT ${storedColumns} FROM documents WHERE id IN (${ids}) ${inOrder(ascending)}`;
 }
 
-/** @param asked what else has to hold for an `entry` */
+/** @param asked SQL that each `entry` must also meet */
 export function entriesOf(
   condition: Condition,
   range: Range,
@@ -247,10 +243,7 @@ async function* pagesOfStatement(
   }
 }
 
-/**
- * The condition of a query whose index has the fewest entries, its range of ids being one; undefined when none has only
- * few.
- */
+/** The condition with the fewest index entries (a range of ids is one); undefined when none has few. */
 export async function smallestOf(
   select: Select,
   query: ListQuery,
@@ -260,11 +253,11 @@ export async function smallestOf(
   const bounded = query.since !== undefined || query.until !== undefined || query.idPrefix !== undefined;
   const candidates = bounded ? [everything, ...conditions] : conditions;
   let smallest: Condition | undefined;
-  let least = few;
+  let least = sortLimit;
   for (const condition of candidates.flatMap((one) => (one.narrow ? [one, one.narrow] : [one]))) {
     const { table, index, bounds, bounding, values } = condition;
     const ordered = isOrdered(condition);
-    // Where ids are not in order, none of the entries could be passed over.
+    // Without id order, no entry can be skipped by its id.
     const within = ordered ? "AND entry.id >= ? AND entry.id < ?" : "";
     const [row] = await select(
       `SELECT count(*) FROM (SELECT 1 FROM ${table} entry ${index} WHERE ${bounds("entry")} ${within} LIMIT ?)`,
@@ -279,7 +272,7 @@ export async function smallestOf(
   return smallest;
 }
 
-/** Where the first so many entries end: an id with so many on its near side; undefined when there are no more. */
+/** The id that ends the first `entries` of a range; undefined when there are no more. */
 async function edgeOf(
   select: Select,
   along: Condition,

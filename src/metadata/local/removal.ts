@@ -1,4 +1,4 @@
-/** Removes the catalog of the embedded library, once it has no documents. */
+/** Removes the catalog of the embedded library once it has no documents. */
 import { join } from "node:path";
 import { DocprocError, throwIfCancelled } from "../../core/errors.ts";
 import { assertEmpty, listed } from "../../core/not-empty.ts";
@@ -16,8 +16,8 @@ import { statIfThere } from "../../files/stat.ts";
 
 /**
  * @param busyTimeout milliseconds to wait for another process
- * @param assertOurs throws for a database of another program, and says whether it is one that docproc made: an empty
- *   one may be anyone's
+ * @param assertOurs throws for a database of another program; returns whether docproc created it, since an empty one
+ *   may be anyone's
  */
 export async function* removeCatalog(
   settings: DirectorySettings,
@@ -47,7 +47,7 @@ export async function* removeCatalog(
   yield { ...resource, action: !there ? "gone" : options.plan ? "would-remove" : "removed" };
   yield await removeDirectory(settings, options, doomed);
 
-  /** @returns whether docproc made it */
+  /** @returns whether docproc created it */
   function assertNoDocuments(database: Database): boolean {
     const ours = assertOurs(database, path);
     const tables = tablesOf(database);
@@ -65,11 +65,11 @@ export async function* removeCatalog(
   }
 
   /**
-   * Takes its tables away: what another process commits before the file is removed is refused, and not lost with it.
-   * After that SQLite itself refuses, as the file that it has open is not the one of that name any more.
+   * Drops the tables, so that a concurrent commit before the file is removed fails instead of being lost. Later commits
+   * fail in SQLite, since the open file no longer has that name.
    */
   function empty(database: Database): boolean {
-    // Before anything that changes the file of another program.
+    // Before any change: it may be another program's file.
     if (!assertOurs(database, path)) return false;
     database.exec("PRAGMA synchronous = FULL; PRAGMA journal_mode = TRUNCATE; BEGIN EXCLUSIVE");
     try {
@@ -84,7 +84,7 @@ export async function* removeCatalog(
   }
 }
 
-/** What the migrations of driver.ts make. */
+/** The tables that the migrations of driver.ts create. */
 const ownTables = ["documents", "catalog", "tags", "adopted"];
 
 function tablesOf(database: Database): string[] {

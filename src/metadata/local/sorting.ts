@@ -1,8 +1,8 @@
 /**
  * Reads the records of an SQLite catalog by size or by name.
  *
- * There is an index of either. It is walked, and each of its entries is looked up in the indexes of what else is asked:
- * what many documents have is found soon. What only few have, as an index knows, is gathered and sorted.
+ * Both have an index. It is walked, and each entry is looked up in the indexes of the other conditions: common matches
+ * are found soon. Matches that an index knows to be few are collected and sorted.
  */
 import { DocprocError } from "../../core/errors.ts";
 import { idRange, type ListQuery } from "../../document/query.ts";
@@ -18,11 +18,11 @@ import {
 } from "./conditions.ts";
 import {
   entriesOf,
-  few,
-  fewAtATime,
+  firstWindow,
   pageSize,
   type Range,
   smallestOf,
+  sortLimit,
   startingWith,
   storedColumns,
 } from "./listing.ts";
@@ -30,8 +30,8 @@ import {
 type SortColumn = "size" | "name";
 
 /**
- * The rows that a query asks for, page by page, in the order of a column and then of their ids.
- * @throws NOT_FOUND when the query continues behind a document that is gone: only that one knew where that is
+ * The rows of a query, page by page, ordered by a column and then by id.
+ * @throws NOT_FOUND when the query continues after a document that is gone: its place is unknown
  */
 export async function* pagesInOrder(select: Select, query: ListQuery, by: SortColumn): AsyncIterable<Row[]> {
   const { ascending, after, expected = pageSize } = query;
@@ -40,7 +40,7 @@ export async function* pagesInOrder(select: Select, query: ListQuery, by: SortCo
   if (after !== undefined) last = await placeOf(select, by, after);
   const conditions = await conditionsOf(select, query.filter);
   let entries = await entriesFor(select, query, conditions, by);
-  /** Entries of the index that a statement looks at: all, until the globs of the query turn out to take long. */
+  /** Index entries per statement: all, until the globs of the query prove slow. */
   let window = Number.POSITIVE_INFINITY;
   for (let size = Math.min(expected, pageSize); ; ) {
     const edge = Number.isFinite(window) ? await placeAhead(window) : undefined;
@@ -49,7 +49,7 @@ export async function* pagesInOrder(select: Select, query: ListQuery, by: SortCo
     let rows: Row[];
     try {
       rows = await select(
-        // The bounds first, as conditions are looked at in this order: what lies outside is not held against a glob.
+        // Bounds come first: conditions are tested in this order, and entries outside should cost no glob steps.
         `SELECT ${storedColumns}, ${by} FROM documents entry ${entries.index} WHERE ${within} ${entries.sql}
          ORDER BY entry.${by} ${direction}, entry.id ${direction} LIMIT ?`,
         ...bounds.flatMap(([, place]) => place),
@@ -58,9 +58,9 @@ export async function* pagesInOrder(select: Select, query: ListQuery, by: SortCo
       );
     } catch (error) {
       if (!(error instanceof TooManySteps) || window === 1) throw error;
-      // What is gathered from another index is gathered as a whole.
-      entries = walked(query, conditions, by);
-      window = Math.min(fewAtATime, Math.ceil(window / 4));
+      // Another index can only be collected as a whole.
+      entries = walkIndex(query, conditions, by);
+      window = Math.min(firstWindow, Math.ceil(window / 4));
       yield [];
       continue;
     }
@@ -70,10 +70,10 @@ export async function* pagesInOrder(select: Select, query: ListQuery, by: SortCo
     const end = rows.at(-1) ?? [];
     last = isCut ? [end.at(-1) as Value, String(end[0])] : edge;
     size = Math.min(2 * size, pageSize);
-    if (Number.isFinite(window)) window = Math.min(2 * window, few);
+    if (Number.isFinite(window)) window = Math.min(2 * window, sortLimit);
   }
 
-  /** Where so many entries end; undefined when there are no more. */
+  /** The place that ends the next `count` entries; undefined when there are no more. */
   async function placeAhead(count: number): Promise<Place | undefined> {
     const [row] = await select(
       `SELECT ${by}, id FROM documents entry INDEXED BY documents_by_${by}
@@ -86,10 +86,10 @@ export async function* pagesInOrder(select: Select, query: ListQuery, by: SortCo
   }
 }
 
-/** The value of the column, and an id. */
+/** A value of the column, and an id. */
 type Place = readonly [Value, string];
 
-/** Which documents to read, as an `entry` each: the condition, and what says by which index. */
+/** The documents to read, each as `entry`: the condition, and the index to use. */
 interface Entries extends Statement {
   readonly index: string;
 }
@@ -102,14 +102,14 @@ async function entriesFor(
 ): Promise<Entries> {
   const range = rangeOf(query);
   const smallest = await smallestOf(select, query, conditions, range);
-  if (smallest === undefined) return walked(query, conditions, by);
+  if (smallest === undefined) return walkIndex(query, conditions, by);
   const [, ...others] = startingWith(smallest, conditions);
   const ids = entriesOf(smallest, range, testOf(others, smallest.table));
   return { index: "", sql: `entry.id IN (${ids.sql})`, values: ids.values };
 }
 
-/** All of the index of the column, each entry with a look at whether it is asked for. */
-function walked(query: ListQuery, conditions: readonly Condition[], by: SortColumn): Entries {
+/** Walks the whole index of the column and tests each entry. */
+function walkIndex(query: ListQuery, conditions: readonly Condition[], by: SortColumn): Entries {
   const { from, to } = rangeOf(query);
   const asked = testOf(conditions, "documents");
   return {

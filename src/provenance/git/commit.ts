@@ -1,6 +1,6 @@
 /**
- * What a git repository says of itself. It may have been unpacked a moment ago: its files are read as data, and nothing
- * that they name is run.
+ * Reads commit, branch and remote of a git repository. It may have been unpacked a moment ago: its files are read as
+ * data, and nothing that they name is run.
  */
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -14,20 +14,20 @@ import { type GitConfig, parseGitConfig } from "./config.ts";
 import { readOptional } from "./files.ts";
 import { hasReftable, readHeadOfReftable } from "./reftable.ts";
 
-/** Milliseconds that all of it may take: disks of a network may not answer. */
-const patience = 5_000;
+/** Milliseconds in total: network disks may hang. */
+const totalTimeout = 5_000;
 
-/** Milliseconds that git may take to compare the files with the commit: a large repository is not waited for. */
+/** Milliseconds for git's comparison of files and commit: a large repository takes longer and is skipped. */
 const comparisonTimeout = 2_000;
 
-/** Bytes of a file with a name or an id in it, of the configuration, and of all branches in one file. */
+/** Bytes: of a file with a name or an id, of the configuration, and of packed-refs. */
 const limits = { line: 8 * 1024, config: 1024 * 1024, packed: 64 * 1024 * 1024 };
 
-/** Characters of a branch's name. */
+/** Characters of a branch name. */
 const longestName = 1_000;
 
 export interface GitOptions {
-  /** Absolute; the repository is the one that it is in. */
+  /** Absolute; the repository around it is read. */
   readonly cwd: string;
   /** Of this user; undefined on Windows. */
   readonly uid?: number | undefined;
@@ -36,32 +36,32 @@ export interface GitOptions {
 }
 
 interface Repository {
-  /** Its files. */
+  /** The checked-out files. */
   readonly worktree: string;
-  /** What is this worktree's own: HEAD and the index. */
+  /** This worktree's own directory: HEAD and the index. */
   readonly own: string;
-  /** What all worktrees share: branches, objects and the configuration. */
+  /** The directory shared by all worktrees: branches, objects and the configuration. */
   readonly shared: string;
 }
 
 /**
- * The commit, branch and remote that the working directory belongs to, and whether it was changed since. Null outside
- * any repository, and in one of another user than this one and root: as git has it (CVE-2022-24765).
- * @param debug told what cannot be found out, and why
- * @throws Error with a clause that says why the repository cannot be read, or the system's own
+ * Commit, branch and remote of the repository around the working directory, and whether files changed. Null outside of
+ * a repository, and in one that belongs neither to this user nor to root, as in git (CVE-2022-24765).
+ * @param debug receives the facts that cannot be read, and why
+ * @throws Error with a clause that says why the repository cannot be read, or the system's error
  */
 export async function readGit(
   options: GitOptions,
   debug: (message: string) => void = () => {},
 ): Promise<GitProvenance | null> {
-  return await within(patience, options.signal, async (signal) => {
+  return await within(totalTimeout, options.signal, async (signal) => {
     const repository = await findRepository(options);
     if (repository === undefined) return null;
     if (repository === "of another user") {
       debug("The git repository is of another user, so it is not read.");
       return null;
     }
-    /** Null, and the reason for who asks. */
+    /** Reports the reason and yields null. */
     const unknown = (what: string) => (error: unknown) => {
       debug(`The git repository does not tell ${what}: ${error instanceof Error ? error.message : String(error)}.`);
       return null;
@@ -90,7 +90,7 @@ export async function readGit(
   });
 }
 
-/** The one whose `.git` is nearest, whatever it is: a repository further up is not meant. */
+/** The nearest `.git` counts, whatever it is: a repository further up is never meant. */
 async function findRepository({ cwd, uid, env }: GitOptions): Promise<Repository | "of another user" | undefined> {
   let worktree = await realpath(cwd);
   while ((await statIfVisible(join(worktree, ".git"), lstat)) === undefined) {
@@ -102,29 +102,29 @@ async function findRepository({ cwd, uid, env }: GitOptions): Promise<Repository
   const others = async (...paths: string[]) =>
     (await Promise.all(paths.map((path) => isOurs(path, owners)))).some((ours) => !ours);
   if (await others(worktree, git)) return "of another user";
-  const own = await followed(worktree, git);
+  const own = await resolveGitFile(worktree, git);
   if (await others(own)) return "of another user";
   const common = await readOptional(own, "commondir", limits.line);
-  const shared = common === undefined ? own : await target(own, common);
+  const shared = common === undefined ? own : await resolveDirectory(own, common);
   return (await others(shared)) ? "of another user" : { worktree, own, shared };
 }
 
-/** A `.git` that is a file points to where the repository is: https://git-scm.com/docs/gitrepository-layout */
-async function followed(worktree: string, git: string): Promise<string> {
+/** Resolves a `.git` file that points to the repository: https://git-scm.com/docs/gitrepository-layout */
+async function resolveGitFile(worktree: string, git: string): Promise<string> {
   if ((await statIfVisible(git))?.isDirectory()) return await realpath(git);
   const pointer = /^gitdir: ([^\n]+)/.exec((await readOptional(worktree, ".git", limits.line)) ?? "")?.[1];
   if (pointer === undefined) throw new Error("its .git is neither a directory nor a pointer to one");
-  return await target(worktree, pointer);
+  return await resolveDirectory(worktree, pointer);
 }
 
-/** The directory that a file names. To look for one on another machine would already tell that machine who looks. */
-async function target(directory: string, named: string): Promise<string> {
+/** The directory that a file names. Never on another machine: the mere access would reveal this user to it. */
+async function resolveDirectory(directory: string, named: string): Promise<string> {
   const path = named.trim();
   if (/^[\\/]{2}/.test(path)) throw new Error("it is on another machine");
   return await realpath(resolve(directory, path));
 }
 
-/** What HEAD says: the name of a branch, or a commit. */
+/** The branch or commit in HEAD. */
 async function readHead(
   repository: Repository,
   config: GitConfig | null,
@@ -141,7 +141,7 @@ async function readHead(
   return { ref, id: async () => (ref === undefined ? idIn(head) : await idOf(repository, ref)) };
 }
 
-/** The commit of a branch; undefined before the first one. */
+/** The commit of a branch; undefined before its first commit. */
 async function idOf({ own, shared }: Repository, ref: string): Promise<string | undefined> {
   if (!isRefName(ref)) throw new Error("the branch has a name that is none");
   for (const place of new Set([own, shared])) {
@@ -158,7 +158,7 @@ function idIn(text: string): string {
   throw new Error("there is something else in its place");
 }
 
-/** A name, never a way out of the repository: https://git-scm.com/docs/git-check-ref-format */
+/** A valid name, and no path out of the repository: https://git-scm.com/docs/git-check-ref-format */
 function isRefName(ref: string): boolean {
   const parts = ref.split("/");
   const isPart = (part: string) => part !== "" && !part.startsWith(".") && !part.endsWith(".lock");
@@ -171,7 +171,7 @@ async function readConfig({ shared }: Repository): Promise<GitConfig> {
   return parseGitConfig((await readOptional(shared, "config", limits.config)) ?? "");
 }
 
-/** The remote that the branch is fetched from, or origin, or the only one. Without what would let a reader in. */
+/** The remote of the branch, or origin, or the only one. Without credentials. */
 function remoteIn(config: GitConfig, branch: string | null): string | null {
   const urlOf = (name: string | true | undefined) => config.get(`remote.${name}.url`)?.[0];
   const names = [...config.keys()].flatMap((name) => /^remote\.(.+)\.[^.]+$/s.exec(name)?.[1] ?? []);
@@ -181,7 +181,7 @@ function remoteIn(config: GitConfig, branch: string | null): string | null {
   return typeof url === "string" ? publicAddress(url) : null;
 }
 
-/** Waits at most so many milliseconds, and no longer than until the signal fires. */
+/** Limits work to so many milliseconds, and to the signal. */
 async function within<T>(
   milliseconds: number,
   signal: AbortSignal | undefined,

@@ -1,6 +1,6 @@
 /**
- * Whether files were changed since the commit. Only git can compare, since its index says what a file was like when git
- * last looked. It works on the repository's index and objects, and on a GIT_DIR of our own for all else.
+ * Whether files changed since the commit. Only git can compare, since its index records what a file was like at git's
+ * last look. git gets the repository's index and objects, and otherwise a GIT_DIR of our own.
  */
 import { realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -12,45 +12,45 @@ import { readOptional } from "./files.ts";
 import { isPointerTo } from "./lfs.ts";
 import { isOn, settingsOf, userSettings } from "./settings.ts";
 
-/** Bytes of a file that is read here. */
+/** Bytes of a file read here. */
 const mostText = 1024 * 1024;
 
-/** A repository by where git looks; absolute. */
+/** A repository by its directories; all absolute. */
 export interface ComparedRepository {
-  /** Its files. */
+  /** The checked-out files. */
   readonly worktree: string;
-  /** Has the index. */
+  /** Contains the index. */
   readonly own: string;
-  /** Has the objects. */
+  /** Contains the objects. */
   readonly shared: string;
   readonly config: GitConfig;
-  /** Undefined before the first one. */
+  /** Undefined before the first commit. */
   readonly commit: string | undefined;
 }
 
 export interface ComparisonOptions extends ProgramPlace {
-  /** Whether a file is there and belongs to a user who is believed. */
+  /** Whether a file exists and belongs to a trusted user. */
   readonly isOurs: (path: string) => Promise<boolean>;
   readonly signal: AbortSignal;
 }
 
-/** A file that has other bytes than its blob in the index. */
+/** A file whose bytes differ from its blob in the index. */
 interface OtherBytes {
   readonly path: string;
   readonly blob: string;
 }
 
 interface Changes {
-  /** Whether there is a change of another kind than other bytes. */
+  /** Whether there is a change other than different bytes. */
   readonly areCertain: boolean;
   readonly files: readonly OtherBytes[];
-  /** False where git was ended before it had told them all. */
+  /** False when git was killed before it had listed all. */
   readonly all: boolean;
 }
 
 /**
- * True where the index, or a file that git follows, is not what the commit has. Submodules do not count.
- * @throws Error with a clause that says why it cannot be told
+ * True when the index or a tracked file differs from the commit. Submodules do not count.
+ * @throws Error with a clause that says why it cannot be compared
  */
 export async function isChanged(repository: ComparedRepository, options: ComparisonOptions): Promise<boolean> {
   const { worktree, own, shared, commit, config } = repository;
@@ -60,7 +60,7 @@ export async function isChanged(repository: ComparedRepository, options: Compari
   const objects = join(shared, "objects");
   const [git, attributes] = await Promise.all([
     findProgram("git", options),
-    // They name filters, of which none is configured, and say which files are text.
+    // Attributes name filters, of which none is configured, and the text files.
     readOptional(shared, "info/attributes", mostText),
     assertOwnObjects(objects, options.isOurs),
   ]);
@@ -76,7 +76,7 @@ export async function isChanged(repository: ComparedRepository, options: Compari
   return await withGitDirectory({ git, files, env, signal: options.signal }, async (directory) => {
     const seen = await findChanges(directory);
     if (seen.areCertain || seen.files.length === 0) return seen.areCertain;
-    // Whether other bytes are a change may be for the user's own settings to say.
+    // The user's own settings may explain different bytes, for example line ends.
     await directory.configure(settings + (await userSettings(directory, options.env)));
     const left = await findChanges(directory);
     if (left.areCertain || left.files.length === 0) return left.areCertain;
@@ -89,7 +89,7 @@ async function findChanges(directory: GitDirectory): Promise<Changes> {
   const { status, stdout } = await directory.run(["status", ...kind]);
   if (status !== 0 && status !== null) throw new Error(`git ended with status ${status}`);
   const files: OtherBytes[] = [];
-  // The last one is empty, or cut off.
+  // The last entry is empty, or cut off.
   for (const line of stdout.toString().split("\0").slice(0, -1)) {
     // https://git-scm.com/docs/git-status#_changed_tracked_entries
     const [, committed, mode, blob, path] = /^1 \.M \S+ \d+ (\d+) (\d+) [0-9a-f]+ ([0-9a-f]+) (.*)$/s.exec(line) ?? [];
@@ -99,7 +99,10 @@ async function findChanges(directory: GitDirectory): Promise<Changes> {
   return { areCertain: false, files, all: status === 0 };
 }
 
-/** Of files with other bytes: a filter, which is not run, may make the same of them as was committed. */
+/**
+ * Whether any file really changed: a filter, which is never run, may produce the different bytes from the committed
+ * ones.
+ */
 async function isAnyChanged(
   { files, all }: Changes,
   { worktree, directory, signal }: { worktree: string; directory: GitDirectory; signal: AbortSignal },
@@ -108,7 +111,7 @@ async function isAnyChanged(
   const { status, stdout } = await directory.run(["check-attr", "--stdin", "-z", "filter"], { input });
   if (status !== 0 && status !== null) throw new Error(`git ended with status ${status}`);
   const filters = stdout.toString().split("\0").slice(0, -1);
-  // Each file's path, the name of the attribute, its value.
+  // Triples: path, attribute name, value.
   const filterOf = (index: number) => filters[3 * index + 2];
   if (files.some((_, index) => /^(unspecified|unset|set)$/.test(filterOf(index) ?? ""))) return true;
   for (const [index, { path, blob }] of files.entries()) {
@@ -120,7 +123,7 @@ async function isAnyChanged(
 }
 
 /**
- * Objects that are borrowed from another directory may be borrowed there in turn: git goes five directories deep.
+ * Alternates may have alternates in turn: git follows five levels.
  * https://git-scm.com/docs/gitrepository-layout
  */
 async function assertOwnObjects(

@@ -1,24 +1,24 @@
 /**
- * The text of a git configuration file, read as git reads it and as nothing but data: no file is included and nothing
- * is run. It is our own, since a parser that sees other sections than git does is how a repository hides one.
- * https://git-scm.com/docs/git-config#_syntax, and `git_parse_source` in git's config.c where that leaves a question.
+ * Parses a git configuration file as git does, as nothing but data: no includes, nothing executed. Own code, since a
+ * parser that sees other sections than git does is how a repository hides one.
+ * https://git-scm.com/docs/git-config#_syntax, and `git_parse_source` in git's config.c for open questions.
  */
 
 /**
- * The values of a file in their order, by name as git prints it: `remote.up.stream.url`. Section and key are in small
- * letters, what is between them is as written. A key without a value is `true`.
+ * The values of a file in order, by the name that git prints: `remote.up.stream.url`. Section and key are lower case,
+ * the subsection is as written. A key without a value is `true`.
  */
 export type GitConfig = ReadonlyMap<string, readonly (string | true)[]>;
 
 const escapes: Readonly<Record<string, string>> = { t: "\t", b: "\b", n: "\n", "\\": "\\", '"': '"', "\n": "" };
 
-/** @throws Error for what git would refuse to read; it says which line */
+/** @throws Error naming the line, for a file that git would refuse */
 export function parseGitConfig(text: string): GitConfig {
   const found = new Map<string, (string | true)[]>();
   const source = text.replace(/^\uFEFF/, "").replaceAll("\r\n", "\n");
   let position = 0;
   let section = "";
-  // In all of them, \s and a full stop would match other characters than git's.
+  // The patterns avoid \s and the dot, which match other characters than git does.
   const take = (pattern: RegExp): RegExpExecArray | null => {
     pattern.lastIndex = position;
     const match = pattern.exec(source);
@@ -45,10 +45,10 @@ export function parseGitConfig(text: string): GitConfig {
   }
   return found;
 
-  /** Up to the end of its line, or of the last one that a backslash joins to it. */
+  /** Reads to the end of the line, or of the last continued line. */
   function takeValue(): string {
     let value = "";
-    // Spaces behind it are no part of the value.
+    // Trailing spaces are not part of the value.
     let end = 0;
     let quoted = false;
     for (; position < source.length && source[position] !== "\n"; position += 1) {
@@ -69,7 +69,7 @@ export function parseGitConfig(text: string): GitConfig {
     return value.slice(0, end);
   }
 
-  /** Leaves the position at its last character. */
+  /** Leaves the position at the last character of the escape. */
   function takeEscaped(): string {
     const escaped = escapes[source[position + 1] ?? "\n"];
     if (escaped === undefined) throw refusal();

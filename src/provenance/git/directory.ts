@@ -1,6 +1,6 @@
 /**
- * A GIT_DIR of our own, for as long as git is asked something: its configuration is written here, so that nothing which
- * a repository says of itself can make git run a program, fetch, or write.
+ * A temporary GIT_DIR of our own with a configuration of our own, so that nothing in a repository can make git run a
+ * program, fetch, or write.
  */
 import { mkdir, mkdtemp, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -10,29 +10,29 @@ import { removeDirectory, removeFile, removeLink } from "../../files/removal.ts"
 
 export interface GitDirectory {
   readonly path: string;
-  /** Replaces its configuration. */
+  /** Replaces the configuration. */
   configure(config: string): Promise<void>;
-  /** Runs git on it. With `env` besides the variables that it always has. */
+  /** Runs git on this directory; `env` adds to the fixed variables. */
   run(argv: readonly string[], options?: { input?: string; env?: Variables }): Promise<Output>;
 }
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
 export interface GitDirectoryOptions {
-  /** The program, absolute. */
+  /** The git program, absolute. */
   readonly git: string;
-  /** What its files hold, by their paths: HEAD and config at least. */
+  /** The content of its files, by path: at least HEAD and config. */
   readonly files: Readonly<Record<string, string>>;
   /** Directories of the repository, by the paths of the links to them. */
   readonly links?: Readonly<Record<string, string>>;
-  /** Variables that name the repository's index, objects and files. */
+  /** Variables for the repository's index, objects and files. */
   readonly env: Variables;
   readonly signal: AbortSignal;
 }
 
 /**
- * https://git-scm.com/docs/git#_environment_variables. Older versions of git do not know all of them; what each keeps
- * away is then nowhere to be found, as nothing of the repository's or the user's configuration is.
+ * https://git-scm.com/docs/git#_environment_variables. Older versions of git ignore some of them; that is safe, since
+ * no configuration of the repository or the user is in reach anyway.
  */
 function isolation(directory: string): Variables {
   const nothing = join(directory, "nothing");
@@ -49,15 +49,15 @@ function isolation(directory: string): Variables {
     GIT_TERMINAL_PROMPT: "0",
     GIT_OPTIONAL_LOCKS: "0",
     GIT_NO_REPLACE_OBJECTS: "1",
-    // An object may say that it needs any memory. An index of a million files needs 200 MB.
+    // An object may claim to need any amount of memory. An index of a million files needs 200 MB.
     GIT_ALLOC_LIMIT: "256m",
     LC_ALL: "C",
   };
 }
 
 /**
- * Makes the directory, for this user alone, and removes it when the work is done.
- * @throws the system's error where there is no place for it
+ * Creates the directory for this user alone, and removes it after the work.
+ * @throws the system's error when it cannot be created
  */
 export async function withGitDirectory<T>(
   { git, files, links = {}, env, signal }: GitDirectoryOptions,
@@ -65,10 +65,10 @@ export async function withGitDirectory<T>(
 ): Promise<T> {
   const place = resolve(tmpdir());
   const { mode } = await stat(place);
-  // There another user could put a directory of theirs in its place. Windows has no such modes.
+  // Another user could replace the directory there. Windows has no such modes.
   if (sep === "/" && (mode & 0o1002) === 0o002) throw new Error(`every user may replace what is in ${place}`);
   const path = await mkdtemp(join(place, "docproc-git-"));
-  // Beside each HEAD, git looks for branches.
+  // git expects a refs directory beside each HEAD.
   const refs = Object.keys(files).flatMap((name) => (basename(name) === "HEAD" ? [join(dirname(name), "refs")] : []));
   const folders = [...new Set([...Object.keys(files).map(dirname), ...refs])].filter((folder) => folder !== ".");
   const made = { files: Object.keys(files), links: Object.keys(links), folders };
@@ -85,7 +85,7 @@ export async function withGitDirectory<T>(
         await removeFile({ root: path, path: "config", form: "config" });
         await writeFile(join(path, "config"), config, { flag: "wx", mode: 0o600 });
       },
-      // On Windows libraries of programs are looked for in the working directory.
+      // cwd is ours because Windows loads a program's libraries from the working directory.
       run: async (argv, options) =>
         await runProgram(git, argv, {
           cwd: path,
@@ -102,11 +102,11 @@ export async function withGitDirectory<T>(
 interface MadeHere {
   readonly files: readonly string[];
   readonly links: readonly string[];
-  /** Those above others first. */
+  /** Parents first. */
   readonly folders: readonly string[];
 }
 
-/** Removes what {@link withGitDirectory} made, and nothing that is there besides. */
+/** Removes what {@link withGitDirectory} made, and nothing else. */
 async function removeGitDirectory(path: string, { files, links, folders }: MadeHere): Promise<void> {
   const kept = () => {};
   const own = (name: string) => ({

@@ -1,11 +1,11 @@
-/** Files that git-lfs keeps elsewhere: the commit has a pointer in their place, which tells their bytes. */
+/** Files that git-lfs stores elsewhere: the commit holds a pointer with their hash instead. */
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 
 /**
- * Whether a blob is the pointer that git-lfs makes of a file, so that the file is as it was committed. The blob need not
- * be read: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+ * Whether a blob is git-lfs's pointer to a file, so that the file is unchanged. The pointer is computed and hashed, so
+ * the blob is not read: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
  * @param blob its id, of SHA-1 or SHA-256
  */
 export async function isPointerTo(path: string, blob: string, signal: AbortSignal): Promise<boolean> {

@@ -1,6 +1,6 @@
 /**
- * Repositories that keep their branches in tables, a format that only git reads. It gets the tables and nothing else of
- * the repository. https://git-scm.com/docs/reftable
+ * Repositories with reftables, a format that only git reads. git gets the tables and nothing else of the repository.
+ * https://git-scm.com/docs/reftable
  */
 import { join } from "node:path";
 import { findProgram, type ProgramPlace } from "../../files/programs.ts";
@@ -9,9 +9,9 @@ import { withGitDirectory } from "./directory.ts";
 import { settingsOf } from "./settings.ts";
 
 export interface Head {
-  /** Undefined where a commit without a branch is checked out. */
+  /** Undefined when a commit without a branch is checked out. */
   readonly ref: string | undefined;
-  /** Undefined before the first one. */
+  /** Undefined before the first commit. */
   readonly commit: string | undefined;
 }
 
@@ -20,10 +20,10 @@ export function hasReftable(config: GitConfig): boolean {
 }
 
 /**
- * What is checked out.
+ * Reads HEAD.
  * @param own directory of this worktree
- * @param shared directory of all of them
- * @throws Error with a clause that says why it cannot be told
+ * @param shared directory of all worktrees
+ * @throws Error with a clause that says why it cannot be read
  */
 export async function readHeadOfReftable(
   { own, shared, config }: { own: string; shared: string; config: GitConfig },
@@ -31,7 +31,7 @@ export async function readHeadOfReftable(
 ): Promise<Head> {
   const git = await findProgram("git", place);
   if (git === undefined) throw new Error("there is no git in a place that is trusted");
-  // As in another worktree, where both directories have tables.
+  // The layout of an additional worktree, where both directories have tables.
   const HEAD = "ref: refs/heads/.invalid\n";
   const files = {
     HEAD,
@@ -46,7 +46,7 @@ export async function readHeadOfReftable(
       await directory.run(["symbolic-ref", "-q", "HEAD"]),
       await directory.run(["rev-parse", "-q", "--verify", "HEAD"]),
     ];
-    // Status 1 is the answer that there is none.
+    // Status 1 means that there is none.
     for (const { status } of [symbolic, commit]) {
       if (status !== 0 && status !== 1) throw new Error(`git ended with status ${status}`);
     }

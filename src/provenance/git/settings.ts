@@ -1,6 +1,6 @@
 /**
- * What of a configuration git is told when it compares: how files are kept on this disk, by a closed list of names and
- * values. None of them names a program, a file or an address, except the user's own file of attributes.
+ * The configuration that git gets for a comparison: how files are kept on this disk, from a closed list of names and
+ * values. None of them names a program, a file or an address, except the user's own attributes file.
  */
 import { join } from "node:path";
 import type { GitConfig } from "./config.ts";
@@ -28,7 +28,7 @@ const ofRepository: Readonly<Record<string, RegExp>> = {
   checkstat: /^(default|minimal)$/i,
 };
 
-/** Whether a value says yes. */
+/** Whether a value is true. */
 export function isOn(value: string | true | undefined): boolean {
   return value === true || (value !== undefined && truth.test(value));
 }
@@ -50,10 +50,10 @@ export function settingsOf(config: GitConfig): string {
     "repositoryformatversion = 1",
     "bare = false",
     "fsmonitor = false",
-    // What they could make faster is not worth two more formats to trust.
+    // Their speed is not worth two more formats to trust.
     "commitGraph = false",
     "multiPackIndex = false",
-    // Windows has them, and git only if it is told to.
+    // Windows supports them, git only on request.
     "longPaths = true",
     ...known,
     "[extensions]",
@@ -62,14 +62,14 @@ export function settingsOf(config: GitConfig): string {
   ].join("\n");
 }
 
-/** What the user's own configuration, and the system's, say besides: often that files have other line ends on disk. */
+/** The user's and the system's settings that matter here, often line ends. */
 export async function userSettings(directory: GitDirectory, env: Variables): Promise<string> {
   const { HOME, XDG_CONFIG_HOME, USERPROFILE, HOMEDRIVE, HOMEPATH, PROGRAMDATA } = env;
   const own = { HOME, XDG_CONFIG_HOME, USERPROFILE, HOMEDRIVE, HOMEPATH, PROGRAMDATA };
   const { stdout } = await directory.run(["config", "-z", "--get-regexp", "^core\\.(autocrlf|eol|attributesfile)$"], {
     env: { ...own, GIT_CONFIG_NOSYSTEM: undefined, GIT_CONFIG_SYSTEM: undefined, GIT_CONFIG_GLOBAL: undefined },
   });
-  // What the repository itself says comes last.
+  // The repository's own value comes last and wins.
   const values = new Map(stdout.toString().split("\0").map(nameAndValue));
   const settings = Object.entries(lineEnds).flatMap(([key, allowed]) => {
     const value = values.get(`core.${key}`);
@@ -85,7 +85,7 @@ export async function userSettings(directory: GitDirectory, env: Variables): Pro
   return ["[core]", ...settings, ""].join("\n");
 }
 
-/** A key without a value stands alone, and means yes. */
+/** A key without a value means true. */
 function nameAndValue(entry: string): [name: string, value: string] {
   const end = entry.indexOf("\n");
   return end < 0 ? [entry, "true"] : [entry.slice(0, end), entry.slice(end + 1)];

@@ -1,8 +1,8 @@
 /**
  * Bytes in a directory: `<directory>/objects/<key>`.
  *
- * An object appears under its name whole or not at all: it is written to `<directory>/incoming`, flushed,
- * then linked to its name, and link(2) refuses a name that is taken.
+ * Objects appear atomically: each is written to `<directory>/incoming`, flushed, then linked to its name; link(2)
+ * refuses a name that is taken.
  */
 import { createReadStream } from "node:fs";
 import { type FileHandle, lstat, opendir } from "node:fs/promises";
@@ -21,7 +21,7 @@ import { assertOwnLibrary, type Owners } from "../../files/ownership.ts";
 import { openRegularFile, readSmallFile, UnsuitableFile } from "../../files/regular.ts";
 import {
   type FileIdentity,
-  identityOf,
+  fileIdentityOf,
   isTemporaryName,
   type Removal,
   removeDirectory,
@@ -81,7 +81,7 @@ async function* provision(settings: DirectorySettings, options: ProvisionOptions
   if (seen?.isDirectory()) {
     await assertOwnParts(settings.directory, "storage");
     const found = modeText(seen.mode & 0o7777);
-    // Of Windows the bits say nothing.
+    // On Windows the mode bits mean nothing.
     const isOpen = sep === "/" && (seen.mode & 0o022) !== 0;
     const weakness = isOpen ? `others may write to it, since its mode is ${found}` : undefined;
     yield { ...resource, action: "exists", settings: { mode: found }, ...(weakness && { weakness }) };
@@ -97,9 +97,9 @@ async function* provision(settings: DirectorySettings, options: ProvisionOptions
   }
 }
 
-/** Bytes. The id of a catalog has 32. */
+/** Bytes. A catalog's id has 32. */
 const longestMark = 1024;
-/** Bytes read from a body, and written, at a time. */
+/** Bytes per read and write. */
 const writeSize = 1024 * 1024;
 
 class LocalStorage implements StorageService {
@@ -108,7 +108,7 @@ class LocalStorage implements StorageService {
   readonly #owners: Owners;
   readonly #objects: string;
   readonly #incoming: string;
-  /** Holds the id of the catalog that the first object was stored for. */
+  /** Contains the id of the catalog that the first object was stored for. */
   readonly #catalogMark: string;
 
   constructor({ directory, owners }: DirectorySettings) {
@@ -134,7 +134,7 @@ class LocalStorage implements StorageService {
       if (!(await publish(temporary, target))) throw alreadyStored(key);
       reached("local-file-published");
       await flushDirectories(dirname(target), this.#directory).catch(async (error) => {
-        // Whole, but no record will ever name it.
+        // Complete, but no record will ever name it.
         await this.#removeObject(key, made).catch(() => {});
         throw error;
       });
@@ -142,7 +142,7 @@ class LocalStorage implements StorageService {
     } catch (error) {
       throw fromSystemError(error, this.#objects);
     } finally {
-      // What cannot be removed now is a leftover.
+      // If this fails, the file is a leftover.
       await removeFile(temporaryFile(temporary, this.#directory)).catch(() => {});
     }
   }
@@ -184,11 +184,11 @@ class LocalStorage implements StorageService {
   }
 
   async *leftovers(prefix: string, signal: AbortSignal): AsyncIterable<Leftover | ForeignEntry> {
-    // Where nothing says that docproc made the directory, nothing in it is docproc's.
+    // Without its mark, nothing in the directory counts as docproc's.
     const ours = await isLibrary(this.#directory);
-    // Temporary names say nothing of the key, so they belong to every prefix that holds all keys.
+    // Temporary names do not contain the key, so they belong only to the prefix of all keys.
     if (prefix === "") yield* this.#temporaryFiles(ours, signal);
-    for await (const { path, kind } of barrenBelow(this.#deepest(prefix))) {
+    for await (const { path, kind } of emptyOrForeignBelow(this.#deepest(prefix))) {
       throwIfCancelled(signal);
       const key = this.#keyOf(path);
       if (!`${key}/`.startsWith(prefix)) continue;
@@ -225,7 +225,7 @@ class LocalStorage implements StorageService {
 
   async close(): Promise<void> {}
 
-  /** Keys come from storageKey(), which cannot leave the directory; this holds even if one ever did. */
+  /** A second line of defence: keys from storageKey() cannot leave the directory. */
   #path(key: string): string {
     const path = join(this.#objects, ...key.split("/"));
     if (!path.startsWith(this.#objects + sep) || key.includes("\0")) {
@@ -243,7 +243,7 @@ class LocalStorage implements StorageService {
     return join(this.#objects, prefix.slice(0, prefix.lastIndexOf("/") + 1));
   }
 
-  /** @param made the file that it has to be; without it, any of that key */
+  /** @param made the file that it must be; default: any file of that key */
   async #removeObject(key: string, made?: FileIdentity): Promise<Removal> {
     const object = `objects/${key}`;
     const root = this.#directory;
@@ -251,7 +251,7 @@ class LocalStorage implements StorageService {
     if (removal === "foreign") return removal;
     const path = dirname(object);
     if (removal === "removed") await flushDirectories(join(root, path), join(root, path));
-    // The directory holds one document, and goes with it unless something else was put there.
+    // The directory holds one document and is removed with it, unless it contains something else.
     await removeDirectory({ root, path, form: documentDirectoryForm }).catch(() => {});
     return removal;
   }
@@ -271,8 +271,8 @@ class LocalStorage implements StorageService {
   }
 
   /**
-   * Says once whose documents are kept here, so that a doctor of another catalog leaves them alone.
-   * @throws CONFLICT where they are another catalog's: of one directory, its doctor would take ours for garbage
+   * Marks the directory with its catalog once, so that the doctor of another catalog leaves it alone.
+   * @throws CONFLICT for another catalog's directory, whose doctor would treat our objects as garbage
    */
   async #mark({ catalog, owns = async () => false }: PutOptions): Promise<void> {
     const marked = (await this.#markedCatalog()) ?? (await this.#markAs(catalog));
@@ -282,7 +282,7 @@ class LocalStorage implements StorageService {
     });
   }
 
-  /** The mark that is there then: another process may have been faster, and the first one counts. */
+  /** Writes the mark; returns the one in place, since another process may have been faster. */
   async #markAs(catalog: string): Promise<string | null> {
     const temporary = temporaryIn(this.#incoming);
     const handle = await createNew(temporary);
@@ -312,11 +312,11 @@ class LocalStorage implements StorageService {
   }
 }
 
-/** Writes and flushes a new file; returns its size in bytes, and what tells it from all others. */
+/** Writes and flushes a new file; returns its size in bytes and its identity. */
 async function writeDurably(path: string, body: Body, options: PutOptions) {
   const handle = await createNew(path);
   try {
-    // Late: what lists documents needs no threads.
+    // Late, since listing needs no thread.
     const { piecesOf } = await import("../read-ahead.ts");
     let size = 0;
     for await (const chunk of body.bytes ? [body.bytes] : piecesOf(body, writeSize)) {
@@ -328,7 +328,7 @@ async function writeDurably(path: string, body: Body, options: PutOptions) {
     }
     throwIfCancelled(options.signal);
     await handle.sync();
-    return { size, made: await identityOf(handle) };
+    return { size, made: await fileIdentityOf(handle) };
   } finally {
     await handle.close();
   }
@@ -362,14 +362,16 @@ async function* filesBelow(directory: string): AsyncIterable<string> {
   }
 }
 
-/** What holds no file: empty directories, and what is neither a directory nor a file. */
-async function* barrenBelow(directory: string): AsyncIterable<{ path: string; kind: "empty-directory" | "foreign" }> {
+/** Everything without files: empty directories, and entries that are neither directory nor file. */
+async function* emptyOrForeignBelow(
+  directory: string,
+): AsyncIterable<{ path: string; kind: "empty-directory" | "foreign" }> {
   for await (const entry of entriesOf(directory)) {
     if (entry.isFile()) continue;
     const path = join(directory, entry.name);
     if (!entry.isDirectory()) yield { path, kind: "foreign" };
     else if (await isEmpty(path)) yield { path, kind: "empty-directory" };
-    else yield* barrenBelow(path);
+    else yield* emptyOrForeignBelow(path);
   }
 }
 
@@ -378,7 +380,7 @@ async function isEmpty(directory: string): Promise<boolean> {
   return true;
 }
 
-/** Whether a directory is one that holds a document of this prefix; those above it are used again. */
+/** Whether a directory holds one document of this prefix; those above it are reused. */
 function isDocumentDirectory(key: string, prefix: string): boolean {
   const names = key.slice(prefix.length).split("/");
   return names.length === 2 && documentDirectoryForm.test(key);

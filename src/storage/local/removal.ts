@@ -1,4 +1,4 @@
-/** Removes what the embedded library keeps bytes in, once there are none. */
+/** Removes the storage of the embedded library once it is empty. */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromSystemError, throwIfCancelled } from "../../core/errors.ts";
@@ -43,7 +43,7 @@ async function remove(settings: DirectorySettings, { plan, signal }: ProvisionOp
   const { counts } = survey;
   assertEmpty(`directory ${directory}`, counts, Object.values(counts).includes(mostCounted));
   if (plan) return { action: "would-remove" } as const;
-  // One at a time, and only empty ones: an upload that has just begun keeps what it has written.
+  // One at a time, and only empty ones, so that an upload that has just begun keeps its files.
   for (const path of [...survey.directories, ...names]) {
     throwIfCancelled(signal);
     const outcome = await removal.removeDirectory({ root: directory, path, form: path }).catch((error: unknown) => {
@@ -57,10 +57,10 @@ async function remove(settings: DirectorySettings, { plan, signal }: ProvisionOp
   return { action: "removed" } as const;
 }
 
-/** What is below `objects` and `incoming`. */
+/** The entries below `objects` and `incoming`. */
 class Survey {
   readonly counts = { object: 0, "unfinished upload": 0, "other file": 0, "other folder": 0 };
-  /** Those of docproc, with `/` between the names, the ones further down first. */
+  /** docproc's own directories, with `/` between the names, children first. */
   readonly directories: string[] = [];
   readonly #root: string;
   readonly #prefix: string;
@@ -70,7 +70,7 @@ class Survey {
     this.#prefix = prefix;
   }
 
-  /** Ends early once there are {@link mostCounted} of a kind. Whatever is no directory counts as a file, links too. */
+  /** Stops at {@link mostCounted} of a kind. Everything that is no directory counts as a file, links too. */
   async walk(path: string, signal: AbortSignal): Promise<void> {
     for (const entry of await entriesOf(join(this.#root, path))) {
       throwIfCancelled(signal);
@@ -84,7 +84,7 @@ class Survey {
     }
   }
 
-  /** Those that a key of this library's prefix leads through. */
+  /** Whether a key of this library's prefix leads through the directory. */
   #isOwnDirectory(path: string): boolean {
     const objects = `objects/${this.#prefix}`;
     if (objects.startsWith(`${path}/`)) return true;

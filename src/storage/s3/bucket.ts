@@ -1,6 +1,6 @@
 /**
- * Makes and hardens the bucket. Each setting is read first and written only where it is missing, so a second
- * run changes nothing, and rules or statements of somebody else are kept.
+ * Creates and hardens the bucket. Each setting is read first and written only if it is missing, so a second run changes
+ * nothing, and other people's rules and statements stay.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -28,7 +28,7 @@ import type { ProvisionAction, ProvisionedResource, ProvisionOptions } from "../
 import { bucketOwner, probeEndpoint } from "./endpoint.ts";
 import type { S3Settings } from "./settings.ts";
 
-/** Days after which S3 drops the parts of an upload that nobody finished. */
+/** Days after which S3 drops the parts of an unfinished upload. */
 const abortIncompleteAfterDays = 7;
 
 export async function* provisionBucket(
@@ -44,7 +44,7 @@ export async function* provisionBucket(
   const madeWith = { Region: await client.config.region(), ...ownerEnforced };
   const remember = owner && { remember: { bucketOwner: owner } };
   yield { kind: "bucket", name: bucket, action: made, settings: madeWith, ...remember };
-  // Over plain HTTP, as to an emulator, a bucket that insists on TLS would lock out its owner too.
+  // With plain HTTP, as to an emulator, a TLS-only policy would lock out the owner too.
   const plainHttp = settings.customEndpoint?.startsWith("http://") ?? false;
   for (const setting of bucketSettings(client, bucket, options.signal)) {
     const resource = { kind: setting.kind, name: bucket, settings: setting.settings };
@@ -61,8 +61,8 @@ export async function* provisionBucket(
 }
 
 /**
- * Milliseconds that the clock of S3 is ahead of ours, as its answer about the bucket says.
- * @throws NOT_INITIALISED, ACCESS_DENIED and whatever else is wrong with the bucket or the way to it
+ * Milliseconds by which S3's clock is ahead of ours, from a request about the bucket.
+ * @throws NOT_INITIALISED, ACCESS_DENIED and any other problem with the bucket or the connection
  */
 export async function clockSkew(
   client: S3Client,
@@ -97,7 +97,7 @@ async function createBucket(
   if (await bucketExists(client, bucket, signal, failure)) return "exists";
   if (plan) return "would-create";
   const region = await client.config.region();
-  // us-east-1 is the one region that may not be named: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+  // us-east-1 alone must not be named: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
   const place =
     region === "us-east-1"
       ? {}
@@ -112,14 +112,14 @@ async function createBucket(
     if (errorNameOf(error) === "BucketAlreadyExists") throw ownedBySomeoneElse(bucket, error);
     if (errorNameOf(error) !== "OperationAborted") throw failure(error, "s3:CreateBucket");
   }
-  // S3 is still busy with the other init's request for the same name.
+  // S3 is still processing another init's request for this name.
   await sleep(500, undefined, { signal });
   return await createBucket(client, bucket, { plan, signal }, failure);
 }
 
 /**
  * Whether the bucket exists and belongs to the caller.
- * @throws CONFLICT when it is somebody else's: HEAD answers 403 then, or 200 if they let us in
+ * @throws CONFLICT when it belongs to another account: HEAD gives 403 then, or 200 if that account allows it
  */
 export async function bucketExists(
   client: S3Client,
@@ -133,7 +133,7 @@ export async function bucketExists(
     if (httpStatusOf(error) === 404) return false;
     const denied = failure(error, "s3:ListBucket");
     if (denied.code !== "ACCESS_DENIED") throw denied;
-    // Credentials that are good and do not own it: it is taken. Otherwise the answer to this one says why not.
+    // Valid credentials that do not own it: the name is taken. Otherwise ListBuckets tells the reason.
     throw (await ownsBucket(client, bucket, signal, failure)) === false ? ownedBySomeoneElse(bucket, error) : denied;
   }
   if ((await ownsBucket(client, bucket, signal, failure)) === false) throw ownedBySomeoneElse(bucket);
@@ -141,8 +141,8 @@ export async function bucketExists(
 }
 
 /**
- * ListBuckets lists the caller's own buckets only. Undefined when the caller may not list.
- * @throws what is wrong with the credentials: the answer to HEAD has no body to say it in
+ * ListBuckets lists only the caller's own buckets. Undefined when the caller may not list.
+ * @throws what is wrong with the credentials, which HEAD cannot say without a body
  */
 async function ownsBucket(
   client: S3Client,
@@ -172,7 +172,7 @@ interface BucketSetting {
   /** The IAM actions, for a message about a missing permission. */
   readonly action: string;
   readonly settings: ProvisionedResource["settings"];
-  /** What the setting is now. Rejects with a 404 when there is none. */
+  /** The current state of the setting. Rejects with a 404 when there is none. */
   read(): Promise<"as-wanted" | "other">;
   write(): Promise<unknown>;
 }
@@ -186,13 +186,13 @@ async function applySetting(
   try {
     const before = await readSetting(setting);
     if (before === "as-wanted") return "exists";
-    // That it cannot be had is only found out by trying, which init did.
+    // Only an attempt shows that it is unsupported; init has made one.
     if (plan && unsupported.split(",").includes(setting.kind)) return "unsupported";
     if (plan) return before === "absent" ? "would-create" : "would-update";
     await setting.write();
     return before === "absent" ? "created" : "updated";
   } catch (error) {
-    // Amazon takes what is written here; another endpoint that refuses its form has only a part of the setting.
+    // Amazon accepts this form; another endpoint that refuses it supports only a part of the setting.
     if (isUnsupported(error) || (customEndpoint !== undefined && isRefusedForm(error))) return "unsupported";
     throw failure(error, setting.action);
   }
@@ -208,13 +208,13 @@ async function readSetting(setting: BucketSetting): Promise<"as-wanted" | "other
   }
 }
 
-/** What emulators and lesser stores answer to an operation that they do not have. */
+/** Responses of emulators and limited stores to operations that they lack. */
 export function isUnsupported(error: unknown): boolean {
   const names = ["NotImplemented", "MethodNotAllowed", "UnsupportedOperation", "XNotImplemented"];
   return names.includes(errorNameOf(error)) || httpStatusOf(error) === 501 || httpStatusOf(error) === 405;
 }
 
-/** MinIO knows lifecycle rules, but none that only aborts uploads: it does that by itself. */
+/** MinIO supports lifecycle rules, but none that only aborts uploads, which it does by itself. */
 function isRefusedForm(error: unknown): boolean {
   return ["InvalidArgument", "InvalidRequest", "MalformedXML", "MalformedPolicy"].includes(errorNameOf(error));
 }
@@ -258,7 +258,7 @@ function bucketSettings(client: S3Client, Bucket: string, abortSignal: AbortSign
       settings: encrypted,
       async read() {
         const reply = await client.send(new GetBucketEncryptionCommand({ Bucket }), signal);
-        // Whatever is set, KMS included, is at least what we would set.
+        // Any setting, KMS included, is at least as good as ours.
         return reply.ServerSideEncryptionConfiguration?.Rules?.length ? "as-wanted" : "other";
       },
       write: () =>
@@ -321,16 +321,16 @@ interface BucketPolicy {
   readonly Statement: readonly ({ readonly Sid?: string } | null)[];
 }
 
-/** @throws UnusableAnswer for what is none, or is nested deeper than could be written back */
+/** @throws UnusableAnswer for an invalid policy, or one nested too deeply to be written back */
 function policyOf(text: string): BucketPolicy {
   try {
     const policy: unknown = JSON.parse(text);
     if (typeof policy === "object" && policy !== null && JSON.stringify(policy) !== "") {
-      // A policy with one statement may hold it without a list.
+      // A policy may hold a single statement without a list.
       return { ...policy, Statement: [(policy as { Statement?: never }).Statement ?? []].flat() };
     }
   } catch {
-    // Said below.
+    // Thrown below.
   }
   throw new UnusableAnswer("The policy of the bucket is none.");
 }

@@ -1,4 +1,4 @@
-/** The client for S3: where it is, and whose buckets it may talk to. Loaded late, it brings the SDK with it. */
+/** The S3 client: its endpoint, and the bucket owners it accepts. Loaded late because it loads the SDK. */
 import { S3Client } from "@aws-sdk/client-s3";
 import type { HttpRequest } from "@smithy/core/protocols";
 import { openClient } from "../../aws/client.ts";
@@ -7,21 +7,21 @@ import type { S3Settings } from "./settings.ts";
 export async function connect(settings: S3Settings): Promise<S3Client> {
   // Emulators have no wildcard DNS for `bucket.host`.
   const forcePathStyle = settings.customEndpoint !== undefined;
-  // What is read is held against the SHA-256 of its record. The SDK's own comparison would call a stored document that
-  // is damaged a broken connection.
+  // Our reader checks the SHA-256 of the record. The SDK's own check would report a damaged object as a broken
+  // connection.
   const responseChecksumValidation = "WHEN_REQUIRED";
-  // Asking first whether a body is welcome would, in this SDK, cost a new connection each time.
+  // In this SDK, `Expect: 100-continue` would cost a new connection each time.
   const expectContinueHeader = false;
   const fixed = { forcePathStyle, responseChecksumValidation, expectContinueHeader } as const;
   const client = await openClient(settings, (options) => new S3Client({ ...options, ...fixed }));
-  leaveHashToTls(client);
+  skipPayloadHash(client);
   if (settings.bucketOwner !== undefined) expectOwner(client, settings.bucketOwner);
   return client;
 }
 
 /**
- * Puts the expected owner into every request that names a bucket, so that a name which was given up and taken by
- * somebody else is refused by S3. https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+ * Adds the expected owner to every request that names a bucket, so that S3 refuses a bucket that was deleted and
+ * re-created by another account. https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
  */
 function expectOwner(client: S3Client, account: string): void {
   client.middlewareStack.add(
@@ -34,11 +34,11 @@ function expectOwner(client: S3Client, account: string): void {
 }
 
 /**
- * Signs a request without the SHA-256 of its body where TLS guards that, as the AWS CLI does: it would be one more
- * reading of every byte. What arrives is held against its CRC-32, which is signed.
+ * Leaves the SHA-256 of the body out of the signature where TLS protects it, as the AWS CLI does: it would read every
+ * byte once more. S3 checks the body against its CRC-32, which is signed.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
  */
-function leaveHashToTls(client: S3Client): void {
+function skipPayloadHash(client: S3Client): void {
   client.middlewareStack.add(
     (next) => (args) => {
       const { protocol, body, headers } = args.request as HttpRequest;

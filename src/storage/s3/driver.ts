@@ -1,5 +1,5 @@
 /**
- * Bytes in an Amazon S3 bucket, or one that speaks its protocol.
+ * Bytes in an Amazon S3 bucket, or in one that speaks its protocol.
  *
  * Every command loads this file; only commands that use S3 load the SDK. storage.ts stores and reads, multipart.ts
  * drives lib-storage, bucket.ts makes and hardens the bucket, removal.ts removes it.

@@ -1,13 +1,13 @@
-/** What S3 still has of a put that was cut short, as far as it can be gone on with. */
+/** Finds what S3 still has of an interrupted put, so that it can be resumed. */
 import { httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import type { BegunUpload, PutOptions, StoredObject } from "../service.ts";
 import { headObject, type ObjectTarget, type StoredPart, storedParts } from "./parts.ts";
 
 export class EarlierPut {
-  /** The upload to go on with. */
+  /** The upload to resume. */
   readonly begun: BegunUpload | undefined;
-  /** The object, if it was completed by a request whose answer nobody got. */
+  /** The object, if a request whose response was lost has completed it. */
   readonly completed: StoredObject | undefined;
   readonly #checkpoint: PutOptions["checkpoint"];
   readonly #stored: ReadonlyMap<number, StoredPart>;
@@ -22,7 +22,7 @@ export class EarlierPut {
     this.#stored = found.stored ?? new Map();
   }
 
-  /** Looks for what the checkpoint remembers. Rejects with what the SDK throws. */
+  /** Looks up the upload in the checkpoint. Rejects with the SDK's error. */
   static async find(target: ObjectTarget, options: PutOptions, signal: AbortSignal): Promise<EarlierPut> {
     const begun = options.checkpoint?.begun;
     if (begun === undefined) return new EarlierPut(options, {});
@@ -31,7 +31,7 @@ export class EarlierPut {
     } catch (error) {
       if (httpStatusOf(error) !== 404) throw error;
     }
-    // Completed without an answer, or dropped by the bucket's lifecycle rule or by a doctor.
+    // Completed without a response, or dropped by the lifecycle rule or doctor.
     const object = await headObject(target, signal).catch((error) => {
       if (httpStatusOf(error) === 404) return undefined;
       throw error;
@@ -40,16 +40,16 @@ export class EarlierPut {
     return new EarlierPut(options, ours ? { begun, completed: object } : {});
   }
 
-  /** Bytes that S3 has of it. */
+  /** Bytes of it that S3 has stored. */
   get storedBytes(): number {
     return this.completed?.size ?? totalSize(this.#stored.values());
   }
 
   /**
-   * The part as S3 has it, if it holds exactly these bytes: what was just read again has the digest that was
-   * remembered when S3 acknowledged the part, and S3 still lists it as it did then.
+   * The stored part, if it has exactly these bytes: they were just read again and have the digest that was saved when
+   * S3 acknowledged the part, and S3 still lists it unchanged.
    * @param sha256 of the body up to the end of the part
-   * @throws INTEGRITY when the object is complete and holds other bytes than the file does now
+   * @throws INTEGRITY when the object is complete and differs from the file
    */
   has(number: number, bytes: number, sha256: string): StoredPart | undefined {
     const saved = this.#checkpoint?.part(number);
@@ -63,7 +63,7 @@ export class EarlierPut {
   }
 }
 
-/** Whether an object was stored for this catalog. Endpoints that keep no metadata are given the benefit of the doubt. */
+/** Whether an object was stored for this catalog. Without metadata, as on some endpoints, it counts as ours. */
 export function isMarkedFor({ catalog }: StoredObject, expected: string): boolean {
   return catalog === null || catalog === expected;
 }
@@ -75,12 +75,12 @@ export function totalSize(parts: Iterable<StoredPart>): number {
   return bytes;
 }
 
-/** Servers disagree on whether an ETag has its quotes in a listing. */
+/** Servers disagree on whether a listed ETag has quotes. */
 function bare(etag: string | undefined): string | undefined {
   return etag?.replaceAll('"', "");
 }
 
-/** An upload was completed, the answer never came, and by now the file holds other bytes. */
+/** The upload was completed without a response, and the file has changed since. */
 export function changedSinceStored(): DocprocError {
   return new DocprocError("INTEGRITY", "The file is not the one that was stored before an interruption.", {
     hint: "Nothing was recorded. Run the same command again: it starts anew.",

@@ -1,6 +1,6 @@
 /**
- * What an endpoint makes of the promises that docproc relies on, tried out with one small object, and whose account
- * the credentials belong to. Asked by init only.
+ * Probes with one small object whether an endpoint keeps the promises that docproc relies on, and looks up the account
+ * of the credentials. Used by init only.
  */
 import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
@@ -14,13 +14,13 @@ import { probeCatalog } from "../service.ts";
 import { catalogHeader, checksumText, fullObjectCrc32 } from "./parts.ts";
 import type { S3Settings } from "./settings.ts";
 
-/** Milliseconds for a question that init can do without an answer to. */
+/** Milliseconds for an optional request. */
 const shortTimeout = 3_000;
 
 /**
- * Puts an object, puts it again, puts one with a wrong checksum, and removes what is there then. Without the first
- * promise of the two an upload is believed on its size; without the second, on keys that nobody else would make up.
- * @returns nothing where these credentials may not write: nobody can tell then
+ * Puts an object twice, then one with a wrong checksum, and removes it. If the endpoint ignores checksums, an upload is
+ * verified by size alone; if it overwrites, unique keys are the only protection.
+ * @returns nothing when these credentials may not write, since nothing can be tested then
  */
 export async function* probeEndpoint(
   client: S3Client,
@@ -28,7 +28,7 @@ export async function* probeEndpoint(
   settings: S3Settings,
   abortSignal: AbortSignal,
 ): AsyncIterable<ProvisionedResource> {
-  // Named and marked like an object of an upload, so that a doctor knows it for garbage if it stays behind.
+  // Named and marked like an uploaded object, so that doctor recognises a left-over probe as garbage.
   const key = storageKey(settings.prefix, newDocumentId(), "probe");
   const body = randomBytes(64);
   const put = async (checksum: number) =>
@@ -52,7 +52,7 @@ export async function* probeEndpoint(
   try {
     const right = crc32(body);
     const first = await put(right).catch(async (error) => {
-      // The answer to an earlier attempt was lost: nobody else would put this key, so it can be removed.
+      // The response to an earlier attempt was lost; the key is ours, so the object can be removed.
       if (httpStatusOf(error) !== 412) throw error;
       await remove();
       return await put(right);
@@ -74,7 +74,7 @@ export async function* probeEndpoint(
 }
 
 /**
- * The account of the credentials, if S3 confirms that the bucket is its own.
+ * The account of the credentials, if S3 confirms that it owns the bucket.
  * https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html needs no permission
  */
 export async function bucketOwner(client: S3Client, bucket: string, settings: S3Settings): Promise<string | undefined> {
@@ -87,7 +87,7 @@ export async function bucketOwner(client: S3Client, bucket: string, settings: S3
     await client.send(new HeadBucketCommand({ Bucket: bucket, ExpectedBucketOwner: Account }), { abortSignal });
     return Account;
   } catch {
-    // An endpoint without STS, or whose accounts are made up: the owner stays unknown.
+    // An endpoint without STS, or with invented accounts: the owner stays unknown.
     return undefined;
   } finally {
     sts?.destroy();

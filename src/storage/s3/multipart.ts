@@ -1,10 +1,10 @@
 /**
- * One object on its way to S3, through lib-storage.
+ * One attempt to send an object to S3 through lib-storage.
  *
- * lib-storage cuts the body into parts and keeps some of them in flight. It is handed a facade of the client,
- * because three things have to be ours: which upload a part belongs to (so that an interrupted upload is gone on
- * with, and a part that S3 has is not sent again), when the upload is completed, and how it is cleaned up. Its own
- * `abort()` returns while parts are still on their way, and a part that lands after an abort stays in the bucket.
+ * lib-storage cuts the body into parts and keeps some of them in flight. It gets a facade of the client, because we
+ * must control three things: which upload a part belongs to (to resume an interrupted upload and skip parts that S3
+ * has), when the upload is completed, and how it is cleaned up. Its own `abort()` returns while parts are still on
+ * their way, and a part that lands after an abort stays in the bucket.
  */
 import { setMaxListeners } from "node:events";
 import { crc32 } from "node:zlib";
@@ -21,7 +21,7 @@ import prettyBytes from "pretty-bytes";
 import { httpStatusOf, UnusableAnswer } from "../../aws/failures.ts";
 import { reached } from "../../core/crash-points.ts";
 import { combineCrc32 } from "../../core/crc32.ts";
-import { cancelled, DocprocError, mayGoOn, throwIfCancelled } from "../../core/errors.ts";
+import { cancelled, DocprocError, isResumable, throwIfCancelled } from "../../core/errors.ts";
 import { cleanUpSignal } from "../../core/retry.ts";
 import type { Body, Piece, PutOptions, PutResult, StoredObject } from "../service.ts";
 import { changedSinceStored, EarlierPut, isMarkedFor, totalSize } from "./earlier-put.ts";
@@ -45,21 +45,21 @@ export interface SendOptions extends PutOptions {
   readonly memory: PartMemory;
 }
 
-/** One attempt to store one object; {@link send} is called once, {@link end} after it has failed. */
+/** One attempt to store one object. Call {@link send} once, and {@link end} after it has failed. */
 export class ObjectUpload {
   readonly #target: ObjectTarget;
   readonly #options: SendOptions;
   readonly #plan: PartPlan;
-  /** Fires with the caller's signal, and when one request has failed for good. */
+  /** Fires with the caller's signal, and after the first request that failed for good. */
   readonly #stop = new AbortController();
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #parts: StoredPart[] = [];
   #earlier: EarlierPut | undefined;
   #uploadId: string | undefined;
   #beginning: Promise<string | undefined> | undefined;
-  /** Of the first request that failed: those after it failed because of it. */
+  /** The first failed request; later failures only follow from it. */
   #failure: { readonly error: unknown } | undefined;
-  /** True once a request was sent that begins an upload, or one that makes the object visible. */
+  /** True once a request was sent that begins an upload, or that makes the object visible. */
   #mayHaveBegun = false;
   #mayBeVisible = false;
   #proof: StoredObject | undefined;
@@ -71,7 +71,7 @@ export class ObjectUpload {
     this.#target = target;
     this.#options = options;
     this.#plan = plan;
-    // Each request listens to it.
+    // Every request adds a listener.
     setMaxListeners(0, this.#stop.signal);
   }
 
@@ -96,23 +96,23 @@ export class ObjectUpload {
   }
 
   /**
-   * Ends a failed upload: nothing is in flight afterwards, and nothing of it is left unless it can be gone on with.
-   * @param spent the upload is worth nothing, whatever the error is
-   * @returns the error, with what the user can do about it
+   * Ends a failed upload: waits for requests in flight, and removes everything unless the upload can be resumed.
+   * @param dropped the upload cannot be resumed, whatever the error is
+   * @returns the error with a hint for the user
    */
-  async end(error: DocprocError, spent: boolean): Promise<DocprocError> {
+  async end(error: DocprocError, dropped: boolean): Promise<DocprocError> {
     this.#stop.abort();
     await Promise.allSettled(this.#inFlight);
     const { checkpoint, size, signal } = this.#options;
-    // What an earlier put stored counts even if this one did not get as far as looking at it.
+    // Parts of an earlier put count even if this attempt never looked at them.
     const stored = Math.max(totalSize(this.#parts), this.#earlier?.storedBytes ?? 0);
-    if (checkpoint && stored > 0 && mayGoOn(error) && !spent) {
+    if (checkpoint && stored > 0 && isResumable(error) && !dropped) {
       const share = `${prettyBytes(stored)} of ${prettyBytes(size ?? stored)}`;
       const goOn = `un the same command again: ${share} are stored and will not be sent again.`;
-      // With the same credentials it would fail again.
+      // The same credentials would fail again.
       return error.withHint(error.code === "ACCESS_DENIED" ? `${error.hint} Then r${goOn}` : `R${goOn}`);
     }
-    // The failure that led here is what the user needs to hear; doctor and the lifecycle rule sweep up after this.
+    // The user needs the first error; doctor and the lifecycle rule clean up later.
     await this.#discard(cleanUpSignal(signal)).catch(() => {});
     return error;
   }
@@ -131,19 +131,19 @@ export class ObjectUpload {
       this.#count([{ length: whole.length, crc32: crc32(whole) }]);
       return await this.#putWhole(whole);
     }
-    // What is known to take parts is begun while the first of them are read.
+    // A body that certainly needs parts begins its upload while the first parts are read.
     if ((this.#options.size ?? 0) > partSize) this.#ensureBegun(partSize).catch(() => {});
     const sending: Promise<void>[] = [];
     try {
       for await (const window of windowsOf(body, { ...this.#plan, partSize }, this.#options.memory, signal)) {
         this.#count(window.parts);
         const sent = this.#sendWindow(window);
-        // It is looked at when all are sent.
+        // Handled when all windows are sent.
         sent.catch(() => {});
         sending.push(sent);
       }
     } catch (error) {
-      // Else a request has failed, and that ended the reading.
+      // An abort comes from a failed request, which is reported below.
       if (!signal.aborted) throw error;
     }
     const failed = (await Promise.allSettled(sending)).find((outcome) => outcome.status === "rejected");
@@ -184,13 +184,13 @@ export class ObjectUpload {
     return { ChecksumCRC32: checksumText(this.#crc32) };
   }
 
-  /** A client to lib-storage; `send` is where its commands become ours. */
+  /** A client for lib-storage; `send` turns its commands into ours. */
   #facade(window: Window): S3Client {
     const send = (command: unknown): Promise<unknown> => {
       const sent = this.#dispatch(command, window);
       this.#inFlight.add(sent);
       const settled = () => this.#inFlight.delete(sent);
-      // One part that failed for good fails the object: the others need not go on.
+      // One failed part fails the object, so the others stop.
       sent.then(settled, (error) => {
         settled();
         this.#failure ??= { error };
@@ -209,17 +209,17 @@ export class ObjectUpload {
       return await this.#part(window, command.input.PartNumber ?? 1, command.input.Body as Buffer);
     }
     if (command instanceof PutObjectCommand) {
-      // The end of a body that goes on in parts is a part, too, though lib-storage takes it for an object. The windows
-      // before it begin the upload, and one of them may still be about it.
+      // lib-storage sends the last part alone as an object. It belongs to the upload that earlier windows begin,
+      // perhaps right now.
       await this.#beginning;
       return await this.#part(window, 1, command.input.Body as Buffer);
     }
-    // Completed by #complete(), after everything has been read and checked.
+    // Completed by #complete(), after everything was read and checked.
     if (command instanceof CompleteMultipartUploadCommand) return {};
     throw new DocprocError("INTERNAL", `lib-storage sent an unexpected ${Object(command).constructor.name}.`);
   }
 
-  /** Begins an upload, once, unless there is one to go on with. */
+  /** Begins the upload once, unless one is resumed. */
   #ensureBegun(partSize: number): Promise<string | undefined> {
     if (this.#beginning === undefined) {
       this.#beginning = this.#begin(partSize);
@@ -237,14 +237,14 @@ export class ObjectUpload {
     this.#uploadId = reply.UploadId;
     if (reply.UploadId !== undefined) this.#options.checkpoint?.begin({ uploadId: reply.UploadId, partSize });
     reached("s3-upload-begun");
-    // The answer to an earlier attempt was lost: that one began an upload too.
+    // The response to an earlier attempt was lost, and that attempt began an upload too.
     if ((reply.$metadata.attempts ?? 1) > 1) {
       await this.#discardOtherBeginnings(reply.UploadId, abortSignal).catch(() => {});
     }
     return this.#uploadId;
   }
 
-  /** Drops every upload of this key but one. The key holds the id of the document, so all of them are ours. */
+  /** Aborts all other uploads of this key. The key contains the document's id, so all of them are ours. */
   async #discardOtherBeginnings(except: string | undefined, signal: AbortSignal): Promise<void> {
     const { client, bucket, key } = this.#target;
     for await (const { Key, UploadId } of unfinishedUploads(client, bucket, key, signal)) {
@@ -254,7 +254,7 @@ export class ObjectUpload {
   }
 
   /**
-   * Sends a part, or finds that S3 has just these bytes since an earlier put: read again and hashed just now.
+   * Sends a part, unless S3 has exactly these bytes from an earlier put.
    * @param place of the part in its window, from 1
    */
   async #part(window: Window, place: number, Body: Buffer): Promise<StoredPart> {
@@ -316,13 +316,13 @@ export class ObjectUpload {
   }
 
   /**
-   * The SDK repeats a request whose answer was lost, and then meets its own success: 412 for an object, 404
-   * for a multipart upload. The key is of this document alone, so an object there that is as large, with our
-   * checksum where the endpoint has one, is what was sent.
+   * The SDK repeats a request whose response was lost, and then meets its own success: 412 for an object, 404 for a
+   * multipart upload. Only this document uses the key, so an object of the same size (and checksum, if the endpoint has
+   * one) is what was sent.
    */
   async #ownEarlierAttempt(error: unknown): Promise<Checksums> {
     const status = httpStatusOf(error);
-    // S3 said no; after anything else (a lost answer, a 500) it may have stored the object all the same.
+    // S3 refused. After any other failure (a lost response, a 500) it may have stored the object.
     if (status !== undefined && status >= 400 && status < 500) this.#mayBeVisible = false;
     if (status !== 412 && status !== 404) throw error;
     const stored = await this.#head().catch(() => undefined);
@@ -331,7 +331,7 @@ export class ObjectUpload {
     return stored.crc32 === null ? {} : { ChecksumCRC32: checksumText(stored.crc32) };
   }
 
-  /** An endpoint that returns no checksum is believed on the size: weaker, but not blind. */
+  /** An endpoint without checksums is verified by size only: weaker, but not blind. */
   async #prove(): Promise<StoredObject> {
     const answered = this.#earlier?.completed ?? this.#proof;
     const stored = answered?.crc32 == null ? await this.#head() : answered;
@@ -350,7 +350,7 @@ export class ObjectUpload {
     return headObject(this.#target, this.#stop.signal);
   }
 
-  /** The parts come in their order. */
+  /** Parts must be counted in order. */
   #count(parts: readonly Pick<Piece, "length" | "crc32">[]): void {
     for (const { length, crc32: checksum } of parts) {
       this.#size += length;

@@ -1,4 +1,4 @@
-/** The parts of a multipart upload: how a body is cut into them, which of them S3 has, and how they are dropped. */
+/** The parts of a multipart upload: cutting a body into them, listing those S3 has, and dropping them. */
 import {
   AbortMultipartUploadCommand,
   type CompletedPart,
@@ -11,7 +11,7 @@ import {
   type Part,
   type S3Client,
 } from "@aws-sdk/client-s3";
-import { furtherPages, httpStatusOf } from "../../aws/failures.ts";
+import { advancingPages, httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { defaultPartSize, plannedPartSize } from "../../core/limits.ts";
 import type { StoredObject } from "../service.ts";
@@ -22,8 +22,8 @@ const mebibyte = 1024 * 1024;
 const maxPartSize = 5 * 1024 * mebibyte;
 
 /**
- * How a body is cut: parts of `partSize` bytes, and where nobody knows the size, twice as large after every
- * `partsPerSize` parts, so that a stream of any length ends below part 10,001.
+ * The division of a body: parts of `partSize` bytes. For an unknown size, they double after every `partsPerSize` parts,
+ * so that a stream of any length ends below part 10,001.
  */
 export interface PartPlan {
   readonly partSize: number;
@@ -31,9 +31,9 @@ export interface PartPlan {
 }
 
 /**
- * Plans the parts of a body. A configured part size is raised where it would need over 10,000 parts.
- * @param memory bytes that parts on their way may take
- * @throws USAGE when no plan would do
+ * Plans the parts of a body. A configured part size is raised if it would need over 10,000 parts.
+ * @param memory bytes that parts in flight may use
+ * @throws USAGE when no plan is possible
  */
 export function planParts(size: number | null, configured: number | undefined, memory: number): PartPlan {
   // From 8 MiB: 1,250 parts of each size reach 2 TiB with the eighth.
@@ -59,7 +59,7 @@ export interface StoredPart extends CompletedPart {
   readonly size: number;
 }
 
-/** The parts that S3 has of an upload, by their number. Rejects with what the SDK throws, 404 for no such upload. */
+/** The stored parts of an upload, by number. Rejects with the SDK's error, 404 when there is no such upload. */
 export async function storedParts(
   target: ObjectTarget,
   uploadId: string,
@@ -74,7 +74,7 @@ export async function storedParts(
   return parts;
 }
 
-/** When a part of an upload was stored last; undefined for none. Rejects as {@link storedParts} does. */
+/** When the last part of an upload was stored; undefined without parts. Rejects like {@link storedParts}. */
 export async function lastPartStored(
   target: ObjectTarget,
   uploadId: string,
@@ -92,27 +92,27 @@ async function* listParts(
   UploadId: string,
   abortSignal: AbortSignal,
 ): AsyncIterable<Part> {
-  // Not the SDK's paginator: it goes on as long as there is a marker, and there is one on the last page, too.
+  // Not the SDK's paginator: it continues while there is a marker, which the last page has, too.
   let marker: string | undefined;
   for (let more = true; more; ) {
     const from = marker === undefined ? {} : { PartNumberMarker: marker };
     const command: ListPartsCommand = new ListPartsCommand({ Bucket, Key, UploadId, ...from });
     const page = await client.send(command, { abortSignal });
     yield* page.Parts ?? [];
-    // A page that does not get any further would be asked for again and again.
+    // A page that does not advance would be requested forever.
     more = page.IsTruncated === true && page.NextPartNumberMarker !== marker;
     marker = page.NextPartNumberMarker;
   }
 }
 
-/** Every upload that nobody completed, of keys that start with `prefix`. */
+/** Every unfinished upload of keys that start with `prefix`. */
 export async function* unfinishedUploads(
   client: S3Client,
   Bucket: string,
   Prefix: string,
   abortSignal: AbortSignal,
 ): AsyncIterable<MultipartUpload> {
-  const pages = furtherPages(uploadPages(client, { Bucket, Prefix }, abortSignal), nextUploads);
+  const pages = advancingPages(uploadPages(client, { Bucket, Prefix }, abortSignal), nextUploads);
   for await (const { Uploads = [] } of pages) yield* Uploads;
 }
 
@@ -129,7 +129,7 @@ async function* uploadPages(
   }
 }
 
-/** What the page after this one is asked for with. */
+/** The markers that request the following page. */
 function nextUploads({ IsTruncated, NextKeyMarker, NextUploadIdMarker }: ListMultipartUploadsCommandOutput) {
   const next: Pick<ListMultipartUploadsCommandInput, "KeyMarker" | "UploadIdMarker"> = {
     KeyMarker: NextKeyMarker,
@@ -139,7 +139,7 @@ function nextUploads({ IsTruncated, NextKeyMarker, NextUploadIdMarker }: ListMul
 }
 
 /**
- * Aborts until nothing is left: a part that was on its way may land after the first time. What is gone is aborted.
+ * Aborts until no parts are left: one in flight may land after the first abort. Idempotent.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html
  */
 export async function abortUpload(
@@ -158,10 +158,10 @@ export async function abortUpload(
   }
 }
 
-/** Object metadata that names the catalog an object was stored for. */
+/** Object metadata with the id of the catalog that the object was stored for. */
 export const catalogHeader = "docproc-catalog";
 
-/** The facts about an object. Rejects with what the SDK throws, 404 for an object that is not there. */
+/** The facts about an object. Rejects with the SDK's error, 404 when there is no such object. */
 export async function headObject(
   { client, bucket: Bucket, key: Key }: ObjectTarget,
   abortSignal: AbortSignal,
@@ -182,7 +182,7 @@ export interface Checksums {
 }
 
 /**
- * The CRC-32 of a whole object, or null. A composite checksum (`-N` at its end) is one of the parts' checksums.
+ * The CRC-32 of a whole object, or null. A composite checksum (ending in `-N`) is one of the parts' checksums.
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
  */
 export function fullObjectCrc32({ ChecksumCRC32, ChecksumType }: Checksums): number | null {
@@ -191,7 +191,7 @@ export function fullObjectCrc32({ ChecksumCRC32, ChecksumType }: Checksums): num
   return bytes.length === 4 ? bytes.readUInt32BE() : null;
 }
 
-/** A CRC-32 as S3 writes it. */
+/** A CRC-32 in S3's notation. */
 export function checksumText(crc32: number): string {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(crc32);

@@ -1,7 +1,4 @@
-/**
- * Requests whose signature is in their address, so that somebody without credentials can send them. Loaded only by
- * who signs one.
- */
+/** Presigned URLs: requests that anyone can send without credentials. Loaded only when one is signed. */
 import { GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { create as contentDisposition } from "content-disposition";
@@ -12,12 +9,12 @@ import type { RequestToSign, SignedRequest } from "../service.ts";
 import { catalogHeader, headObject, type ObjectTarget } from "./parts.ts";
 import type { S3Settings } from "./settings.ts";
 
-/** Bytes that S3 takes in one request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html */
+/** Bytes per request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html */
 const largestPut = 5 * 1024 ** 3;
 
 /**
- * See {@link StorageService.sign}. Asks S3 whether the object is there, and by the way what time it is there: a
- * signature that a wrong clock dates may be over before it begins.
+ * See {@link StorageService.sign}. Checks that the object exists, and learns S3's time from the response: a signature
+ * dated by a wrong clock may expire before it begins.
  */
 export async function signRequest(
   target: ObjectTarget,
@@ -25,7 +22,7 @@ export async function signRequest(
   settings: S3Settings,
 ): Promise<SignedRequest> {
   const { client, key } = target;
-  if (request.method === "PUT") assertHeldTo(request, settings);
+  if (request.method === "PUT") assertEnforced(request, settings);
   const there = await isThere(target, request.signal);
   if (request.method === "GET" && !there) {
     throw new DocprocError("NOT_FOUND", `No object is stored under ${key}.`, {
@@ -51,8 +48,8 @@ export async function signRequest(
   };
 }
 
-/** A PUT that the endpoint does not hold to its checksum and its condition could store anything, over anything. */
-function assertHeldTo({ size }: RequestToSign & { method: "PUT" }, { unsupported }: S3Settings): void {
+/** Without enforced checksum and condition, a PUT could store anything over anything. */
+function assertEnforced({ size }: RequestToSign & { method: "PUT" }, { unsupported }: S3Settings): void {
   const missing = unsupported.split(",").filter((kind) => kind === "checksums" || kind === "no-overwrite");
   if (missing.length > 0) {
     throw new DocprocError("USAGE", `This endpoint could not be trusted with such a URL: it lacks ${missing.join()}.`, {
@@ -88,10 +85,10 @@ async function signGet(
     Bucket,
     Key,
     ResponseContentType: contentType,
-    // The name in both forms of RFC 6266. What a browser is sent is saved, not shown: it may be HTML of anybody.
+    // The name in both forms of RFC 6266. As an attachment, since foreign HTML must be saved and not shown.
     ResponseContentDisposition: contentDisposition(name),
   });
-  // The SDK's checksum of the body that there is not.
+  // The SDK adds a checksum of the missing body.
   command.middlewareStack.add(
     (next) => (args) => {
       delete (args.request as { headers: Record<string, string> }).headers["x-amz-checksum-crc32"];
@@ -103,8 +100,8 @@ async function signGet(
 }
 
 /**
- * What holds the sender to these bytes are headers, which S3 wants signed as headers: a checksum that the SDK moved
- * into the address would be ignored. https://github.com/aws/aws-sdk-js-v3/issues/4448
+ * The checksum and the condition must be signed as headers: S3 ignores a checksum that the SDK moves into the URL.
+ * https://github.com/aws/aws-sdk-js-v3/issues/4448
  */
 async function signPut(
   { client, bucket: Bucket, key: Key }: ObjectTarget,

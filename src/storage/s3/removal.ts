@@ -1,4 +1,4 @@
-/** Removes the bucket, once there is nothing in it: nothing of docproc, of others, or from before. */
+/** Removes the bucket once it is empty: no objects of docproc or others, and no old versions. */
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   DeleteBucketCommand,
@@ -38,18 +38,18 @@ export async function* removeBucket(
     yield { ...resource, action: "would-remove" };
     return;
   }
-  // The client names the owner in every request if the settings do; if not, this request has to.
+  // Without an owner in the settings, the client does not check it, so this request must.
   const owner = settings.bucketOwner ?? (await bucketOwner(client, bucket, settings));
   try {
     const command = new DeleteBucketCommand({ Bucket: bucket, ...(owner && { ExpectedBucketOwner: owner }) });
     await client.send(command, { abortSignal: signal });
   } catch (error) {
     if (errorNameOf(error) === "BucketNotEmpty") {
-      // Somebody was faster, or it is something that S3 alone knows of.
+      // Another process added something, or S3 counts something that it does not list.
       await assertNothingIn(client, bucket, signal, failure);
-      throw filled(bucket, error);
+      throw hiddenContent(bucket, error);
     }
-    // Another command was faster, or the answer to an earlier attempt was lost.
+    // Another command was faster, or the response to an earlier attempt was lost.
     if (httpStatusOf(error) !== 404) throw failure(error, "s3:DeleteBucket");
   }
   await untilGone(client, bucket, signal, failure);
@@ -57,9 +57,9 @@ export async function* removeBucket(
 }
 
 /**
- * Of each kind one page is counted, which answers the question.
- * @throws CONFLICT for objects, older versions of objects, marks of deleted ones, and uploads that nobody finished: S3
- * would remove a bucket with some of those
+ * Counts one page of each kind, which is enough.
+ * @throws CONFLICT for objects, old versions, delete markers and unfinished uploads: S3 would remove a bucket despite
+ *   some of them
  */
 async function assertNothingIn(
   client: S3Client,
@@ -111,7 +111,7 @@ async function untilGone(client: S3Client, Bucket: string, signal: AbortSignal, 
     try {
       await client.send(new HeadBucketCommand({ Bucket }), { abortSignal: signal });
     } catch (error) {
-      // 403: the name is somebody else's by now.
+      // 403: another account owns the name by now.
       if (httpStatusOf(error) === 404 || httpStatusOf(error) === 403) return;
       throw failure(error, "s3:ListBucket");
     }
@@ -124,7 +124,7 @@ async function untilGone(client: S3Client, Bucket: string, signal: AbortSignal, 
   }
 }
 
-function filled(bucket: string, cause: unknown): DocprocError {
+function hiddenContent(bucket: string, cause: unknown): DocprocError {
   return new DocprocError("CONFLICT", `S3 says that the bucket ${bucket} is not empty, and lists nothing in it.`, {
     hint: "Run docproc destroy again in a minute. Nothing was removed.",
     cause,

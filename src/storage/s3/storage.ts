@@ -1,7 +1,7 @@
-/** The storage contract on S3. Loaded only when a command really talks to S3: it brings the SDK with it. */
+/** The storage contract on S3. Loaded only by commands that talk to S3, because it loads the SDK. */
 import { DeleteObjectCommand, GetObjectCommand, paginateListObjectsV2, type S3Client } from "@aws-sdk/client-s3";
 import { skewOf } from "../../aws/client.ts";
-import { fromAwsError, furtherPages, httpStatusOf } from "../../aws/failures.ts";
+import { advancingPages, fromAwsError, httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError, throwIfCancelled } from "../../core/errors.ts";
 import type { Leftover } from "../../core/leftover.ts";
 import type {
@@ -54,7 +54,7 @@ export class S3Storage implements StorageService {
     }
   }
 
-  /** The content of an answer. What breaks it off on the way is the network's doing. */
+  /** The content of a response. Errors in the middle of it are network errors. */
   async *#content(body: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncIterable<Uint8Array> {
     try {
       yield* body;
@@ -82,7 +82,7 @@ export class S3Storage implements StorageService {
     const input = { Bucket: this.#bucket, Prefix: prefix };
     try {
       const pages = paginateListObjectsV2({ client: this.#client }, input, { abortSignal: signal });
-      for await (const page of furtherPages(pages, ({ NextContinuationToken }) => NextContinuationToken)) {
+      for await (const page of advancingPages(pages, ({ NextContinuationToken }) => NextContinuationToken)) {
         for (const { Key, Size, LastModified } of page.Contents ?? []) {
           throwIfCancelled(signal);
           if (Key !== undefined) yield { key: Key, size: Size ?? 0, age: this.#ageOf(LastModified) };
@@ -97,7 +97,7 @@ export class S3Storage implements StorageService {
     try {
       for await (const { Key, UploadId, Initiated } of unfinishedUploads(this.#client, this.#bucket, prefix, signal)) {
         if (Key === undefined || UploadId === undefined) continue;
-        // A large one may have been under way for days.
+        // A large upload may run for days.
         const lastWorkedOn = (await this.#lastPartStored(Key, UploadId, signal)) ?? Initiated;
         const discard = async (late: AbortSignal) => await this.#abort(Key, UploadId, late);
         yield { kind: "multipart-upload", name: Key, key: Key, age: this.#ageOf(lastWorkedOn), discard };
@@ -140,7 +140,7 @@ export class S3Storage implements StorageService {
     try {
       return await lastPartStored(this.#target(key), uploadId, signal);
     } catch (error) {
-      // It came to its end just now.
+      // It ended just now.
       if (httpStatusOf(error) === 404) return undefined;
       throw this.#failure(error, "s3:ListMultipartUploadParts");
     }
@@ -154,7 +154,7 @@ export class S3Storage implements StorageService {
     }
   }
 
-  /** Milliseconds, by the clock of S3. What has no date is as young as can be: nobody will remove it. */
+  /** Milliseconds, by S3's clock. An undated object counts as new, so that it is never removed. */
   #ageOf(time: Date | undefined): number {
     return time === undefined ? 0 : Date.now() + (skewOf(this.#client) ?? 0) - time.getTime();
   }

@@ -1,6 +1,6 @@
 /**
- * What a body is sent from: windows of memory that hold some parts each. While the parts of one window are on their
- * way, the next one is read and hashed.
+ * Buffers for sending a body: windows of some parts each. While the parts of one window are sent, the next is read and
+ * hashed.
  */
 
 import { sharedMemory } from "../../core/digest.ts";
@@ -8,24 +8,24 @@ import { MemoryBudget } from "../../core/memory-budget.ts";
 import type { Body, Piece } from "../service.ts";
 import type { PartPlan } from "./parts.ts";
 
-/** Two, so that a body which fits into one part is known to, before its first part is sent. */
+/** Two, so that a body that fits into one part is recognised before that part is sent. */
 const partsInWindow = 2;
 
-/** Parts of a body that were read, one behind the other. */
+/** Consecutive parts of a body in memory. */
 export interface Window {
   readonly bytes: Buffer;
-  /** Bytes of each part but the last of the body. */
+  /** Bytes of each part but the body's last. */
   readonly partSize: number;
-  /** Parts of the body that come before the first of this window. */
+  /** Parts of the body before this window. */
   readonly partsBefore: number;
   readonly parts: readonly Piece[];
-  /** The memory is not needed any more. */
+  /** Returns the memory. */
   free(): void;
 }
 
 /**
- * Reads a body to its end. An empty body is one window without a part.
- * @throws what the body throws; the reason of the signal, even while the body is stalled
+ * Reads a body to its end. An empty body is one window without parts.
+ * @throws the body's error; the signal's reason, even while the body is stalled
  */
 export async function* windowsOf(
   body: Body,
@@ -37,9 +37,9 @@ export async function* windowsOf(
   let partsBefore = 0;
   for (let ended = false; !ended; partsBefore += partsInWindow) {
     if (partsBefore > 0 && partsBefore % plan.partsPerSize === 0) partSize *= 2;
-    const room = await memory.take(partsInWindow * partSize, signal);
+    const lease = await memory.take(partsInWindow * partSize, signal);
     const places = Array.from({ length: partsInWindow }, (_, index) =>
-      room.bytes.subarray(index * partSize, (index + 1) * partSize),
+      lease.bytes.subarray(index * partSize, (index + 1) * partSize),
     );
     const parts: Piece[] = [];
     try {
@@ -47,42 +47,42 @@ export async function* windowsOf(
       ended = pieces.some(({ length }) => length < partSize);
       parts.push(...pieces.filter(({ length }) => length > 0));
     } catch (error) {
-      room.abandon();
+      lease.abandon();
       throw error;
     }
     if (parts.length === 0 && partsBefore > 0) {
-      room.free();
+      lease.free();
       return;
     }
     const length = parts.reduce((sum, part) => sum + part.length, 0);
-    yield { bytes: room.bytes.subarray(0, length), partSize, partsBefore, parts, free: room.free };
+    yield { bytes: lease.bytes.subarray(0, length), partSize, partsBefore, parts, free: lease.free };
   }
 }
 
-interface Room {
+interface BufferLease {
   readonly bytes: Buffer;
-  /** Gives the memory back. */
+  /** Returns the memory. */
   readonly free: () => void;
-  /** Gives up memory that may yet be written to. */
+  /** Drops memory that may still be written to. */
   readonly abandon: () => void;
 }
 
-/** The memory of all windows of a process: bounded, however many files are sent at a time, and used again. */
+/** The buffers of all windows in the process: bounded for any number of files, and reused. */
 export class PartMemory {
   readonly #budget: MemoryBudget;
-  /** Not in use. All of one size, that which was asked for last. */
+  /** Free buffers, all of the size that was requested last. */
   #idle: Buffer[] = [];
 
-  /** @param limit bytes; a window that is larger has to be alone */
+  /** @param limit bytes; a larger window must be alone */
   constructor(limit: number) {
     this.#budget = new MemoryBudget(limit);
   }
 
-  /** Waits for others to free as much as is missing. Rejects with the reason of the signal. */
-  async take(bytes: number, signal: AbortSignal): Promise<Room> {
+  /** Waits until enough memory is free. Rejects with the signal's reason. */
+  async take(bytes: number, signal: AbortSignal): Promise<BufferLease> {
     const turn = this.#budget.take(bytes);
     const release = await unlessAborted(turn, signal).catch((error) => {
-      // It comes all the same, and is for the others then.
+      // The share still arrives and is passed on.
       void turn.then((unused) => unused());
       throw error;
     });
@@ -96,7 +96,7 @@ export class PartMemory {
   }
 }
 
-/** Settles as the promise does, unless the signal fires before. */
+/** Settles like the promise, unless the signal fires first. */
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = () => reject(signal.reason);

@@ -1,4 +1,4 @@
-/** What a copy of many documents has to say for itself. */
+/** Reports a copy of many documents. */
 import ms from "ms";
 import prettyBytes from "pretty-bytes";
 import type { CopiedDocument, CopyAction } from "../../../library/copy.ts";

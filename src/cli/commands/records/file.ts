@@ -1,4 +1,4 @@
-/** Records as lines of JSON, `docproc.record/1` each: what `docproc export` writes and `docproc import` reads. */
+/** Records as JSON lines, one `docproc.record/1` each: `docproc export` writes them, `docproc import` reads them. */
 
 import { DocprocError } from "../../../core/errors.ts";
 import {

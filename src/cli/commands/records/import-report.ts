@@ -1,4 +1,4 @@
-/** What an import of many records has to say for itself. */
+/** Reports an import of many records. */
 import type { ImportedDocument } from "../../../library/import.ts";
 
 /** Other catalogs that are named: a hostile bucket may have marks of any number. */

@@ -1,7 +1,7 @@
-/** Tags that the configuration gives to every upload. In those of a file, `${…}` is a variable of the environment. */
+/** The configured tags of every upload. In tags from a file, `${…}` is an environment variable. */
 
 import { DocprocError } from "../../../core/errors.ts";
-import { holdsSecret } from "../../../core/secrets.ts";
+import { containsSecret } from "../../../core/secrets.ts";
 import { documentTags, type TextMap } from "../../../document/record.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -51,7 +51,7 @@ function expanded(key: string, text: string, variables: readonly string[], env: 
     if (found === undefined) {
       throw refuse("which is not set", `Give --tag ${key}=VALUE, or write \${${name}:-VALUE} into the configuration.`);
     }
-    if (holdsSecret(found)) throw refuse("whose value holds what may be a secret", `Give --tag ${key}=VALUE.`);
+    if (containsSecret(found)) throw refuse("whose value holds what may be a secret", `Give --tag ${key}=VALUE.`);
     return found;
   });
 }

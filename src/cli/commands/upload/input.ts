@@ -1,4 +1,4 @@
-/** One input of an upload, from its opening to its record, and what people see of it meanwhile. */
+/** Uploads one input, from opening it to its record, and shows its progress. */
 import { detectedType } from "../../../document/detected-type.ts";
 import { documentName } from "../../../document/record.ts";
 import type { Library } from "../../../library/library.ts";

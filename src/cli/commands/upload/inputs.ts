@@ -1,4 +1,4 @@
-/** What the paths of a command line mean: files, directories to walk, lists to read, standard input. */
+/** Resolves the paths of a command line: files, directories to walk, lists to read, standard input. */
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import type { Readable } from "node:stream";

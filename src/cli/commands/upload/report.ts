@@ -1,4 +1,4 @@
-/** What an upload of many files has to say for itself, to a program and to a person. */
+/** Reports an upload of many files, to a program and to a person. */
 import ms from "ms";
 import prettyBytes from "pretty-bytes";
 import type { UploadAction, UploadedDocument } from "../../../transfer/upload.ts";
