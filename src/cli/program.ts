@@ -4,7 +4,6 @@ import { Command as Commander, CommanderError, Option } from "commander";
 import { type SettingName, settingChoices, settingNames } from "../config/config.ts";
 import { DocprocError, exitStatuses, fromSystemError, isSystemError, toDocprocError } from "../core/errors.ts";
 import { keepSecret, secretVariables } from "../core/secrets.ts";
-import { flagOf } from "../core/setting-names.ts";
 import { type AnyCommand, completionWord } from "./commands/command.ts";
 import { type CommandEntry, commands, commandsIn, commandsNamed } from "./commands/registry.ts";
 import { type ConfigFlags, createContext, type Host } from "./context.ts";
@@ -107,7 +106,7 @@ export async function commandTree(
   needed: ReadonlySet<CommandEntry>,
 ): Promise<Commander> {
   const program = new Commander("docproc")
-    .description("Uploads documents and build artifacts, and keeps a catalog of them.")
+    .description("Upload documents and build artifacts, and keep a catalog of them.")
     .version(host.version, "-V, --version", "print the version")
     .helpOption("-h, --help", "print help")
     .helpCommand("help [command]", "print help for a command")
@@ -142,31 +141,31 @@ export async function commandTree(
 
 function globalOptions(): Option[] {
   return [
-    new Option("--storage <kind>", `where bytes go: ${settingChoices.storage.join(" or ")}`),
-    new Option("--metadata <kind>", `where records go: ${settingChoices.metadata.join(" or ")}`),
-    new Option("--directory <path>", "the embedded library (default: the platform's data directory)"),
-    new Option("--bucket <name>", "S3 bucket; alone it means S3 and a DynamoDB table of the same name"),
-    new Option("--bucket-owner <account>", "AWS account that the bucket has to belong to"),
-    new Option("--prefix <prefix>", "put before every key in the storage"),
+    new Option("--storage <kind>", `where to store bytes: ${settingChoices.storage.join(" or ")}`),
+    new Option("--metadata <kind>", `where to store records: ${settingChoices.metadata.join(" or ")}`),
+    new Option("--directory <path>", "directory of the embedded library (default: in the platform's data directory)"),
+    new Option("--bucket <name>", "S3 bucket; by default with a DynamoDB table of the same name"),
+    new Option("--bucket-owner <account>", "AWS account that must own the bucket"),
+    new Option("--prefix <prefix>", "prefix of every key in the storage"),
     new Option("--table <name>", "DynamoDB table"),
     new Option("--region <region>", "AWS region"),
     new Option("--profile <name>", "AWS profile"),
-    new Option("--endpoint-url <url>", "an S3 and DynamoDB endpoint that is not Amazon's"),
-    new Option("--concurrency <count>", "files or documents in flight (default: 32 for uploads, else 4)"),
-    new Option("--connections <count>", "connections to S3, and to DynamoDB, at a time (default: one a request)"),
-    new Option("--retries <count>", "how often a request that failed for a passing reason is repeated (default: 5)"),
-    new Option("--timeout <time>", "give up a request that made no progress for so long, like 30s (default: 2m)"),
-    new Option("--state-directory <path>", "what is remembered of interrupted uploads"),
-    new Option("--config <file>", "read this file in place of .docprocrc.json"),
-    new Option("--use <name>", "a profile of the config file: another library"),
+    new Option("--endpoint-url <url>", "S3 and DynamoDB endpoint other than Amazon's"),
+    new Option("--concurrency <count>", "files or documents to process at once (default: 32 for uploads, else 4)"),
+    new Option("--connections <count>", "maximum connections to S3, and to DynamoDB (default: one per request)"),
+    new Option("--retries <count>", "how often to retry after a transient failure (default: 5)"),
+    new Option("--timeout <time>", "abort a request that made no progress for this long, such as 30s (default: 2m)"),
+    new Option("--state-directory <path>", "where to keep the state of interrupted uploads"),
+    new Option("--config <file>", "read this config file instead of .docprocrc.json"),
+    new Option("--use <name>", "use the library of this profile of the config file"),
     new Option("--json", "print one JSON document").conflicts(["ndjson", "quiet", "null"]),
-    new Option("--ndjson", "print a JSON record a line, as they come").conflicts(["quiet", "null"]),
-    new Option("-q, --quiet", "print ids only").conflicts("format"),
-    new Option("--format <template>", "print a line of fields for each, like '{id} {name} {tags.build}'"),
-    new Option("-0, --null", "end lines of -q and --format with NUL, and read lists of paths that do"),
-    new Option("--no-color", "print without colours"),
-    new Option("--no-progress", "do not report progress"),
-    new Option("-v, --verbose", "print details of errors"),
+    new Option("--ndjson", "print one JSON record per line, as they arrive").conflicts(["quiet", "null"]),
+    new Option("-q, --quiet", "print only ids").conflicts("format"),
+    new Option("--format <template>", "print each as a line of this template, such as '{id} {name} {tags.build}'"),
+    new Option("-0, --null", "end lines with NUL in -q and --format, and in lists of paths"),
+    new Option("--no-color", "do not use colours"),
+    new Option("--no-progress", "do not show progress"),
+    new Option("-v, --verbose", "show details of errors"),
   ];
 }
 
@@ -206,16 +205,16 @@ function flagsBeforeParsing(argv: readonly string[]): Flags {
 function usageError(error: CommanderError, argv: readonly string[]): DocprocError {
   // Asked for the help of a command that there is not, commander shows its own.
   if (error.code === "commander.help") {
-    return new DocprocError("USAGE", `There is no command ${JSON.stringify(argv.at(-1) ?? "")}.`, {
+    return new DocprocError("USAGE", `Unknown command ${JSON.stringify(argv.at(-1) ?? "")}.`, {
       hint: `Commands: ${commands.map(({ name }) => name).join(", ")}.`,
     });
   }
   const [message = "", ...suggestion] = error.message.replace(/^error: /, "").split("\n");
   const didYouMean = suggestion.join(" ").replace(/^\(|\)$/g, "");
   const [, flag] = /^unknown option '(-[^']*)'$/.exec(message) ?? [];
-  const fileHint = flag === undefined ? "" : ` A file of that name is ./${flag}.`;
+  const fileHint = flag === undefined ? "" : ` To name a file, write ./${flag}.`;
   const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}`.replace(/\.?$/, ".");
   return new DocprocError("USAGE", sentence, {
-    hint: didYouMean || `docproc --help lists commands and flags, such as ${flagOf("bucket")}.${fileHint}`,
+    hint: didYouMean || `Run docproc --help to list commands and flags.${fileHint}`,
   });
 }
