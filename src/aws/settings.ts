@@ -40,8 +40,8 @@ export const awsSettings = {
   /** Connections to S3, and as many to DynamoDB, in use at a time; without it as many as there are requests. */
   connections: {
     parse: wholeNumber(1, 256),
-    flag: { placeholder: "<count>", help: "connections to S3, and to DynamoDB, at a time (default: one a request)" },
-    docs: { meaning: "connections to S3, and to DynamoDB, at a time", fallback: "one a request" },
+    flag: { placeholder: "<count>", help: "maximum connections to S3, and to DynamoDB (default: one per request)" },
+    docs: { meaning: "maximum connections to S3, and to DynamoDB", fallback: "one per request" },
   },
   /** True allows requests without TLS to other machines. */
   allowHttp: {
@@ -54,7 +54,7 @@ export const awsSettings = {
   /** Hardenings that the endpoint does not have, by kind, separated by commas. */
   unsupported: {
     parse: kinds,
-    docs: { meaning: "what the endpoint lacks, as `init` found out" },
+    docs: { meaning: "features that the endpoint lacks, found by `init`" },
     fallback: "",
     isPlace: true,
     written: "found",

@@ -107,7 +107,7 @@ export async function commandTree(
   needed: ReadonlySet<CommandEntry>,
 ): Promise<Commander> {
   const program = new Commander("docproc")
-    .description("Uploads documents and build artifacts, and keeps a catalog of them.")
+    .description("Upload documents and build artifacts, and keep a catalog of them.")
     .version(host.version, "-V, --version", "print the version")
     .helpOption("-h, --help", "print help")
     .helpCommand("help [command]", "print help for a command")
@@ -146,16 +146,16 @@ function globalOptions(): Option[] {
   );
   return [
     ...ofSettings,
-    new Option("--config <file>", "read this file in place of .docprocrc.json"),
-    new Option("--use <name>", "a profile of the config file: another library"),
+    new Option("--config <file>", "read this config file instead of .docprocrc.json"),
+    new Option("--use <name>", "use the library of this profile of the config file"),
     new Option("--json", "print one JSON document").conflicts(["ndjson", "quiet", "null"]),
-    new Option("--ndjson", "print a JSON record a line, as they come").conflicts(["quiet", "null"]),
-    new Option("-q, --quiet", "print ids only").conflicts("format"),
-    new Option("--format <template>", "print a line of fields for each, like '{id} {name} {tags.build}'"),
-    new Option("-0, --null", "end lines of -q and --format with NUL, and read lists of paths that do"),
-    new Option("--no-color", "print without colours"),
-    new Option("--no-progress", "do not report progress"),
-    new Option("-v, --verbose", "print details of errors"),
+    new Option("--ndjson", "print one JSON record per line, as they arrive").conflicts(["quiet", "null"]),
+    new Option("-q, --quiet", "print only ids").conflicts("format"),
+    new Option("--format <template>", "print each as a line of this template, such as '{id} {name} {tags.build}'"),
+    new Option("-0, --null", "end lines with NUL in -q and --format, and in lists of paths"),
+    new Option("--no-color", "do not use colours"),
+    new Option("--no-progress", "do not show progress"),
+    new Option("-v, --verbose", "show details of errors"),
   ];
 }
 
@@ -195,16 +195,16 @@ function flagsBeforeParsing(argv: readonly string[]): Flags {
 function usageError(error: CommanderError, argv: readonly string[]): DocprocError {
   // Asked for the help of a command that there is not, commander shows its own.
   if (error.code === "commander.help") {
-    return new DocprocError("USAGE", `There is no command ${JSON.stringify(argv.at(-1) ?? "")}.`, {
+    return new DocprocError("USAGE", `Unknown command ${JSON.stringify(argv.at(-1) ?? "")}.`, {
       hint: `Commands: ${commands.map(({ name }) => name).join(", ")}.`,
     });
   }
   const [message = "", ...suggestion] = error.message.replace(/^error: /, "").split("\n");
   const didYouMean = suggestion.join(" ").replace(/^\(|\)$/g, "");
   const [, flag] = /^unknown option '(-[^']*)'$/.exec(message) ?? [];
-  const fileHint = flag === undefined ? "" : ` A file of that name is ./${flag}.`;
+  const fileHint = flag === undefined ? "" : ` To name a file, write ./${flag}.`;
   const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}`.replace(/\.?$/, ".");
   return new DocprocError("USAGE", sentence, {
-    hint: didYouMean || `docproc --help lists commands and flags, such as ${flagOf("bucket")}.${fileHint}`,
+    hint: didYouMean || `Run docproc --help to list commands and flags.${fileHint}`,
   });
 }

@@ -37,15 +37,15 @@ const [storageNames, metadataNames] = [Object.keys(storageDrivers), Object.keys(
 const services = {
   storage: {
     parse: oneOf(storageNames),
-    flag: { placeholder: "<kind>", help: `where bytes go: ${storageNames.join(" or ")}` },
-    docs: { meaning: `where bytes go: ${listed(storageNames)}`, fallback: chosenBy("storage") },
+    flag: { placeholder: "<kind>", help: `where to store bytes: ${storageNames.join(" or ")}` },
+    docs: { meaning: `where to store bytes: ${listed(storageNames)}`, fallback: chosenBy("storage") },
     isPlace: true,
     written: "chosen",
   },
   metadata: {
     parse: oneOf(metadataNames),
-    flag: { placeholder: "<kind>", help: `where records go: ${metadataNames.join(" or ")}` },
-    docs: { meaning: `where records go: ${listed(metadataNames)}`, fallback: chosenBy("metadata") },
+    flag: { placeholder: "<kind>", help: `where to store records: ${metadataNames.join(" or ")}` },
+    docs: { meaning: `where to store records: ${listed(metadataNames)}`, fallback: chosenBy("metadata") },
     isPlace: true,
     written: "chosen",
   },
@@ -54,7 +54,7 @@ const services = {
 const keys = {
   prefix: {
     parse: prefix,
-    flag: { placeholder: "<prefix>", help: "put before every key in the storage" },
+    flag: { placeholder: "<prefix>", help: "prefix of every key in the storage" },
     fallback: "",
     isPlace: true,
     written: "chosen",
@@ -69,22 +69,22 @@ const work = {
     parse: partSize,
     docs: {
       flag: "--part-size",
-      meaning: "part of a multipart upload, like `16MiB`",
-      fallback: "from the file's size: 8 or 16 MiB, more beyond 160 GB",
+      meaning: "part size of multipart uploads, such as `16MiB`",
+      fallback: "by file size: 8 or 16 MiB, more beyond 160 GB",
     },
   },
   partsInFlight: {
     parse: wholeNumber(2, 256),
     docs: {
       flag: "--parts-in-flight",
-      meaning: "parts sent at a time, of all files together",
+      meaning: "maximum parts in flight, over all files",
       fallback: "what fits into 64 MiB, or a sixteenth of the memory",
     },
   },
   concurrency: {
     parse: wholeNumber(1, 256),
-    flag: { placeholder: "<count>", help: "files or documents in flight (default: 32 for uploads, else 4)" },
-    docs: { meaning: "files or documents in flight", fallback: "32 for uploads, else 4" },
+    flag: { placeholder: "<count>", help: "files or documents to process at once (default: 32 for uploads, else 4)" },
+    docs: { meaning: "files or documents to process at once", fallback: "32 for uploads, else 4" },
   },
   onDuplicate: {
     parse: oneOf(onDuplicate),
@@ -102,20 +102,28 @@ const work = {
     parse: timeout,
     flag: {
       placeholder: "<time>",
-      help: "abort a request that makes no progress for this long, like 30s (default: 2m)",
+      help: "abort a request that made no progress for this long, such as 30s (default: 2m)",
     },
-    docs: { meaning: "abort a request that makes no progress for this long, like `30s`", fallback: "`2m`" },
+    docs: { meaning: "abort a request that made no progress for this long, such as `30s`", fallback: "`2m`" },
     // Milliseconds.
     fallback: 120_000,
   },
   resume: {
     parse: yesOrNo,
-    docs: { flag: "--no-resume", meaning: "`false` starts interrupted uploads from nothing", fallback: "`true`" },
+    docs: {
+      flag: "--no-resume",
+      meaning: "`false` restarts interrupted uploads from the beginning",
+      fallback: "`true`",
+    },
     fallback: true,
   },
   provenance: {
     parse: yesOrNo,
-    docs: { flag: "--no-provenance", meaning: "`false` records no git commit and no CI job", fallback: "`true`" },
+    docs: {
+      flag: "--no-provenance",
+      meaning: "`false` does not record the git commit and the CI job",
+      fallback: "`true`",
+    },
     fallback: true,
   },
   tags: {
@@ -125,13 +133,13 @@ const work = {
   },
   tagVariables: {
     parse: variableNames,
-    docs: { meaning: "variables that those tags may hold, beside the ones of CI jobs", fallback: "none" },
+    docs: { meaning: "further variables allowed in those tags", fallback: "none" },
     fallback: "",
     wish: (value) => (value === "" ? undefined : `put the variables ${value} into tags`),
   },
   stateDirectory: {
     parse: text,
-    flag: { placeholder: "<path>", help: "where docproc remembers interrupted uploads" },
+    flag: { placeholder: "<path>", help: "where to keep the state of interrupted uploads" },
     docs: { fallback: "the platform's state directory" },
     fallback: ({ state }) => state,
     isPath: true,

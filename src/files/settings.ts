@@ -9,8 +9,11 @@ export const directorySettings = {
   /** The embedded library; alone it means that bytes and catalog are there. */
   directory: {
     parse: text,
-    flag: { placeholder: "<path>", help: "the embedded library (default: the platform's data directory)" },
-    docs: { meaning: "the embedded library", fallback: "the platform's data directory" },
+    flag: {
+      placeholder: "<path>",
+      help: "directory of the embedded library (default: in the platform's data directory)",
+    },
+    docs: { meaning: "directory of the embedded library", fallback: "the platform's data directory" },
     // A catalog of its own for each bucket: a document of one bucket is not a document of another.
     fallback: ({ data, elsewhere }) => (elsewhere === undefined ? data : join(data, elsewhere)),
     isPlace: true,

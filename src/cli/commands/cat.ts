@@ -10,16 +10,16 @@ interface CatFlags {
 
 export const cat = defineCommand<CatFlags, { reference: string }>({
   examples: [
-    ["To another command", "cat dump.sql | psql app"],
-    ["An older one, by its id", "cat 019aae5c-1f2e"],
+    ["Pipe a document to another command", "cat dump.sql | psql app"],
+    ["Choose an older version by its id", "cat 019aae5c-1f2e"],
   ],
   configure(command) {
-    command.argument("<ref>", "id, unique beginning of an id, or name");
+    command.argument("<ref>", "id, unique id prefix, or name");
   },
   parse([reference = ""], flags) {
     if (flags.json || flags.ndjson || flags.quiet) {
-      throw new DocprocError("USAGE", "cat prints the document itself, in its own form.", {
-        hint: "docproc show prints its record.",
+      throw new DocprocError("USAGE", "cat prints only the document itself.", {
+        hint: "To print its record, run docproc show.",
       });
     }
     return { reference };

@@ -12,7 +12,7 @@ interface CompletionFlags {
 /** How the script of each shell is put to use. */
 const installations: Readonly<Record<ShellName, string>> = {
   bash: 'Add to ~/.bashrc: eval "$(docproc completion bash)"',
-  zsh: 'Add to ~/.zshrc, behind compinit: eval "$(docproc completion zsh)"',
+  zsh: 'Add to ~/.zshrc, after compinit: eval "$(docproc completion zsh)"',
   fish: "Run: docproc completion fish > ~/.config/fish/completions/docproc.fish",
   powershell: "Add to $PROFILE: docproc completion powershell | Out-String | Invoke-Expression",
 };
@@ -21,24 +21,24 @@ const shells = Object.keys(installations) as ShellName[];
 
 export const completion = defineCommand<CompletionFlags, { shell: ShellName }>({
   examples: [
-    ["For bash, in ~/.bashrc", "completion bash"],
-    ["For zsh, in ~/.zshrc behind compinit", "completion zsh"],
-    ["For fish, once", "completion fish > ~/.config/fish/completions/docproc.fish"],
-    ["For PowerShell, in $PROFILE", "completion powershell | Out-String | Invoke-Expression"],
+    ["Print the script for bash, to load in ~/.bashrc", "completion bash"],
+    ["Print the script for zsh, to load in ~/.zshrc after compinit", "completion zsh"],
+    ["Install it once for fish", "completion fish > ~/.config/fish/completions/docproc.fish"],
+    ["Load it for PowerShell, in $PROFILE", "completion powershell | Out-String | Invoke-Expression"],
   ],
   configure(command) {
-    command.argument(`<${shells.join("|")}>`, "the shell that loads the script");
+    command.argument(`<${shells.join("|")}>`, "shell that loads the script");
   },
   parse([shell], flags) {
     const known = shells.find((name) => name === shell);
     if (known === undefined) {
-      throw new DocprocError("USAGE", `There is no completion for the shell ${JSON.stringify(shell ?? "")}.`, {
-        hint: `There is one for ${shells.join(", ")}.`,
+      throw new DocprocError("USAGE", `Completion does not support the shell ${JSON.stringify(shell ?? "")}.`, {
+        hint: `Choose one of ${shells.join(", ")}.`,
       });
     }
     if (flags.json || flags.ndjson || flags.quiet) {
-      throw new DocprocError("USAGE", "completion prints a script for a shell, which has one form.", {
-        hint: "Leave the flag out.",
+      throw new DocprocError("USAGE", "completion prints a shell script, in one form only.", {
+        hint: "Remove --json, --ndjson or -q.",
       });
     }
     return { shell: known };

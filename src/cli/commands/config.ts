@@ -1,7 +1,7 @@
 import { defineCommand } from "./command.ts";
 
 export const config = defineCommand<object, null>({
-  examples: [["What a command here would use", "config"]],
+  examples: [["Show the settings that a command in this directory would use", "config"]],
   configure() {},
   parse: () => null,
   async run({ configAsFound, reporter }) {

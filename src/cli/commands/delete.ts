@@ -27,14 +27,14 @@ const howToAdopt =
 
 export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
   examples: [
-    ["The newest of a name", "delete invoice.pdf"],
-    ["Without a question, in a script", "delete 019aae5c-1f2e --yes"],
-    ["What one build made", "delete $(docproc list --tag build=42 --all -q) --yes"],
+    ["Delete the newest document of a name", "delete invoice.pdf"],
+    ["Delete without confirmation, in a script", "delete 019aae5c-1f2e --yes"],
+    ["Delete the artifacts of a build", "delete $(docproc list --tag build=42 --all -q) --yes"],
   ],
   configure(command) {
     command
-      .argument("<ref...>", "ids, beginnings of ids, or names (the newest); bytes that this catalog did not store stay")
-      .option("-y, --yes", "do not ask; needed where nobody can be asked");
+      .argument("<ref...>", "ids, unique id prefixes, or names (the newest)")
+      .option("-y, --yes", "do not ask for confirmation; required without a terminal");
   },
   parse: (references, flags) => ({ references, yes: flags.yes ?? false }),
   async run(context, { references, yes }) {

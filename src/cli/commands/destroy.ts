@@ -16,14 +16,17 @@ interface DestroyInput {
 
 export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, DestroyInput>({
   examples: [
-    ["Only look", "destroy --bucket my-documents --plan"],
-    ["Asks for the name of the bucket", "destroy --bucket my-documents"],
-    ["Without a question, in a script", "destroy --bucket my-documents --confirm my-documents"],
+    ["Show what would be removed", "destroy --bucket my-documents --plan"],
+    ["Remove bucket and table after asking for the name of the bucket", "destroy --bucket my-documents"],
+    [
+      "Remove bucket and table without confirmation, in a script",
+      "destroy --bucket my-documents --confirm my-documents",
+    ],
   ],
   configure(command) {
     command
-      .option("--confirm <name>", "bucket or directory that is to be removed; needed where nobody can be asked")
-      .option("--plan, --dry-run", "say what would be removed, change nothing");
+      .option("--confirm <name>", "bucket or directory to remove, as confirmation; required without a terminal")
+      .option("--plan, --dry-run", "show what would be removed, change nothing");
   },
   parse: (_args, { dryRun = false, confirm }) => ({ plan: dryRun, confirm }),
   async run(context, { plan, confirm }) {

@@ -21,13 +21,13 @@ const tolerableSkew = 60_000;
 
 export const doctor = defineCommand<{ repair?: boolean; yes?: boolean }, DoctorInput>({
   examples: [
-    ["Only look", "doctor"],
-    ["Remove what interrupted uploads left, once it is a day old", "doctor --repair"],
+    ["Check the library, change nothing", "doctor"],
+    ["Clean up leftovers of interrupted uploads that are over a day old", "doctor --repair"],
   ],
   configure(command) {
     command
-      .option("--repair", "remove objects without records, unfinished uploads and stray claims, if a day old")
-      .option("-y, --yes", "with --repair: the catalog is right, even if most objects have no record");
+      .option("--repair", "remove objects without records, unfinished uploads and stray claims over a day old")
+      .option("-y, --yes", "with --repair: trust the catalog even if most objects have no record");
   },
   parse: (_args, flags) => ({ repair: flags.repair ?? false, yes: flags.yes ?? false }),
   async run(context, { repair, yes }) {

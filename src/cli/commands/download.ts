@@ -28,17 +28,17 @@ type Downloaded = DocumentRecord & { readonly action: "downloaded"; readonly pat
 
 export const download = defineCommand<DownloadFlags, DownloadInput>({
   examples: [
-    ["The newest of a name, into this directory", "download invoice.pdf"],
-    ["Under another name", "download 019aae5c-1f2e -o ./copy.pdf"],
-    ["Everything of a build", "download $(docproc list --tag build=42 -q) -o artifacts/"],
-    ["To another command", "download dump.sql -o - | psql app"],
+    ["Download the newest document of a name into this directory", "download invoice.pdf"],
+    ["Download a document under another name", "download 019aae5c-1f2e -o ./copy.pdf"],
+    ["Download the artifacts of a build", "download $(docproc list --tag build=42 -q) -o artifacts/"],
+    ["Pipe a document to another command", "download dump.sql -o - | psql app"],
   ],
   configure(command) {
     command
-      .argument("<ref...>", "ids, unique beginnings of ids, or names")
-      .option("-o, --output <path>", "a file, a directory, or - for standard output (default: this directory)")
-      .option("--force", "replace files that exist")
-      .option("--hidden", "also write names that begin with a dot, where ids were given and no names");
+      .argument("<ref...>", "ids, unique id prefixes, or names")
+      .option("-o, --output <path>", "file, directory, or - for standard output (default: this directory)")
+      .option("--force", "replace existing files")
+      .option("--hidden", "also write hidden files (names with a leading dot) for documents given by id");
   },
   parse(references, flags) {
     if (flags.output === "-") {

@@ -17,13 +17,13 @@ export interface FilterFlags {
 
 export function addFilterFlags(command: CommanderCommand): CommanderCommand {
   return command
-    .option("--tag <key=value>", "with this tag (repeatable: with all of them)", collect)
-    .option("--name <glob>", "with a name like this, for example 'inv*.pdf'")
-    .option("--type <type>", "of this content type, for example application/pdf, 'image/*' or image")
-    .option("--since <when>", "uploaded at or after: 7d, 24h, or 2026-01-31 (UTC)")
-    .option("--until <when>", "uploaded before: the same forms")
-    .option("--commit <sha>", "made from this git commit, or one that begins so (7 digits at least)")
-    .option("--run <id>", "made by this CI run");
+    .option("--tag <key=value>", "only with this tag (repeatable; all must match)", collect)
+    .option("--name <glob>", "only with a matching name, such as 'inv*.pdf'")
+    .option("--type <type>", "only of this content type, such as application/pdf, 'image/*' or image")
+    .option("--since <when>", "only uploaded at or after: 7d, 24h or 2026-01-31 (UTC)")
+    .option("--until <when>", "only uploaded before, in the same forms")
+    .option("--commit <sha>", "only made from this git commit (at least 7 digits)")
+    .option("--run <id>", "only made by this CI run");
 }
 
 /** What the flags chose. */

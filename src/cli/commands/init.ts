@@ -7,12 +7,12 @@ type InitialisedResource = Pick<ProvisionedResource, "kind" | "name" | "action" 
 
 export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
   examples: [
-    ["The embedded library, in a directory of its own", "init --directory ./library"],
-    ["A bucket and a table of the same name", "init --bucket my-documents --region eu-west-1"],
-    ["Only look: what would be made, and with which settings", "init --bucket my-documents --plan --json"],
+    ["Create an embedded library in a directory", "init --directory ./library"],
+    ["Create a bucket and a table of the same name", "init --bucket my-documents --region eu-west-1"],
+    ["Show what would be created, with all settings", "init --bucket my-documents --plan --json"],
   ],
   configure(command) {
-    command.option("--plan", "say what would be made, change nothing");
+    command.option("--plan", "show what would be created, change nothing");
   },
   parse: (_args, flags) => ({ plan: flags.plan ?? false }),
   async run(context, { plan }) {

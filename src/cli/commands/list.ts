@@ -22,20 +22,20 @@ const defaultLimit = 50;
 
 export const list = defineCommand<ListFlags, ListInput>({
   examples: [
-    ["The newest fifty", "list"],
-    ["What one build made", "list --tag build=42"],
-    ["PDFs of the last week, for a script", "list --type application/pdf --since 7d --json"],
-    ["What one commit made", "list --commit 4f475bb"],
-    ["The largest", "list --sort size --limit 10"],
-    ["Everything, a record a line", "list --all --ndjson"],
+    ["List the newest fifty documents", "list"],
+    ["List the artifacts of a build", "list --tag build=42"],
+    ["Print last week's PDFs as JSON", "list --type application/pdf --since 7d --json"],
+    ["List what was made from a commit", "list --commit 4f475bb"],
+    ["List the ten largest documents", "list --sort size --limit 10"],
+    ["Print every record, one per line", "list --all --ndjson"],
   ],
   configure(command) {
     addFilterFlags(command)
-      .option("--sort <time|size|name>", "newest first (default), largest first, or by name from A to Z")
-      .option("--limit <count>", `at most this many (default: ${defaultLimit})`)
-      .option("--cursor <id>", "continue behind this document: the nextCursor of the page before")
-      .option("--all", "without a limit")
-      .option("--asc", "oldest, or smallest, first");
+      .option("--sort <time|size|name>", "sort newest first (default), largest first, or by name")
+      .option("--limit <count>", `list at most this many (default: ${defaultLimit})`)
+      .option("--cursor <id>", "continue after this document: the nextCursor of the previous page")
+      .option("--all", "list all, without a limit")
+      .option("--asc", "reverse the order: oldest or smallest first");
   },
   parse(_args, flags, now) {
     if (flags.all && flags.limit !== undefined) {

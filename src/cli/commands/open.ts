@@ -11,11 +11,11 @@ import { defineCommand } from "./command.ts";
 
 export const open = defineCommand<object, { reference: string }>({
   examples: [
-    ["The newest of a name, in the desktop's own viewer", "open invoice.pdf"],
-    ["Another one, by its id", "open 019aae5c-1f2e"],
+    ["Open the newest document of a name", "open invoice.pdf"],
+    ["Open an older version by its id", "open 019aae5c-1f2e"],
   ],
   configure(command) {
-    command.argument("<ref>", "id, unique beginning of an id, or name");
+    command.argument("<ref>", "id, unique id prefix, or name");
   },
   parse([reference = ""]) {
     return { reference };

@@ -19,17 +19,17 @@ interface PolicyInput {
 
 export const policy = defineCommand<PolicyFlags, PolicyInput>({
   examples: [
-    ["What a CI job that uploads needs", "policy upload"],
+    ["Print the policy of a CI job that uploads", "policy upload"],
     [
-      "Make it in IAM",
+      "Create it in IAM",
       "policy upload | aws iam create-policy --policy-name docproc-upload --policy-document file:///dev/stdin",
     ],
-    ["For Terraform", "policy read --format terraform > docproc.tf"],
+    ["Print it for Terraform", "policy read --format terraform > docproc.tf"],
   ],
   configure(command) {
     command
-      .argument(`<${roles.join("|")}>`, "what is to be allowed: to upload and tag, to list and read, or everything")
-      .option("--format <json|terraform>", "the policy itself, or a resource that holds it (default: json)");
+      .argument(`<${roles.join("|")}>`, "what to allow: uploading and tagging, listing and reading, or everything")
+      .option("--format <json|terraform>", "print the policy, or a Terraform resource (default: json)");
   },
   parse([given = ""], { format = "json", json, ndjson, quiet }) {
     const role = roles.find((name) => name === given);

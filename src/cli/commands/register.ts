@@ -22,17 +22,17 @@ const schemes = sharedSchemes.join(":// or ");
 
 export const register = defineCommand<RegisterFlags, RegisterInput>({
   examples: [
-    ["An object of the configured bucket", "register s3://my-documents/incoming/invoice.pdf"],
-    ["With a name and a tag", "register s3://my-documents/dumps/17 --name dump.sql --tag app=shop"],
+    ["Register an object of the configured bucket", "register s3://my-documents/incoming/invoice.pdf"],
+    ["Register an object with a name and a tag", "register s3://my-documents/dumps/17 --name dump.sql --tag app=shop"],
   ],
   configure(command) {
     command
-      .argument("<uri>", `address of an object in the configured storage, ${schemes}://...; read once, left in place`)
-      .option("--name <name>", "name of the document (default: the last part of the key)")
-      .option("--content-type <type>", "instead of the object's own, or the detected one")
-      .option("--tag <key=value>", "to find it by; part of what makes it the same document (repeatable)", collect)
-      .option("--meta <key=value>", "to keep with it (repeatable)", collect)
-      .option("--on-duplicate <reuse|store>", "what to do with the same name, bytes and tags (default: reuse)");
+      .argument("<uri>", `object in the configured storage, ${schemes}://...; stays where it is`)
+      .option("--name <name>", "name of the document (default: last segment of the key)")
+      .option("--content-type <type>", "content type (default: the object's own, else detected)")
+      .option("--tag <key=value>", "tag to find it by; part of its identity (repeatable)", collect)
+      .option("--meta <key=value>", "metadata to keep with it (repeatable)", collect)
+      .option("--on-duplicate <reuse|store>", "what to do if the document is already stored (default: reuse)");
   },
   parse([uri = ""], flags) {
     return {

@@ -4,12 +4,12 @@ import { defineCommand } from "./command.ts";
 
 export const show = defineCommand<object, { reference: string }>({
   examples: [
-    ["By id, or the first digits of one", "show 019aae5c-1f2e"],
-    ["The newest of a name", "show invoice.pdf"],
-    ["Where it is stored", "show invoice.pdf --json | jq -r .uri"],
+    ["Show a document by id, or the first digits of it", "show 019aae5c-1f2e"],
+    ["Show the newest document of a name", "show invoice.pdf"],
+    ["Print only its uri", "show invoice.pdf --json | jq -r .uri"],
   ],
   configure(command) {
-    command.argument("<ref>", "id, unique beginning of an id, or name");
+    command.argument("<ref>", "id, unique id prefix, or name");
   },
   parse([reference = ""]) {
     return { reference };

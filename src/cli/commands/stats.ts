@@ -5,9 +5,9 @@ import { addFilterFlags, type Chosen, type FilterFlags, parseFilter } from "./fi
 
 export const stats = defineCommand<FilterFlags, Chosen>({
   examples: [
-    ["The whole catalog", "stats"],
-    ["What the builds of a week took", "stats --since 7d --name '*.tgz'"],
-    ["Bytes by type, for a script", "stats --json | jq '.types'"],
+    ["Count everything", "stats"],
+    ["Count last week's builds", "stats --since 7d --name '*.tgz'"],
+    ["Print bytes by type as JSON", "stats --json | jq '.types'"],
   ],
   configure(command) {
     addFilterFlags(command);

@@ -5,12 +5,12 @@ import { defineCommand } from "./command.ts";
 
 export const tag = defineCommand<object, { reference: string; edit: TagEdit }>({
   examples: [
-    ["Add tags, or change them", "tag invoice.pdf paid=yes year=2026"],
-    ["Remove one", "tag invoice.pdf draft-"],
+    ["Set tags", "tag invoice.pdf paid=yes year=2026"],
+    ["Remove a tag", "tag invoice.pdf draft-"],
   ],
   configure(command) {
     command
-      .argument("<ref>", "id, unique beginning of an id, or name")
+      .argument("<ref>", "id, unique id prefix, or name")
       .argument("<changes...>", "key=value sets a tag, key- removes it");
   },
   parse([reference = "", ...changes]) {

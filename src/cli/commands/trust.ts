@@ -14,11 +14,11 @@ interface GuardedSetting {
 
 export const trust = defineCommand<{ remove?: boolean }, { remove: boolean }>({
   examples: [
-    ["Agree to the project file in force, as it is now", "trust"],
-    ["Take it back", "trust --remove"],
+    ["Trust the current project file, as it is now", "trust"],
+    ["Revoke the trust", "trust --remove"],
   ],
   configure(command) {
-    command.option("--remove", "forget every consent to the file");
+    command.option("--remove", "revoke the trust in every version of the file");
   },
   parse: (_args, flags) => ({ remove: flags.remove ?? false }),
   async run({ configAsFound, host, reporter }, { remove }) {

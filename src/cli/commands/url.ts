@@ -17,15 +17,15 @@ interface UrlInput {
 
 export const url = defineCommand<UrlFlags, UrlInput>({
   examples: [
-    ["A link for somebody without an account, good for an hour", "url invoice.pdf --expires-in 1h"],
-    ["On a host without keys", 'curl -fsSLJO "$(docproc url app.tgz)"'],
-    ["To let the owner of the file restore lost bytes", "url invoice.pdf --put"],
+    ["Print a link that is valid for an hour", "url invoice.pdf --expires-in 1h"],
+    ["Download with curl, on a host without credentials", 'curl -fsSLJO "$(docproc url app.tgz)"'],
+    ["Print a link that restores lost bytes", "url invoice.pdf --put"],
   ],
   configure(command) {
     command
-      .argument("<ref>", "id, unique beginning of an id, or name")
-      .option("--expires-in <time>", "how long it can be used, like 30s, 1h or 7d (default: 15m)")
-      .option("--put", "for sending the document's own bytes, where they are lost");
+      .argument("<ref>", "id, unique id prefix, or name")
+      .option("--expires-in <time>", "how long the link is valid, such as 30s, 1h or 7d (default: 15m)")
+      .option("--put", "print a link for restoring the document's bytes if they are lost");
   },
   parse([reference = ""], { expiresIn = "15m", put }) {
     return { reference, method: put ? "PUT" : "GET", expiresIn: expiryOf(duration(expiresIn), expiresIn) };

@@ -22,16 +22,16 @@ interface VerifyInput {
 
 export const verify = defineCommand<VerifyFlags, VerifyInput>({
   examples: [
-    ["Size and checksum of one", "verify invoice.pdf"],
-    ["Of all of them", "verify --all"],
-    ["Read and hash a twentieth, each night", "verify --all --deep --sample 5%"],
+    ["Check size and checksum of a document", "verify invoice.pdf"],
+    ["Check every document", "verify --all"],
+    ["Read and hash a random twentieth of the documents", "verify --all --deep --sample 5%"],
   ],
   configure(command) {
     command
-      .argument("[ref...]", "ids, unique beginnings of ids, or names")
+      .argument("[ref...]", "ids, unique id prefixes, or names")
       .option("--all", "check every document")
-      .option("--deep", "read the documents and hash what is read")
-      .option("--sample <percent>", "with --all: only so many of them, chosen at random, for example 5%");
+      .option("--deep", "also read and hash the documents")
+      .option("--sample <percent>", "with --all: check only a random share, such as 5%");
   },
   parse(references, flags) {
     if (references.length > 0 === Boolean(flags.all)) {

@@ -10,16 +10,19 @@ import { commandTree } from "../program.ts";
 import { meanings } from "./error-codes.ts";
 
 const files: readonly (readonly [path: string, what: string])[] = [
-  [".docprocrc.json, .docprocrc.yaml", "Settings of a project, looked for from the working directory upwards."],
-  ["$XDG_CONFIG_HOME/docproc/config.json, config.yaml", "Settings of the user, in ~/.config by default."],
-  ["$XDG_DATA_HOME/docproc", "The embedded library where no other place is set, in ~/.local/share by default."],
-  ["$XDG_STATE_HOME/docproc", "What is remembered of interrupted uploads, in ~/.local/state by default."],
+  [".docprocrc.json, .docprocrc.yaml", "Project settings, searched for from the working directory upwards."],
+  ["$XDG_CONFIG_HOME/docproc/config.json, config.yaml", "User settings, by default in ~/.config."],
+  ["$XDG_DATA_HOME/docproc", "The default embedded library, by default in ~/.local/share."],
+  ["$XDG_STATE_HOME/docproc", "The state of interrupted uploads, by default in ~/.local/state."],
 ];
 
 const environment: readonly (readonly [name: string, what: string])[] = [
-  ["DOCPROC_CONFIG", "A config file to read in place of the project's."],
-  ["AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL", "As in every program that uses the AWS SDK, its other variables too."],
-  ["NO_COLOR", "Set to anything, it leaves out colours."],
+  ["DOCPROC_CONFIG", "Config file to read instead of the project's."],
+  [
+    "AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL",
+    "As in every program that uses the AWS SDK; its other variables work too.",
+  ],
+  ["NO_COLOR", "Disables colours if set."],
 ];
 
 /**
@@ -51,14 +54,14 @@ export async function manual(version: string, date: string): Promise<string> {
     ".SH COMMANDS",
     ...sections.flat(),
     ".SH GLOBAL FLAGS",
-    "They may stand before or behind the command.",
+    "Before or after the command.",
     ...help.visibleOptions(program).flatMap(optionItem),
     ".SH ENVIRONMENT",
-    text("A flag is stronger than a variable, and a variable is stronger than a config file."),
+    text("Flags override variables, and variables override config files."),
     ...settingNames.flatMap((name) => item(variableOf(name), sameAs(program, name))),
     ...environment.flatMap(([name, what]) => item(name, what)),
     ".SH FILES",
-    "A config file holds settings by the names that docproc config lists.",
+    "A config file holds settings under the names that docproc config lists.",
     ...files.flatMap(([path, what]) => item(path, what)),
     ".SH EXIT STATUS",
     ...item("0", "Done."),
@@ -66,7 +69,7 @@ export async function manual(version: string, date: string): Promise<string> {
       item(`${status}  ${code}`, meanings[code as ErrorCode]),
     ),
     ".SH EXAMPLES",
-    "Each is a command line of a shell.",
+    "Each is a shell command.",
     ...examples,
     "",
   ].join("\n");

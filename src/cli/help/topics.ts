@@ -17,18 +17,18 @@ function exitCodes(): string {
     return `${shown.padEnd(4)} ${code.padEnd(16)} ${meanings[code as ErrorCode]}\n     ${"".padEnd(16)} ${nextSteps[code as ErrorCode]}`;
   });
   return [
-    "Exit statuses. Codes and statuses may be added; none changes its meaning. Take one that you do not know for a failure.",
+    "Exit statuses. New ones may be added; existing ones keep their meaning. Treat an unknown one as a failure.",
     "",
-    `0    ${"".padEnd(16)} Done; an empty list, and what was there already, included.`,
+    `0    ${"".padEnd(16)} Done, including an empty list and documents that were already stored.`,
     ...codes,
   ].join("\n");
 }
 
 function jsonContract(): string {
   return [
-    "With --json a command prints one JSON document, on every way out: without a result, the error. With --ndjson it",
-    "prints a line for each item, without the document around them. Fields are never left out, and null when unknown.",
-    "New fields may be added; none changes its meaning or goes away. The same as JSON Schema: docproc-cli/schemas/*.json",
+    "With --json a command prints one JSON document, whether it succeeds or fails: the result or the error. With --ndjson",
+    "it prints one line per item, without the enclosing document. Fields are never left out; unknown values are null.",
+    "New fields may be added; existing ones keep their name and meaning. As JSON Schema: docproc-cli/schemas/*.json",
     ...schemas.map(({ title, description, ...schema }) => {
       return [``, `${title}: ${description}`, ...fieldsOf(schema, schema, "  ")].join("\n");
     }),

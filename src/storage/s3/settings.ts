@@ -7,7 +7,7 @@ export const s3Settings = {
   /** An S3 bucket; alone it means S3 and a DynamoDB table of the same name. */
   bucket: {
     parse: text,
-    flag: { placeholder: "<name>", help: "S3 bucket; alone it means S3 and a DynamoDB table of the same name" },
+    flag: { placeholder: "<name>", help: "S3 bucket; by default with a DynamoDB table of the same name" },
     docs: { meaning: "S3 bucket" },
     isPlace: true,
     written: "chosen",
@@ -15,7 +15,7 @@ export const s3Settings = {
   /** The AWS account that the bucket has to belong to, 12 digits; S3 refuses every request to another one's. */
   bucketOwner: {
     parse: account,
-    flag: { placeholder: "<account>", help: "AWS account that the bucket has to belong to" },
+    flag: { placeholder: "<account>", help: "AWS account that must own the bucket" },
     isPlace: true,
     written: "chosen",
   },

@@ -27,20 +27,20 @@ interface CopyInput {
 
 export const copy = defineCommand<CopyFlags, CopyInput>({
   examples: [
-    ["Everything from here to the library of a profile", "copy --to archive"],
-    ["And back", "copy --from archive"],
-    ["What one build made", "copy --tag build=42 --to archive"],
-    ["Only look", "copy invoice.pdf --from archive --to team --dry-run"],
+    ["Copy everything to the library of a profile", "copy --to archive"],
+    ["Copy everything from the library of a profile", "copy --from archive"],
+    ["Copy the artifacts of a build", "copy --tag build=42 --to archive"],
+    ["Show what would be copied", "copy invoice.pdf --from archive --to team --dry-run"],
   ],
   configure(command) {
     command
-      .argument("[ref...]", "ids, unique beginnings of ids, or names (default: all documents)")
-      .option("--to <profile>", "the library to copy to (default: the one that is configured)")
-      .option("--from <profile>", "the library to copy from (default: the one that is configured)");
+      .argument("[ref...]", "ids, unique id prefixes, or names (default: all documents)")
+      .option("--to <profile>", "library to copy to (default: the configured one)")
+      .option("--from <profile>", "library to copy from (default: the configured one)");
     addFilterFlags(command)
-      .option("--dry-run", "say what would be copied, send nothing")
-      .option("--no-resume", "start from nothing where a large document was interrupted")
-      .option("--fail-fast", "start no other document after one failed");
+      .option("--dry-run", "show what would be copied, send nothing")
+      .option("--no-resume", "restart interrupted copies of large documents from the beginning")
+      .option("--fail-fast", "start no more documents after a failure");
   },
   parse(references, flags, now) {
     const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });

@@ -23,14 +23,14 @@ interface ExportInput {
 
 export const exportRecords = defineCommand<ExportFlags, ExportInput>({
   examples: [
-    ["Every record, into a file", "export -o records.ndjson"],
-    ["Into another catalog of the same bucket", "export | docproc import --use other"],
-    ["Compressed", "export | gzip > records.ndjson.gz"],
+    ["Export every record to a file", "export -o records.ndjson"],
+    ["Move the records to another catalog of the same bucket", "export | docproc import --use other"],
+    ["Compress the export", "export | gzip > records.ndjson.gz"],
   ],
   configure(command) {
     command
-      .option("-o, --output <file>", "written whole or not at all (default: standard output)")
-      .option("--force", "replace the file if it exists");
+      .option("-o, --output <file>", "write to this file, completely or not at all (default: standard output)")
+      .option("--force", "replace an existing file");
     addFilterFlags(command);
   },
   parse(_args, flags, now) {

@@ -24,16 +24,16 @@ interface ImportInput {
 
 export const importRecords = defineCommand<ImportFlags, ImportInput>({
   examples: [
-    ["What docproc export wrote", "import records.ndjson"],
-    ["The same, and prove that the bytes are those that were uploaded", "import records.ndjson --deep"],
-    ["From another catalog of the same bucket", "import < records.ndjson"],
+    ["Import what docproc export wrote", "import records.ndjson"],
+    ["Import records and check the hash of every document", "import records.ndjson --deep"],
+    ["Import records from standard input", "import < records.ndjson"],
   ],
   configure(command) {
     command
-      .argument("[file]", "records, one a line; - is standard input (default: -)")
-      .option("--deep", "read and hash the bytes; until then an upload of the same document stores it again")
-      .option("--adopt <catalog>", "this catalog is gone: its objects become those of the one here")
-      .option("--fail-fast", "take in no other record after one failed");
+      .argument("[file]", "exported records; - is standard input (default: -)")
+      .option("--deep", "read and hash the documents, so that later uploads can reuse them")
+      .option("--adopt <catalog>", "take over the objects of this lost catalog")
+      .option("--fail-fast", "start no more records after a failure");
   },
   parse([file = "-"], { deep = false, adopt, failFast = false }) {
     if (adopt === undefined || isCatalogId(adopt)) return { file, deep, adopt, failFast };

@@ -42,29 +42,32 @@ interface UploadInput {
 export const upload = defineCommand<UploadFlags, UploadInput>({
   makesDocuments: true,
   examples: [
-    ["One file", "upload ./invoice.pdf"],
-    ["The artifacts of a build", "upload dist/*.tgz --tag build=42"],
-    ["Everything below a directory but maps", "upload -r dist --exclude '*.map'"],
-    ["What a command prints", "upload - --name dump.sql < dump.sql"],
+    ["Upload a file", "upload ./invoice.pdf"],
+    ["Upload the artifacts of a build with a tag", "upload dist/*.tgz --tag build=42"],
+    ["Upload a directory without its source maps", "upload -r dist --exclude '*.map'"],
+    ["Upload standard input", "upload - --name dump.sql < dump.sql"],
   ],
   configure(command) {
     command
       .argument("[paths...]", "files, directories with -r, or - for standard input")
-      .option("--name <name>", "name of the document; needed for -")
-      .option("--content-type <type>", "instead of the detected one")
-      .option("--tag <key=value>", "to find it by; part of what makes it the same document (repeatable)", collect)
-      .option("--meta <key=value>", "to keep with it (repeatable)", collect)
-      .option("-r, --recursive", "upload the files below directories; hidden files and links are skipped")
-      .option("--exclude <glob>", "leave out names or, with a slash, paths (repeatable)", collect)
-      .option("--files-from <file>", "read paths from a file, one a line, or with -0 one a NUL; - is standard input")
-      .option("--within <path>", "upload nothing that is not in this directory, wherever links lead")
-      .option("--on-duplicate <reuse|store>", "what to do with the same name, bytes and tags (default: reuse)")
-      .option("--dry-run", "say what would be uploaded, send nothing")
-      .option("--no-provenance", "do not record the git commit and the CI job that it comes from")
-      .option("--no-resume", "start from nothing where an upload was interrupted")
-      .option("--fail-fast", "start no other file after one failed")
-      .option("--part-size <size>", "of multipart uploads, for example 16MiB (default: from the file's size)")
-      .option("--parts-in-flight <count>", "parts sent at a time, of all files together (default: from the memory)");
+      .option("--name <name>", "name of the document (required for -)")
+      .option("--content-type <type>", "content type (default: detected)")
+      .option("--tag <key=value>", "tag to find it by; part of its identity (repeatable)", collect)
+      .option("--meta <key=value>", "metadata to keep with it (repeatable)", collect)
+      .option("-r, --recursive", "upload directories, without hidden files and symbolic links")
+      .option("--exclude <glob>", "skip matching names or, with a slash, paths (repeatable)", collect)
+      .option(
+        "--files-from <file>",
+        "read paths from a file, one per line or NUL-separated with -0; - is standard input",
+      )
+      .option("--within <path>", "refuse files outside this directory, after resolving links")
+      .option("--on-duplicate <reuse|store>", "what to do if the document is already stored (default: reuse)")
+      .option("--dry-run", "show what would be uploaded, send nothing")
+      .option("--no-provenance", "do not record the git commit and the CI job")
+      .option("--no-resume", "restart interrupted uploads from the beginning")
+      .option("--fail-fast", "start no more files after a failure")
+      .option("--part-size <size>", "part size of multipart uploads, such as 16MiB (default: by file size)")
+      .option("--parts-in-flight <count>", "maximum parts in flight, over all files (default: by memory)");
   },
   parse(paths, flags) {
     const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
