@@ -1496,4 +1496,32 @@ export const mutations = [
     'while [ -z "$target" ] && ',
     ["test/security/action.test.ts"],
   ],
+  [
+    "a record whose address has a scheme of a third storage cannot be read",
+    "src/document/stored-form.ts",
+    "(uri) => /^[a-z][a-z0-9+.-]*:\\/\\//.test(uri)",
+    "(uri) => /^(s3|file):\\/\\//.test(uri)",
+    ["test/drivers/commands.test.ts"],
+  ],
+  [
+    "init writes a setting of a driver that is not in use",
+    "src/config/project-file.ts",
+    "if (!isUsed(name, { storage, metadata })) return undefined;",
+    "",
+    ["test/cli/commands/init.test.ts"],
+  ],
+  [
+    "a setting does not follow the one that it follows",
+    "src/config/resolve.ts",
+    "const from = [name, followed].find((one) => values[one] !== undefined);",
+    "const from = [name].find((one) => values[one] !== undefined);",
+    ["test/drivers/commands.test.ts"],
+  ],
+  [
+    "a profile says only half of where a library is",
+    "src/config/settings.ts",
+    "settingNames.filter((name) => settingTable[name]?.isPlace)",
+    'settingNames.filter((name) => name === "storage")',
+    ["test/config/profiles.test.ts"],
+  ],
 ];
