@@ -8,17 +8,29 @@ import { registerSecret, secretVariables } from "../src/core/secrets.ts";
 
 export type {
   CallOptions,
+  CopiedRecord,
+  CopyOptions,
+  Damage,
   DeletedRecord,
   DownloadOptions,
+  FilterOptions,
   Library,
   LibraryOptions,
   ListOptions,
+  RegisteredRecord,
+  RegisterOptions,
   Resource,
+  SignedUrl,
+  TaggedRecord,
+  TagOptions,
   UploadedRecord,
   UploadOptions,
+  UrlOptions,
+  VerifyOptions,
 } from "../src/api/library.ts";
 export type { ErrorCode } from "../src/core/errors.ts";
 export type { DocumentRecord, DocumentSource, Provenance, TextMap } from "../src/document/record.ts";
+export type { Group, Stats } from "../src/library/stats.ts";
 export { DocprocError, exitStatuses };
 
 /**

@@ -5,6 +5,7 @@
 import type { Readable } from "node:stream";
 import type { DriverOptions, MetadataName, StorageName } from "../config/settings.ts";
 import type { DocumentRecord } from "../document/record.ts";
+import type { Stats } from "../library/stats.ts";
 
 /** Whatever yields bytes, once: a stream of Node or of the web, the body of a request, a generator. */
 export type Chunks = AsyncIterable<Uint8Array>;
@@ -72,7 +73,8 @@ export interface DeletedRecord extends DocumentRecord {
   readonly reason: "registered" | "outside-prefix" | "other-catalog" | "unmarked" | null;
 }
 
-export interface ListOptions extends CallOptions {
+/** Which documents: those to which all of this applies. */
+export interface FilterOptions extends CallOptions {
   /** With all of these tags. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
   /** A glob for the name. */
@@ -83,12 +85,95 @@ export interface ListOptions extends CallOptions {
   readonly since?: Date | string | undefined;
   /** Uploaded before: the same. */
   readonly until?: Date | string | undefined;
+  /** Made from the git commit that begins so: 7 digits at least. */
+  readonly commit?: string | undefined;
+  /** Made by this CI run. */
+  readonly run?: string | undefined;
+}
+
+export interface ListOptions extends FilterOptions {
   /** Behind the document with this id: the last one of the page before. */
   readonly after?: string | undefined;
   /** At most so many. */
   readonly limit?: number | undefined;
   /** Oldest first; otherwise newest first. */
   readonly ascending?: boolean | undefined;
+  /** By `time` (the default), by `size`, largest first, or by `name`, which is always from A to Z. */
+  readonly sort?: "time" | "size" | "name" | undefined;
+}
+
+export interface TagOptions extends CallOptions {
+  /** Tags that are added, or get another value. */
+  readonly set?: Readonly<Record<string, string>> | undefined;
+  /** Keys of tags that are removed. */
+  readonly unset?: readonly string[] | undefined;
+}
+
+export interface TaggedRecord extends DocumentRecord {
+  /** `unchanged` had these tags already. */
+  readonly action: "tagged" | "unchanged";
+}
+
+export interface UrlOptions extends CallOptions {
+  /** `GET` reads the document; `PUT` restores its bytes where they are lost, and can store no others. */
+  readonly method?: "GET" | "PUT" | undefined;
+  /** How long it can be used, up to seven days: seconds, or text like `1h`. Otherwise it is 15 minutes. */
+  readonly expiresIn?: number | string | undefined;
+}
+
+/** A request that can be sent without credentials until it expires. */
+export interface SignedUrl {
+  readonly id: string;
+  readonly name: string;
+  readonly method: "GET" | "PUT";
+  readonly url: string;
+  /** Have to be sent with it, as they are. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Earlier than was asked for where the credentials that signed it expire earlier. */
+  readonly expiresAt: string;
+  /** True where temporary credentials signed it that do not say when they expire. */
+  readonly mayExpireEarlier: boolean;
+}
+
+export interface VerifyOptions extends CallOptions {
+  /** Read the document and hash it; otherwise its size and checksum are compared. */
+  readonly deep?: boolean | undefined;
+  /** Called with bytes newly read. */
+  readonly onProgress?: ((bytes: number) => void) | undefined;
+}
+
+/** What is wrong with a stored document. */
+export interface Damage {
+  readonly code: "MISSING" | "WRONG_SIZE" | "WRONG_CHECKSUM" | "WRONG_BYTES";
+  readonly id: string;
+  readonly name: string;
+  readonly uri: string;
+  readonly message: string;
+  /** The one thing to do about it. */
+  readonly fix: string;
+}
+
+export interface CopyOptions extends CallOptions {
+  /** Another library that `openLibrary()` opened. */
+  readonly to: Library;
+  /** Called with bytes newly on their way. */
+  readonly onProgress?: ((bytes: number) => void) | undefined;
+}
+
+/** The record in the library that it was copied to. */
+export interface CopiedRecord extends DocumentRecord {
+  /** `unchanged` was there, and nothing was sent. */
+  readonly action: "copied" | "unchanged";
+  /** Bytes that travelled. */
+  readonly bytesSent: number;
+}
+
+/** `name` is otherwise the last part of the key, `contentType` that of the object; `onProgress` counts bytes read. */
+export type RegisterOptions = UploadOptions;
+
+export interface RegisteredRecord extends DocumentRecord {
+  /** `unchanged` was recorded already. */
+  readonly action: "registered" | "unchanged";
 }
 
 export interface DownloadOptions extends CallOptions {
@@ -149,6 +234,39 @@ export interface Library {
    * @throws NOT_FOUND
    */
   delete(document: string | DocumentRecord, options?: CallOptions): Promise<DeletedRecord>;
+  /**
+   * Sets and removes tags, in one step; other tags stay as they are.
+   * @param document a reference, or a record of which the id counts
+   * @throws CONFLICT where another document has the same name, bytes and tags; NOT_FOUND
+   */
+  tag(document: string | DocumentRecord, options: TagOptions): Promise<TaggedRecord>;
+  /**
+   * Signs a request for a document, which anybody may send until it expires.
+   * @throws USAGE where the storage signs no requests; NOT_FOUND for a GET of bytes that are gone; CONFLICT for a PUT
+   *   of bytes that are there
+   */
+  url(document: string | DocumentRecord, options?: UrlOptions): Promise<SignedUrl>;
+  /** How many documents match, and how large they are: in all, by type, by tag, by day. Reads every one of their records. */
+  stats(options?: FilterOptions): Promise<Stats>;
+  /**
+   * Whether a document is still what was uploaded. Changes nothing.
+   * @returns undefined for a sound one
+   */
+  verify(document: string | DocumentRecord, options?: VerifyOptions): Promise<Damage | undefined>;
+  /**
+   * Copies a document into another library, with its id, or finds that it is there.
+   * @param document a reference, or a record of which the id counts
+   * @throws USAGE where both are the same library; CONFLICT where that one has another document under the id, or the
+   *   same name, bytes and tags under another id; INTEGRITY where the bytes are not those that were uploaded
+   */
+  copy(document: string | DocumentRecord, options: CopyOptions): Promise<CopiedRecord>;
+  /**
+   * Records an object that is in the bucket of the library already, and leaves it where it is. It is read once.
+   * @param uri `s3://bucket/key`
+   * @throws USAGE where it is not an object of this bucket; NOT_FOUND; CONFLICT where it is registered under another
+   *   name or with other tags; INTEGRITY where it changed while it was read
+   */
+  register(uri: string, options?: RegisterOptions): Promise<RegisteredRecord>;
   /** Closes files and connections. May be called twice; nothing works afterwards. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

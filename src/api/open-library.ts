@@ -3,26 +3,41 @@ import { Readable } from "node:stream";
 import { type ConfigInput, loadConfig, unknownKey } from "../config/config.ts";
 import { assertAgreed } from "../config/consent.ts";
 import { choosingSettings, isUsed, type SettingName, settingNames, settingTable } from "../config/settings.ts";
+import { duration } from "../config/values.ts";
 import { cancelled, DocprocError, toDocprocError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
 import { detectedType } from "../document/detected-type.ts";
 import { frozenRecord } from "../document/frozen.ts";
-import { parseTime } from "../document/query.ts";
+import { commitPrefix, listOrder, parseTime } from "../document/query.ts";
 import { contentType, type DocumentRecord, documentMetadata, documentName, documentTags } from "../document/record.ts";
 import { Library as OpenedLibrary } from "../library/library.ts";
+import { expiryOf } from "../library/sign.ts";
+import type { Stats } from "../library/stats.ts";
+import { tagEdit } from "../library/tag.ts";
 import { Destination, downloadTo } from "../transfer/download.ts";
 import { openGiven } from "./given-source.ts";
 import type {
   CallOptions,
   Chunks,
+  CopiedRecord,
+  CopyOptions,
+  Damage,
   DeletedRecord,
   DownloadOptions,
+  FilterOptions,
   Library,
   LibraryOptions,
   ListOptions,
+  RegisteredRecord,
+  RegisterOptions,
   Resource,
+  SignedUrl,
+  TaggedRecord,
+  TagOptions,
   UploadedRecord,
   UploadOptions,
+  UrlOptions,
+  VerifyOptions,
 } from "./library.ts";
 
 /** What a library has to know of the process that it is in. */
@@ -120,18 +135,16 @@ class OpenLibrary implements Library {
   }
 
   async *list(options: ListOptions = {}): AsyncIterable<DocumentRecord> {
-    const { tags, name, type, since, until, after, limit = Number.POSITIVE_INFINITY, ascending = false } = options;
+    const { after, limit = Number.POSITIVE_INFINITY, ascending = false, sort = "time" } = options;
     if (!(limit >= 1) || (limit !== Number.POSITIVE_INFINITY && !Number.isInteger(limit))) {
       throw new DocprocError("USAGE", `The limit ${String(limit)} is not a whole number above 0.`, {
         hint: "Leave it out for everything.",
       });
     }
     const query = {
-      ascending,
+      ...listOrder("sort", sort, ascending),
+      ...chosenBy(options),
       after,
-      since: timeOf("since", since),
-      until: timeOf("until", until),
-      filter: { tags: documentTags(pairs("tag", tags)), name, type },
       expected: limit === Number.POSITIVE_INFINITY ? undefined : limit,
     };
     const records = await this.#call(options, (library, signal) => library.list(query, signal));
@@ -173,10 +186,73 @@ class OpenLibrary implements Library {
 
   async delete(document: string | DocumentRecord, options: CallOptions = {}): Promise<DeletedRecord> {
     return await this.#call(options, async (library, signal) => {
-      // The record of another library may have the same id, and says where the bytes are there.
-      const record =
-        typeof document === "string" ? await library.find(document, signal) : await library.get(document.id, signal);
+      const record = await ownRecord(library, document, signal);
       return frozenRecord({ ...record, ...(await library.remove(record, signal)) });
+    });
+  }
+
+  async tag(document: string | DocumentRecord, { set, unset = [], ...options }: TagOptions): Promise<TaggedRecord> {
+    return await this.#call(options, async (library, signal) => {
+      const edit = tagEdit(documentTags(pairs("tag", set)), unset);
+      return frozenRecord(await library.tag(await ownRecord(library, document, signal), edit, signal));
+    });
+  }
+
+  async url(document: string | DocumentRecord, options: UrlOptions = {}): Promise<SignedUrl> {
+    const { method = "GET", expiresIn = "15m" } = options;
+    return await this.#call(options, async (library, signal) => {
+      const expiry = expiryOf(duration(expiresIn), String(expiresIn));
+      const record = await found(library, document, signal);
+      const signed = await library.sign(record, { method, expiresIn: expiry, signal });
+      const { url, headers, expiresAt, credentialsExpireAt } = signed;
+      const mayExpireEarlier = credentialsExpireAt === "unknown";
+      const { id, name } = record;
+      return { id, name, method, url, headers, expiresAt: expiresAt.toISOString(), mayExpireEarlier };
+    });
+  }
+
+  async stats(options: FilterOptions = {}): Promise<Stats> {
+    return await this.#call(options, async (library, signal) => await library.stats(chosenBy(options), signal));
+  }
+
+  async verify(document: string | DocumentRecord, options: VerifyOptions = {}): Promise<Damage | undefined> {
+    const { deep = false, onProgress = () => {} } = options;
+    return await this.#call(options, async (library, signal) => {
+      return await library.verify(await found(library, document, signal), { deep, signal, onProgress });
+    });
+  }
+
+  async copy(document: string | DocumentRecord, { to, ...options }: CopyOptions): Promise<CopiedRecord> {
+    return await this.#call(options, async (library, signal) => {
+      if (!(to instanceof OpenLibrary)) {
+        throw new DocprocError("USAGE", "Nothing says where to copy to.", {
+          hint: "Give { to }, a library that openLibrary() opened.",
+        });
+      }
+      return await to.#call(options, async (other) => {
+        await other.assertApartFrom(library, signal);
+        const record = await ownRecord(library, document, signal);
+        const { onProgress = () => {} } = options;
+        const copying = { dryRun: false, signal, onProgress, onSkipped() {} };
+        // What only a dry run leaves open is known.
+        return frozenRecord((await other.copyFrom(library, record, copying)) as CopiedRecord);
+      });
+    });
+  }
+
+  async register(uri: string, options: RegisterOptions = {}): Promise<RegisteredRecord> {
+    const { name, contentType: type, tags, metadata, onProgress = () => {} } = options;
+    return await this.#call(options, async (library, signal) => {
+      const document = await library.register(uri, {
+        name,
+        contentType: type === undefined ? undefined : contentType(type),
+        tags: documentTags(pairs("tag", tags)),
+        documentMetadata: documentMetadata(pairs("metadata", metadata)),
+        onDuplicate: options.onDuplicate ?? library.settings.onDuplicate,
+        signal,
+        onBegin: () => onProgress,
+      });
+      return frozenRecord(document);
     });
   }
 
@@ -213,6 +289,15 @@ async function found(
   return typeof document === "string" ? await library.find(document, signal) : document;
 }
 
+/** What the library itself has: a record from elsewhere may have the same id, and one from before may have other tags. */
+async function ownRecord(
+  library: OpenedLibrary,
+  document: string | DocumentRecord,
+  signal: AbortSignal,
+): Promise<DocumentRecord> {
+  return typeof document === "string" ? await library.find(document, signal) : await library.get(document.id, signal);
+}
+
 /**
  * The chunks, each when the next is there: the last one is held back until all of them were found to be right, so that
  * whoever was told the size does not take damaged bytes for all there is.
@@ -240,6 +325,21 @@ function pairs(kind: string, map: Readonly<Record<string, string>> = {}): string
       hint: "A key is text without =, and a value is text.",
     });
   });
+}
+
+/** The part of a query that chooses documents. */
+function chosenBy({ tags, name, type, since, until, commit, run }: FilterOptions) {
+  return {
+    since: timeOf("since", since),
+    until: timeOf("until", until),
+    filter: {
+      tags: documentTags(pairs("tag", tags)),
+      name,
+      type,
+      commit: commit === undefined ? undefined : commitPrefix(commit),
+      run,
+    },
+  };
 }
 
 function timeOf(option: string, time: Date | string | undefined): number | undefined {

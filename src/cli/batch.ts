@@ -1,6 +1,7 @@
 /** Runs one operation on many items: a bounded number in flight, each failure on its own, one summary. */
 import pMap, { pMapSkip } from "p-map";
-import { DocprocError, type ErrorCode, toDocprocError } from "../core/errors.ts";
+import { DocprocError, type ErrorCode, throwIfCancelled, toDocprocError } from "../core/errors.ts";
+import type { DocumentRecord } from "../document/record.ts";
 
 export interface BatchOptions<Input, Done> {
   /** Inputs in flight. No other is taken from the inputs before one of them is through. */
@@ -9,6 +10,8 @@ export interface BatchOptions<Input, Done> {
   readonly failFast?: boolean;
   /** False keeps nothing of each input but counts, so that any number of them takes the same memory. */
   readonly keep?: boolean;
+  /** Report in the order of the inputs; otherwise each when it is through. */
+  readonly inOrder?: boolean;
   readonly signal: AbortSignal;
   readonly labelOf: (input: Input) => string;
   readonly run: (input: Input) => Promise<Done>;
@@ -50,13 +53,15 @@ export async function runBatch<Input, Done>(
   inputs: Iterable<Input> | AsyncIterable<Input>,
   options: BatchOptions<Input, Done>,
 ): Promise<Batch<Done>> {
-  const { keep = true, signal } = options;
+  const { keep = true, inOrder = false, signal } = options;
   const outcomes: ({ done: Done } | { failure: Failure })[] = [];
   const codes = new Set<ErrorCode>();
   const counts = { total: 0, doneCount: 0, failedCount: 0 };
   let firstFailure: Failure | undefined;
   let search: { failed?: unknown } = {};
   let stopped = false;
+  /** When the input before has been reported. */
+  let reported = Promise.resolve();
 
   /** Ends without an error: pMap would not wait for what is in flight. */
   const numbered = async function* () {
@@ -72,8 +77,11 @@ export async function runBatch<Input, Done>(
   };
   const runOne = async ({ input, index }: { input: Input; index: number }) => {
     if (stopped || signal.aborted) return pMapSkip;
+    const before = reported;
+    let report = () => {};
+    if (inOrder) reported = new Promise((resolve) => (report = resolve));
     try {
-      const done = await options.run(input);
+      const done = await options.run(input).finally(() => before);
       await options.onDone?.(done);
       if (keep) outcomes[index] = { done };
       counts.doneCount += 1;
@@ -85,6 +93,8 @@ export async function runBatch<Input, Done>(
       codes.add(failure.error.code);
       stopped ||= options.failFast ?? false;
       options.onFailure(failure);
+    } finally {
+      report();
     }
     return pMapSkip;
   };
@@ -97,6 +107,38 @@ export async function runBatch<Input, Done>(
     codes,
     done: outcomes.flatMap((outcome) => ("done" in outcome ? [outcome.done] : [])),
     failures: outcomes.flatMap((outcome) => ("failure" in outcome ? [outcome.failure] : [])),
+  };
+}
+
+export interface NamedBatchOptions<Done> extends Omit<BatchOptions<DocumentRecord, Done>, "labelOf"> {
+  readonly find: (reference: string) => Promise<DocumentRecord>;
+  /** Called with the documents that were found, before anything is done to one. */
+  readonly onFound?: (records: readonly DocumentRecord[]) => Promise<void>;
+}
+
+/**
+ * Looks up all documents that were named, then runs over those that were found; a document that was named twice is one.
+ * @throws what {@link NamedBatchOptions.onFound} throws, and CANCELLED when the signal fires before it is called
+ */
+export async function runNamed<Done>(
+  references: readonly string[],
+  { find, onFound, keep = true, ...options }: NamedBatchOptions<Done>,
+): Promise<Batch<Done>> {
+  const { failFast, signal } = options;
+  const lookUp = { ...options, onDone: async () => {}, labelOf: (reference: string) => reference, run: find };
+  const found = await runBatch(references, lookUp);
+  throwIfCancelled(signal);
+  const records = [...new Map(found.done.map((record) => [record.id, record])).values()];
+  await onFound?.(records);
+  const going = failFast && found.failedCount > 0 ? [] : records;
+  const ran = await runBatch(going, { ...options, keep, labelOf: ({ id }) => id });
+  return {
+    ...ran,
+    total: found.failedCount + ran.total,
+    failedCount: found.failedCount + ran.failedCount,
+    firstFailure: found.firstFailure ?? ran.firstFailure,
+    codes: new Set([...found.codes, ...ran.codes]),
+    failures: [...found.failures, ...ran.failures],
   };
 }
 

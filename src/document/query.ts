@@ -94,6 +94,32 @@ export function typeGlob(type: string): string {
 }
 
 /**
+ * @param given a commit, or how it begins
+ * @throws USAGE
+ */
+export function commitPrefix(given: string): string {
+  const commit = given.toLowerCase();
+  if (/^[0-9a-f]{7,64}$/.test(commit)) return commit;
+  throw new DocprocError("USAGE", `${JSON.stringify(given)} is not a git commit.`, {
+    hint: "Give at least 7 of its hexadecimal digits.",
+  });
+}
+
+/**
+ * `time` is newest first, `size` largest first; names are in the order of the alphabet, whatever `ascending` says.
+ * @param flag for the message
+ * @throws USAGE
+ */
+export function listOrder(flag: string, sort: string, ascending: boolean): Pick<ListQuery, "sort" | "ascending"> {
+  if (sort === "time") return { sort: undefined, ascending };
+  if (sort === "size") return { sort, ascending };
+  if (sort === "name") return { sort, ascending: true };
+  throw new DocprocError("USAGE", `${flag} ${JSON.stringify(sort)} is no order.`, {
+    hint: "Use time, size or name.",
+  });
+}
+
+/**
  * Parses an age like `7d`, or a date. Dates without a zone are UTC, like all output.
  * @param flag for the message
  * @returns milliseconds since the epoch

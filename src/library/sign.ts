@@ -25,7 +25,7 @@ export async function signDocument(
 
 /**
  * @param milliseconds of any kind
- * @param given what was typed, for the message
+ * @param given for the message
  * @returns whole seconds, in milliseconds
  * @throws USAGE for what no URL can be good for
  */

@@ -12,6 +12,15 @@ export interface TagEdit {
   readonly unset: readonly string[];
 }
 
+/** @throws USAGE for a tag that is to be set and to be removed */
+export function tagEdit(set: TextMap, unset: readonly string[]): TagEdit {
+  const both = unset.find((key) => Object.hasOwn(set, key));
+  if (both === undefined) return { set, unset };
+  throw new DocprocError("USAGE", `The tag ${JSON.stringify(both)} is to be set and to be removed.`, {
+    hint: "Give one of them.",
+  });
+}
+
 export interface RetaggedDocument extends DocumentRecord {
   readonly action: "tagged" | "unchanged";
 }

@@ -10,35 +10,9 @@ import type { LibraryOptions } from "../../src/api/library.ts";
 import { openLibraryIn } from "../../src/api/open-library.ts";
 import { DocprocError } from "../../src/core/errors.ts";
 import type { DocumentRecord } from "../../src/document/record.ts";
-import { awsSettings } from "../support/aws.ts";
 import { places, usePlace } from "../support/library.ts";
-import { makeSandbox } from "../support/run.ts";
+import { names, openForProgram as open } from "../support/program.ts";
 import { flipBit, tamper } from "../support/stored.ts";
-
-/** A library of its own, in a program that has nothing around it. */
-async function open(endpoint?: string, options: LibraryOptions = {}) {
-  const sandbox = await makeSandbox();
-  const { bucket } = awsSettings("");
-  const place = endpoint === undefined ? { directory: "library" } : { bucket, endpointUrl: endpoint, retries: 1 };
-  const surroundings = {
-    env: { AWS_REGION: "us-east-1" },
-    cwd: sandbox.cwd,
-    home: sandbox.home,
-    paths: { data: sandbox.data, config: sandbox.config, state: sandbox.state },
-    memory: 8 * 1024 ** 3,
-    umask: 0o022,
-  };
-  const library = await openLibraryIn({ ...place, ...options }, surroundings);
-  onTestFinished(() => library.close());
-  const made = await library.init();
-  return { library, sandbox, made, surroundings };
-}
-
-async function names(records: AsyncIterable<{ name: string }>): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { name } of records) found.push(name);
-  return found;
-}
 
 const stalled = () => new PassThrough();
 async function* breaking(): AsyncIterable<Uint8Array> {

@@ -1,7 +1,8 @@
 /** Many of the same at once: what is run, what is reported, and what the whole has to say for itself. */
 import { describe, expect, test } from "vitest";
-import { type BatchOptions, batchFailure, runBatch } from "../../src/cli/batch.ts";
+import { type BatchOptions, batchFailure, type NamedBatchOptions, runBatch, runNamed } from "../../src/cli/batch.ts";
 import { DocprocError } from "../../src/core/errors.ts";
+import type { DocumentRecord } from "../../src/document/record.ts";
 
 const never = new AbortController().signal;
 
@@ -75,6 +76,26 @@ describe("a batch", () => {
     expect(most).toBeLessThanOrEqual(1);
   });
 
+  test.each([
+    [false, ["fast", "NOT_FOUND", "slow"]],
+    [true, ["slow", "NOT_FOUND", "fast"]],
+  ])("reports each as it is through, unless it keeps the order: %s", async (inOrder, expected) => {
+    const reported: string[] = [];
+    const delays: Readonly<Record<string, number>> = { slow: 60, NOT_FOUND: 30, fast: 0 };
+    await batchOf(Object.keys(delays), {
+      concurrency: 3,
+      inOrder,
+      async run(input) {
+        await new Promise((resolve) => setTimeout(resolve, delays[input]));
+        if (input === "NOT_FOUND") throw new DocprocError("NOT_FOUND", "no");
+        return input;
+      },
+      onDone: async (done) => void reported.push(done),
+      onFailure: ({ label }) => void reported.push(label.slice(1, -1)),
+    });
+    expect(reported).toEqual(expected);
+  });
+
   test("whose inputs cannot be found any further finishes what it has begun, then fails", async () => {
     const inputs = (async function* () {
       yield "a";
@@ -123,5 +144,63 @@ describe("a batch", () => {
     const abort = new AbortController();
     const onDone = async () => abort.abort();
     expect((await batchOf(["a"], { signal: abort.signal, onDone })).failure).toBeUndefined();
+  });
+});
+
+/** References that are codes are not found, with that code; others are documents of that id, in small letters. */
+async function namedBatch(references: readonly string[], options: Partial<NamedBatchOptions<string>> = {}) {
+  const steps: string[] = [];
+  const batch = await runNamed(references, {
+    concurrency: 1,
+    signal: never,
+    async find(reference) {
+      steps.push(`find ${reference}`);
+      if (/^[A-Z]+_[A-Z]+$/.test(reference)) throw new DocprocError(reference as DocprocError["code"], "no");
+      return { id: reference.toLowerCase() } as DocumentRecord;
+    },
+    onFound: async (records) => void steps.push(`found ${records.map(({ id }) => id)}`),
+    async run({ id }) {
+      steps.push(`run ${id}`);
+      if (id === "bad") throw new DocprocError("CONFLICT", "no");
+      return id;
+    },
+    onFailure: () => {},
+    ...options,
+  });
+  return { batch, steps };
+}
+
+describe("a batch of documents that were named", () => {
+  test("looks all of them up before it runs over those that were found, each once", async () => {
+    const { batch, steps } = await namedBatch(["a", "NOT_FOUND", "b", "A"]);
+    expect(steps).toEqual(["find a", "find NOT_FOUND", "find b", "find A", "found a,b", "run a", "run b"]);
+    expect(batch).toMatchObject({ total: 3, done: ["a", "b"], doneCount: 2, failedCount: 1 });
+  });
+
+  test("accounts for what was not found and what failed together", async () => {
+    const { batch } = await namedBatch(["bad", "NOT_FOUND", "a"]);
+    expect(batch.failures.map(({ label, error }) => [label, error.code])).toEqual([
+      ["NOT_FOUND", "NOT_FOUND"],
+      ["bad", "CONFLICT"],
+    ]);
+    expect(batch).toMatchObject({ total: 3, failedCount: 2, firstFailure: { label: "NOT_FOUND" } });
+    expect([...batch.codes]).toEqual(["NOT_FOUND", "CONFLICT"]);
+  });
+
+  test("runs over none when one was not found and it is told to fail fast", async () => {
+    const { batch, steps } = await namedBatch(["a", "NOT_FOUND", "b"], { failFast: true });
+    expect(steps).toEqual(["find a", "find NOT_FOUND", "found a"]);
+    expect(batch).toMatchObject({ total: 1, doneCount: 0, failedCount: 1 });
+  });
+
+  test("runs over none when it is refused or interrupted after the look-up", async () => {
+    const refused = new DocprocError("CANCELLED", "Nothing was changed.");
+    const run = async () => expect.fail("it ran");
+    const onFound = async () => {
+      throw refused;
+    };
+    await expect(namedBatch(["a"], { run, onFound })).rejects.toBe(refused);
+    const signal = AbortSignal.abort(refused);
+    await expect(namedBatch(["a"], { run, signal })).rejects.toMatchObject({ code: "CANCELLED" });
   });
 });

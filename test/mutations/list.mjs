@@ -1399,6 +1399,20 @@ export const mutations = [
     ["test/cli/commands/adopt.test.ts"],
   ],
   [
+    "what is named twice is deleted twice",
+    "src/cli/batch.ts",
+    "[...new Map(found.done.map((record) => [record.id, record])).values()]",
+    "found.done",
+    ["test/cli/batch.test.ts"],
+  ],
+  [
+    "what verify finds comes in any order",
+    "src/cli/batch.ts",
+    ".finally(() => before)",
+    "",
+    ["test/cli/batch.test.ts"],
+  ],
+  [
     "a program can change a record that another one holds",
     "src/document/frozen.ts",
     "isFrozen(value))) return Object.freeze(fresh);",

@@ -1,8 +1,7 @@
-import { throwIfCancelled } from "../../core/errors.ts";
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import type { KeptFor } from "../../library/removal.ts";
-import { batchFailure, failureList, runBatch } from "../batch.ts";
+import type { KeptFor, RemovedBytes } from "../../library/removal.ts";
+import { type Batch, batchFailure, failureList, runNamed } from "../batch.ts";
 import { confirm } from "../confirm.ts";
 import { display } from "../output/display.ts";
 import { defineCommand } from "./command.ts";
@@ -11,6 +10,8 @@ interface DeleteInput {
   readonly references: readonly string[];
   readonly yes: boolean;
 }
+
+type Deleted = DocumentRecord & RemovedBytes & { readonly action: "deleted" };
 
 /** Names in the question before documents are deleted; more would not be read. */
 const namesAsked = 5;
@@ -42,26 +43,16 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
     const started = host.now();
     const library = await context.library();
     const { concurrency = defaultConcurrency } = (await context.config()).settings;
-    const options = {
+    const batch: Batch<Deleted> = await runNamed(references, {
       concurrency,
       signal,
-      onFailure: ({ label, error }: Parameters<Parameters<typeof runBatch>[1]["onFailure"]>[0]) =>
-        references.length > 1 && reporter.problem(label, error),
-    };
-    // All are looked up before any is deleted: the question names them, and one named twice is one document.
-    const found = await runBatch(references, {
-      ...options,
-      labelOf: (reference) => reference,
-      run: async (reference) => await library.find(reference, signal),
-    });
-    throwIfCancelled(signal);
-    const records = [...new Map(found.done.map((record) => [record.id, record])).values()];
-    if (records.length > 0) await confirm(host, question(records), yes);
-    const deleted = await runBatch(records, {
-      ...options,
-      labelOf: ({ id }) => id,
+      find: async (reference) => await library.find(reference, signal),
+      // The question names all of them.
+      async onFound(records) {
+        if (records.length > 0) await confirm(host, question(records), yes);
+      },
       async run(record) {
-        return { ...record, action: "deleted" as const, ...(await library.remove(record, signal)) };
+        return { ...record, action: "deleted", ...(await library.remove(record, signal)) };
       },
       onDone: async (one) =>
         await reporter.item({
@@ -73,26 +64,20 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
             return kept === "" ? line : `${line}  ${painter.faint(painter.text(kept))}`;
           },
         }),
+      onFailure: ({ label, error }) => references.length > 1 && reporter.problem(label, error),
     });
-    const failures = [...found.failures, ...deleted.failures];
-    const counts = { total: records.length + found.failures.length, deleted: deleted.done.length };
+    const { total, done, failures } = batch;
     return {
       envelope: {
         schema: "docproc.delete/1",
-        documents: deleted.done,
+        documents: done,
         failures: failureList(failures, "ref"),
-        summary: { ...counts, failed: failures.length, durationMs: host.now() - started },
+        summary: { total, deleted: done.length, failed: failures.length, durationMs: host.now() - started },
       },
       text: () => "",
-      note: deleted.done.some(({ reason }) => reason === "other-catalog") ? howToAdopt : undefined,
+      note: done.some(({ reason }) => reason === "other-catalog") ? howToAdopt : undefined,
       failure: batchFailure(
-        {
-          ...deleted,
-          total: counts.total,
-          failedCount: failures.length,
-          firstFailure: failures[0],
-          codes: new Set([...found.codes, ...deleted.codes]),
-        },
+        batch,
         "documents",
         "The others are deleted; run the command again for those that failed.",
         signal,

@@ -1,7 +1,7 @@
 /** The flags that select documents, shared by every command that reads the catalog. */
 import type { Command as CommanderCommand } from "commander";
 import { DocprocError } from "../../core/errors.ts";
-import { type ListQuery, parseTime } from "../../document/query.ts";
+import { commitPrefix, type ListQuery, parseTime } from "../../document/query.ts";
 import { documentTags } from "../../document/record.ts";
 import { collect } from "./command.ts";
 
@@ -42,11 +42,6 @@ export function parseFilter(flags: FilterFlags, now: number): Chosen {
   if (since !== undefined && until !== undefined && since >= until) {
     throw new DocprocError("USAGE", "--since is not before --until.", { hint: "Swap them." });
   }
-  const commit = flags.commit?.toLowerCase();
-  if (commit !== undefined && !/^[0-9a-f]{7,64}$/.test(commit)) {
-    throw new DocprocError("USAGE", `${JSON.stringify(flags.commit)} is not a git commit.`, {
-      hint: "Give at least 7 of its hexadecimal digits.",
-    });
-  }
+  const commit = flags.commit === undefined ? undefined : commitPrefix(flags.commit);
   return { since, until, filter: { tags: documentTags(flags.tag ?? []), name, type, commit, run } };
 }

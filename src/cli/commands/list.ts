@@ -1,5 +1,5 @@
 import { DocprocError } from "../../core/errors.ts";
-import type { ListQuery } from "../../document/query.ts";
+import { type ListQuery, listOrder } from "../../document/query.ts";
 import { type DocumentRecord, isDocumentId } from "../../document/record.ts";
 import type { Column, Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
@@ -46,15 +46,13 @@ export const list = defineCommand<ListFlags, ListInput>({
         hint: "Take the nextCursor of the page before.",
       });
     }
-    const sort = parseSort(flags.sort);
+    const order = listOrder("--sort", flags.sort ?? "time", flags.asc ?? false);
     const limit = flags.all ? Number.POSITIVE_INFINITY : parseLimit(flags.limit);
     return {
       query: {
         ...parseFilter(flags, now),
-        // Of names everybody expects the first of the alphabet first.
-        ascending: (flags.asc ?? false) || sort === "name",
+        ...order,
         after: flags.cursor,
-        sort: sort === "time" ? undefined : sort,
         // One more tells whether there is another page.
         expected: flags.all ? undefined : limit + 1,
       },
@@ -111,11 +109,6 @@ function row(record: DocumentRecord, painter: Painter): string[] {
     painter.text(tags.join(" ")),
     painter.text(record.contentType),
   ];
-}
-
-function parseSort(text = "time"): "time" | "size" | "name" {
-  if (text === "time" || text === "size" || text === "name") return text;
-  throw new DocprocError("USAGE", `--sort ${JSON.stringify(text)} is no order.`, { hint: "Use time, size or name." });
 }
 
 function parseLimit(text: string | undefined): number {

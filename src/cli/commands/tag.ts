@@ -1,6 +1,5 @@
-import { DocprocError } from "../../core/errors.ts";
 import { documentTags } from "../../document/record.ts";
-import type { TagEdit } from "../../library/tag.ts";
+import { type TagEdit, tagEdit } from "../../library/tag.ts";
 import { defineCommand } from "./command.ts";
 
 export const tag = defineCommand<object, { reference: string; edit: TagEdit }>({
@@ -17,13 +16,7 @@ export const tag = defineCommand<object, { reference: string; edit: TagEdit }>({
     const unset = changes.filter((change) => !change.includes("=") && /.-$/s.test(change));
     const set = documentTags(changes.filter((change) => !unset.includes(change)));
     const keys = unset.map((change) => change.slice(0, -1));
-    const both = keys.find((key) => Object.hasOwn(set, key));
-    if (both !== undefined) {
-      throw new DocprocError("USAGE", `The tag ${JSON.stringify(both)} is to be set and to be removed.`, {
-        hint: "Give one of them.",
-      });
-    }
-    return { reference, edit: { set, unset: keys } };
+    return { reference, edit: tagEdit(set, keys) };
   },
   async run({ library: openLibrary, reporter, signal }, { reference, edit }) {
     const library = await openLibrary();

@@ -1,9 +1,9 @@
-import { pMapIterable } from "p-map";
-import { cancelled, DocprocError, type ErrorCode, toDocprocError } from "../../core/errors.ts";
+import { cancelled, DocprocError } from "../../core/errors.ts";
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
+import type { Library } from "../../library/library.ts";
 import type { Damage } from "../../library/verify.ts";
-import { type Failure, failureList } from "../batch.ts";
+import { type Account, type Failure, failureList, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
 import { defineCommand } from "./command.ts";
 
@@ -46,35 +46,39 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
     const { reporter, signal, host } = context;
     const started = host.now();
     reporter.progress.expect(references.length || null, null);
+    const library = await context.library();
+    const { concurrency = defaultConcurrency } = library.settings;
     const findings: Damage[] = [];
     const failures: Failure[] = [];
-    const codes = new Set<ErrorCode>();
     const counts = { checked: 0, damaged: 0, failed: 0, bytes: 0 };
-    const { concurrency = defaultConcurrency } = (await context.config()).settings;
-    const check = async (label: string | DocumentRecord) => await verifyOne(context, label, deep);
-    const documents = references.length > 0 ? references : sampled(context, share);
-    // Streamed: a catalog of any size is checked in the same memory.
-    for await (const outcome of pMapIterable(documents, check, { concurrency, backpressure: 4 * concurrency })) {
-      if ("error" in outcome) {
+    const inputs = references.length > 0 ? references : sampled(library, share, signal);
+    // Nothing of a sound document is kept: a catalog of any size is checked in the same memory.
+    const batch = await runBatch<string | DocumentRecord, Checked>(inputs, {
+      concurrency,
+      keep: false,
+      inOrder: true,
+      signal,
+      labelOf: (input) => (typeof input === "string" ? input : input.id),
+      run: async (input) => await verifyOne(context, library, input, deep),
+      async onDone({ size, damage }) {
+        counts.checked += 1;
+        counts.bytes += size;
+        if (damage === undefined) return;
+        counts.damaged += 1;
+        if (!reporter.streams) findings.push(damage);
+        await reporter.item({
+          value: damage,
+          id: damage.id,
+          line: (painter) =>
+            `${painter.bad(damage.code)}  ${damage.id}  ${painter.text(damage.name)}  ${painter.text(damage.message)}`,
+        });
+      },
+      onFailure(failure) {
         counts.failed += 1;
-        codes.add(outcome.error.code);
-        if (!reporter.streams || failures.length === 0) failures.push(outcome);
-        reporter.problem(outcome.label, outcome.error);
-        continue;
-      }
-      counts.checked += 1;
-      counts.bytes += outcome.size;
-      if (outcome.damage === undefined) continue;
-      const { damage } = outcome;
-      counts.damaged += 1;
-      if (!reporter.streams) findings.push(damage);
-      await reporter.item({
-        value: damage,
-        id: damage.id,
-        line: (painter) =>
-          `${painter.bad(damage.code)}  ${damage.id}  ${painter.text(damage.name)}  ${painter.text(damage.message)}`,
-      });
-    }
+        if (!reporter.streams) failures.push(failure);
+        reporter.problem(failure.label, failure.error);
+      },
+    });
     return {
       envelope: {
         schema: "docproc.verify/1",
@@ -84,42 +88,40 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
       },
       text: () => "",
       note: `${counts.checked} checked${deep ? ", bytes and all" : ""}; ${counts.damaged} damaged.`,
-      failure: failureOf(counts, failures, codes, signal),
+      failure: failureOf(counts, batch, signal),
     };
   },
 });
 
-type Outcome = Failure | { readonly size: number; readonly damage: Damage | undefined };
+interface Checked {
+  readonly size: number;
+  readonly damage: Damage | undefined;
+}
 
-async function verifyOne(context: Context, of: string | DocumentRecord, deep: boolean): Promise<Outcome> {
-  const { reporter, signal } = context;
+async function verifyOne(
+  { reporter, signal }: Context,
+  library: Library,
+  of: string | DocumentRecord,
+  deep: boolean,
+): Promise<Checked> {
+  const record = typeof of === "string" ? await library.find(of, signal) : of;
+  const { advance: onProgress, done } = reporter.progress.start(record.name, deep ? record.size : null);
   try {
-    const library = await context.library();
-    const record = typeof of === "string" ? await library.find(of, signal) : of;
-    const progress = reporter.progress.start(record.name, deep ? record.size : null);
-    try {
-      return {
-        size: record.size,
-        damage: await library.verify(record, { deep, signal, onProgress: progress.advance }),
-      };
-    } finally {
-      progress.done();
-    }
-  } catch (error) {
-    return { label: typeof of === "string" ? of : of.id, error: toDocprocError(error) };
+    return { size: record.size, damage: await library.verify(record, { deep, signal, onProgress }) };
+  } finally {
+    done();
   }
 }
 
-async function* sampled({ library, signal }: Context, share: number): AsyncIterable<DocumentRecord> {
-  for await (const record of await (await library()).list({ ascending: true }, signal)) {
+async function* sampled(library: Library, share: number, signal: AbortSignal): AsyncIterable<DocumentRecord> {
+  for await (const record of await library.list({ ascending: true }, signal)) {
     if (share === 1 || Math.random() < share) yield record;
   }
 }
 
 function failureOf(
   { checked, damaged, failed }: { checked: number; damaged: number; failed: number },
-  failures: readonly Failure[],
-  codes: ReadonlySet<ErrorCode>,
+  { firstFailure, codes }: Account,
   signal: AbortSignal,
 ): DocprocError | undefined {
   if (signal.aborted) return cancelled(signal);
@@ -129,8 +131,7 @@ function failureOf(
     });
   }
   if (failed === 0) return undefined;
-  const [first] = failures;
-  if (failed === 1 && checked === 0 && first) return first.error;
+  if (failed === 1 && checked === 0 && firstFailure) return firstFailure.error;
   // None of them, and all for the same reason: that is no partial result.
   const [code = "PARTIAL"] = checked === 0 && codes.size === 1 ? codes : [];
   return new DocprocError(code, `${failed} of ${checked + failed} documents could not be checked.`, {

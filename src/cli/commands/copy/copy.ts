@@ -1,9 +1,9 @@
-import { DocprocError, throwIfCancelled } from "../../../core/errors.ts";
+import { DocprocError } from "../../../core/errors.ts";
 import { uploadConcurrency } from "../../../core/limits.ts";
 import type { DocumentRecord } from "../../../document/record.ts";
 import type { CopiedDocument } from "../../../library/copy.ts";
 import type { Library } from "../../../library/library.ts";
-import { type Batch, batchFailure, failureList, runBatch } from "../../batch.ts";
+import { type BatchOptions, batchFailure, failureList, runBatch, runNamed } from "../../batch.ts";
 import type { Context } from "../../context.ts";
 import { defineCommand } from "../command.ts";
 import { addFilterFlags, type Chosen, type FilterFlags, hasFilter, parseFilter } from "../filter.ts";
@@ -66,24 +66,12 @@ export const copy = defineCommand<CopyFlags, CopyInput>({
     const [from, to] = await Promise.all([openLibrary(context, input.from), openLibrary(context, input.to)]);
     await to.assertApartFrom(from, signal);
     const { concurrency = uploadConcurrency } = to.settings;
-    const onFailure: Parameters<typeof runBatch>[1]["onFailure"] = ({ label, error }) =>
-      input.references.length !== 1 && reporter.problem(label, error);
-    const options = { concurrency, signal, failFast: input.failFast, onFailure };
-    const found = await runBatch(input.references, {
-      ...options,
-      labelOf: (reference) => reference,
-      run: async (reference) => await from.find(reference, signal),
-    });
-    throwIfCancelled(signal);
-    const named = [...new Map(found.done.map((record) => [record.id, record])).values()];
-    const all = input.references.length === 0;
-    const records = all ? await from.list({ ascending: true, ...input.chosen }, signal) : named;
-    if (!all) reporter.progress.expect(named.length, sizeOf(named));
     const counts = new CopyCounts();
-    const copied: Batch<CopiedDocument> = await runBatch(found.failedCount > 0 && input.failFast ? [] : records, {
-      ...options,
+    const options: Omit<BatchOptions<DocumentRecord, CopiedDocument>, "labelOf"> = {
+      concurrency,
+      signal,
+      failFast: input.failFast,
       keep: reporter.printsEnvelope,
-      labelOf: ({ id }) => id,
       run: async (record) => await copyOne(context, record, from, to, input.dryRun),
       onDone: async (document) => {
         const { id, name, size, action } = document;
@@ -96,28 +84,30 @@ export const copy = defineCommand<CopyFlags, CopyInput>({
         });
         counts.add(document);
       },
-    });
-    const total = copied.total + found.failedCount;
-    const failures = [...found.failures, ...copied.failures];
-    const failedCount = found.failedCount + copied.failedCount;
-    const firstFailure = found.firstFailure ?? copied.firstFailure;
-    const account = { ...copied, total, failedCount, firstFailure, codes: new Set([...found.codes, ...copied.codes]) };
-    const summary = counts.summary(total, failedCount, host.now() - started);
+      onFailure: ({ label, error }) => input.references.length !== 1 && reporter.problem(label, error),
+    };
+    const batch =
+      input.references.length === 0
+        ? await runBatch(await from.list({ ascending: true, ...input.chosen }, signal), {
+            ...options,
+            labelOf: ({ id }) => id,
+          })
+        : await runNamed(input.references, {
+            ...options,
+            find: async (reference) => await from.find(reference, signal),
+            onFound: async (records) => reporter.progress.expect(records.length, sizeOf(records)),
+          });
+    const summary = counts.summary(batch.total, batch.failedCount, host.now() - started);
     return {
       envelope: {
         schema: "docproc.copy/1",
-        documents: copied.done,
-        failures: failureList(failures, "ref"),
+        documents: batch.done,
+        failures: failureList(batch.failures, "ref"),
         summary,
       },
       text: () => "",
       note: copySummary(summary),
-      failure: batchFailure(
-        account,
-        "documents",
-        "Run the same command again: what is there is not sent again.",
-        signal,
-      ),
+      failure: batchFailure(batch, "documents", "Run the same command again: what is there is not sent again.", signal),
     };
   },
 });
