@@ -12,7 +12,7 @@ interface DeleteInput {
   readonly yes: boolean;
 }
 
-/** Names in the question before documents are deleted; more would not be read. */
+/** Names shown in the question. */
 const namesAsked = 5;
 
 const whyKept: Record<KeptFor, string> = {
@@ -48,7 +48,7 @@ export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
       onFailure: ({ label, error }: Parameters<Parameters<typeof runBatch>[1]["onFailure"]>[0]) =>
         references.length > 1 && reporter.problem(label, error),
     };
-    // All are looked up before any is deleted: the question names them, and one named twice is one document.
+    // Look all of them up first: the question names them, and duplicates are deleted once.
     const found = await runBatch(references, {
       ...options,
       labelOf: (reference) => reference,

@@ -51,11 +51,11 @@ export const list = defineCommand<ListFlags, ListInput>({
     return {
       query: {
         ...parseFilter(flags, now),
-        // Of names everybody expects the first of the alphabet first.
+        // Names are expected in alphabetical order.
         ascending: (flags.asc ?? false) || sort === "name",
         after: flags.cursor,
         sort: sort === "time" ? undefined : sort,
-        // One more tells whether there is another page.
+        // One more shows whether there is another page.
         expected: flags.all ? undefined : limit + 1,
       },
       limit,
@@ -67,7 +67,7 @@ export const list = defineCommand<ListFlags, ListInput>({
     let last: string | null = null;
     let more = false;
     for await (const record of await (await library()).list(query, signal)) {
-      // One more than asked for tells whether there is another page.
+      // One more shows whether there is another page.
       more = count === limit;
       if (more || reporter.closed) break;
       const written = reporter.item({ value: record, id: record.id, many: true });

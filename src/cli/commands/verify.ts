@@ -16,7 +16,7 @@ interface VerifyFlags {
 interface VerifyInput {
   readonly references: readonly string[];
   readonly deep: boolean;
-  /** The share of the documents that is checked, from 0 to 1. */
+  /** The share of documents to check, from 0 to 1. */
   readonly share: number;
 }
 
@@ -53,7 +53,7 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
     const { concurrency = defaultConcurrency } = (await context.config()).settings;
     const check = async (label: string | DocumentRecord) => await verifyOne(context, label, deep);
     const documents = references.length > 0 ? references : sampled(context, share);
-    // Streamed: a catalog of any size is checked in the same memory.
+    // Streamed, so that a catalog of any size needs the same memory.
     for await (const outcome of pMapIterable(documents, check, { concurrency, backpressure: 4 * concurrency })) {
       if ("error" in outcome) {
         counts.failed += 1;
@@ -131,7 +131,7 @@ function failureOf(
   if (failed === 0) return undefined;
   const [first] = failures;
   if (failed === 1 && checked === 0 && first) return first.error;
-  // None of them, and all for the same reason: that is no partial result.
+  // Not PARTIAL when all of them failed for the same reason.
   const [code = "PARTIAL"] = checked === 0 && codes.size === 1 ? codes : [];
   return new DocprocError(code, `${failed} of ${checked + failed} documents could not be checked.`, {
     hint: "Run the same command again.",
