@@ -1,4 +1,4 @@
-/** Requests that anybody may send for a while: reading a document, or restoring its lost bytes. */
+/** Signed requests that anyone may send for a while: to read a document, or to restore its lost bytes. */
 import { DocprocError } from "../core/errors.ts";
 import type { DocumentRecord } from "../document/record.ts";
 import { longestExpiry, type RequestToSign, type SignedRequest } from "../storage/service.ts";
@@ -24,10 +24,10 @@ export async function signDocument(
 }
 
 /**
- * @param milliseconds of any kind
- * @param given for the message
+ * @param milliseconds any number
+ * @param given the user's text, for the message
  * @returns whole seconds, in milliseconds
- * @throws USAGE for what no URL can be good for
+ * @throws USAGE when it is too short or too long
  */
 export function expiryOf(milliseconds: number, given: string): number {
   const expiry = Math.floor(milliseconds / 1000) * 1000;

@@ -16,7 +16,7 @@ interface VerifyFlags {
 interface VerifyInput {
   readonly references: readonly string[];
   readonly deep: boolean;
-  /** The share of the documents that is checked, from 0 to 1. */
+  /** The share of documents to check, from 0 to 1. */
   readonly share: number;
 }
 
@@ -52,7 +52,7 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
     const failures: Failure[] = [];
     const counts = { checked: 0, damaged: 0, failed: 0, bytes: 0 };
     const inputs = references.length > 0 ? references : sampled(library, share, signal);
-    // Nothing of a sound document is kept: a catalog of any size is checked in the same memory.
+    // Keeps nothing of sound documents, so that a catalog of any size needs the same memory.
     const batch = await runBatch<string | DocumentRecord, Checked>(inputs, {
       concurrency,
       keep: false,
@@ -132,7 +132,7 @@ function failureOf(
   }
   if (failed === 0) return undefined;
   if (failed === 1 && checked === 0 && firstFailure) return firstFailure.error;
-  // None of them, and all for the same reason: that is no partial result.
+  // Not PARTIAL when all of them failed for the same reason.
   const [code = "PARTIAL"] = checked === 0 && codes.size === 1 ? codes : [];
   return new DocprocError(code, `${failed} of ${checked + failed} documents could not be checked.`, {
     hint: "Run the same command again.",

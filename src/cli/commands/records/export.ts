@@ -15,7 +15,7 @@ interface ExportFlags extends FilterFlags {
 }
 
 interface ExportInput {
-  /** Undefined is standard output. */
+  /** Undefined: standard output. */
   readonly output: string | undefined;
   readonly force: boolean;
   readonly chosen: Chosen;
@@ -51,7 +51,7 @@ export const exportRecords = defineCommand<ExportFlags, ExportInput>({
     });
     if (output === undefined) {
       for await (const chunk of lines) {
-        // A reader that went away has what it wanted.
+        // A closed reader has what it wanted.
         if (reporter.closed) break;
         await writeAll(host.stdout, chunk);
       }
