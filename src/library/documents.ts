@@ -3,6 +3,7 @@ import { DocprocError } from "../core/errors.ts";
 import { type DocumentRecord, storageKey } from "../document/record.ts";
 import type { StoredObject } from "../storage/service.ts";
 import type { Commit } from "../transfer/commit.ts";
+import { storageFlags } from "./hints.ts";
 import type { Services } from "./services.ts";
 
 /**
@@ -17,7 +18,7 @@ export async function keyOf(services: Services, record: DocumentRecord, signal: 
   const key = storageKey(services.prefix, record.id, record.name);
   if (await storage.stat(key, signal)) return key;
   throw new DocprocError("NOT_FOUND", `The bytes of ${record.id} are not in ${base} but in ${record.uri}.`, {
-    hint: "Choose the storage that it was uploaded to with --bucket or --directory.",
+    hint: `Choose the storage that it was uploaded to with ${storageFlags()}.`,
   });
 }
 

@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import type { PlaceName } from "../core/driver.ts";
+import { DocprocError } from "../core/errors.ts";
 import type { PolicyStatement, Role } from "../core/policy.ts";
 import type { DismantledResource, ProvisionedResource, ProvisionOptions } from "../core/resources.ts";
 import type { Settings } from "../core/settings.ts";
@@ -130,8 +131,17 @@ export class Library {
     return await getDocument(await this.#services.metadata(), id, signal);
   }
 
-  /** See {@link MetadataService.list}. */
+  /**
+   * See {@link MetadataService.list}.
+   * @throws USAGE for an order that the catalog cannot list in
+   */
   async list(query: ListQuery, signal: AbortSignal): Promise<AsyncIterable<DocumentRecord>> {
+    const { traits, title } = this.#drivers().metadata;
+    if (query.sort !== undefined && !traits.sorts) {
+      throw new DocprocError("USAGE", `${title} would have to read everything to list documents by ${query.sort}.`, {
+        hint: `Read it once and sort it: docproc list --all --json | jq '.documents | sort_by(.${query.sort})'`,
+      });
+    }
     return (await this.#services.metadata()).list(query, signal);
   }
 

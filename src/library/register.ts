@@ -7,7 +7,6 @@ import { crc32 } from "node:zlib";
 import { v7 } from "uuid";
 import { crc32Digits } from "../core/crc32.ts";
 import { DocprocError, throwIfCancelled } from "../core/errors.ts";
-import { flagOf } from "../core/setting.ts";
 import { detectedType } from "../document/detected-type.ts";
 import {
   canonicalJson,
@@ -19,10 +18,10 @@ import {
   type TextMap,
   uploadTimeOfId,
 } from "../document/record.ts";
-import { storageDrivers } from "../storage/registry.ts";
-import type { ObjectOrigin, StorageDriver, StorageService, StoredObject } from "../storage/service.ts";
+import type { ObjectOrigin, StorageService, StoredObject } from "../storage/service.ts";
 import { type ObjectReading, readStored } from "../transfer/reader.ts";
 import { recordStored } from "./documents.ts";
+import { storageFlags } from "./hints.ts";
 import { isProved, prove } from "./proof.ts";
 import type { Services } from "./services.ts";
 
@@ -155,8 +154,7 @@ function keyOf(uri: string, storage: StorageService): string {
 }
 
 function notHere(uri: string, storage: StorageService): DocprocError {
-  const shared = Object.values<StorageDriver>(storageDrivers).filter(({ traits }) => traits.shared);
-  const flags = [...shared.flatMap(({ chosenBy }) => chosenBy).map(flagOf), "--use"].join(" or ");
+  const flags = storageFlags(({ traits }) => traits.shared);
   return new DocprocError("USAGE", `${uri} cannot be registered here: documents are kept in ${storage.uri("")}`, {
     hint: storage.traits.shared
       ? `Name an object of this storage, or choose another one with ${flags}.`

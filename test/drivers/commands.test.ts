@@ -233,6 +233,12 @@ describe("the settings of the drivers", () => {
   });
 });
 
+test("an order that the catalog cannot list in is refused, with another way", async () => {
+  const { run } = await openStocked();
+  const { status, stderr } = await run(["list", "--sort", "size"]);
+  expect([status, stderr]).toEqual([2, expect.stringMatching(/a ledger in memory would have to read everything.*jq/s)]);
+});
+
 test("policy and url are refused, and say why", async () => {
   const { run } = await openStocked();
   const policy = await run(["policy", "upload"]);

@@ -229,6 +229,17 @@ export function metadataConformance(driver: MetadataDriver, start: () => Promise
     expect(await ids(range)).toEqual(wanted.toReversed());
   });
 
+  test("lists by size and by name, if it says that it sorts", async () => {
+    if (!driver.traits.sorts) return;
+    const at = Date.UTC(2011, 0, 1);
+    const made = [3, 1, 2].map((size, index) => recordWith({ id: idAt(at + index), size, name: `${9 - size}` }));
+    for (const record of made) await commit(record);
+    const [three, one, two] = made.map(({ id }) => id);
+    const range = { since: at, until: at + 1000, ascending: true };
+    expect(await ids({ ...range, sort: "size" })).toEqual([one, two, three]);
+    expect(await ids({ ...range, sort: "name" })).toEqual([three, two, one]);
+  });
+
   test("includes the beginning of a time range and excludes its end", async () => {
     const at = Date.UTC(2002, 0, 1);
     const made = [0, 1, 2].map((offset) => recordWith({ id: idAt(at + offset) }));

@@ -130,7 +130,6 @@ export class DynamoDbMetadata implements MetadataService {
   }
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
-    if (query.sort !== undefined) throw cannotSort(query.sort);
     const matches = await matcher(query.filter);
     const name = literalName(query.filter);
     try {
@@ -304,12 +303,6 @@ function holderOf(claim: Item | undefined): string | undefined {
 }
 
 /** The table has documents in id order only. */
-function cannotSort(by: string): DocprocError {
-  return new DocprocError("USAGE", `DynamoDB would have to read everything to list documents by ${by}.`, {
-    hint: `Read it once and sort it: docproc list --all --json | jq '.documents | sort_by(.${by})'`,
-  });
-}
-
 const absent = "attribute_not_exists(pk)";
 
 function claimKey(name: string, identity: string): Item {

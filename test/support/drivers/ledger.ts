@@ -125,9 +125,6 @@ class LedgerMetadata implements MetadataService {
   }
 
   async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
-    if (query.sort !== undefined) {
-      throw new DocprocError("USAGE", "A ledger in memory cannot sort.", { hint: "Leave --sort out." });
-    }
     const { records } = this.#ledger(signal);
     const matches = await matcher(query.filter);
     const { from = "", to = "~" } = idRange(query);
