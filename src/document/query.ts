@@ -94,7 +94,7 @@ export function typeGlob(type: string): string {
 }
 
 /**
- * @param given a commit, or how it begins
+ * @param given the hash of a commit, or a prefix of it
  * @throws USAGE
  */
 export function commitPrefix(given: string): string {
@@ -106,7 +106,7 @@ export function commitPrefix(given: string): string {
 }
 
 /**
- * `time` is newest first, `size` largest first; names are in the order of the alphabet, whatever `ascending` says.
+ * `time` is newest first and `size` largest first, unless `ascending`; names always ascend.
  * @param flag for the message
  * @throws USAGE
  */
@@ -114,7 +114,7 @@ export function listOrder(flag: string, sort: string, ascending: boolean): Pick<
   if (sort === "time") return { sort: undefined, ascending };
   if (sort === "size") return { sort, ascending };
   if (sort === "name") return { sort, ascending: true };
-  throw new DocprocError("USAGE", `${flag} ${JSON.stringify(sort)} is no order.`, {
+  throw new DocprocError("USAGE", `${flag} ${JSON.stringify(sort)} is not a sort order.`, {
     hint: "Use time, size or name.",
   });
 }

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
+import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startInRepoAws } from "../support/aws.ts";
 
@@ -123,6 +124,7 @@ describe("a TypeScript program", () => {
   const code = `
     import { createReadStream } from "node:fs";
     import { type DocumentRecord, DocprocError, type ErrorCode, type Library, openLibrary } from "docproc-cli";
+    import type { CopiedRecord, Damage, FilterOptions, SignedUrl, Stats } from "docproc-cli";
     async function main(): Promise<ErrorCode | undefined> {
       const library: Library = await openLibrary({ bucket: "b", region: undefined, timeout: "2m", retries: 3 });
       try {
@@ -132,6 +134,14 @@ describe("a TypeScript program", () => {
         const records: DocumentRecord[] = [];
         for await (const record of library.list({ since: new Date(), limit: 3 })) records.push(record);
         (await library.read(records[0] ?? id)).pipe(process.stdout);
+        const chosen: FilterOptions = { commit: "4f475bb", run: "7" };
+        for await (const { id } of library.list({ ...chosen, sort: "size" })) await library.tag(id, { unset: ["a"] });
+        const { types }: Stats = await library.stats(chosen);
+        const damage: Damage | undefined = await library.verify(id, { deep: types.length > 0 });
+        const { url }: SignedUrl = await library.url(id, { method: "PUT", expiresIn: 60 });
+        const copied: CopiedRecord = await library.copy(id, { to: library });
+        const done: "registered" | "unchanged" = (await library.register(url, { name: copied.uri })).action;
+        console.log(damage?.fix, done);
         const { path }: { path: string } = await library.download(id, { to: "x", signal: AbortSignal.timeout(3) });
         await library[Symbol.asyncDispose]();
         return path === "" ? "NOT_FOUND" : undefined;
@@ -143,6 +153,10 @@ describe("a TypeScript program", () => {
     void openLibrary({ bukcet: "b" });
     // @ts-expect-error a number is nothing to upload
     void main().then(async () => (await openLibrary({ directory: "" })).upload(3));
+    // @ts-expect-error there is no such order
+    void main().then(async () => (await openLibrary({ directory: "" })).list({ sort: "best" }));
+    // @ts-expect-error nothing says where to
+    void main().then(async () => (await openLibrary({ directory: "" })).copy("a", {}));
     // @ts-expect-error there is no such code
     const code: ErrorCode = "NOTHING";
     void code;`;
@@ -175,7 +189,7 @@ describe("docs/library.md", async () => {
   const page = await readFile("docs/library.md", "utf8");
   const examples = [...page.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code = ""]) => code);
 
-  test("has three examples", () => expect(examples).toHaveLength(3));
+  test("has five examples, all of which are run here", () => expect(examples).toHaveLength(5));
 
   test("shows how a file is stored and found again", async () => {
     const directory = await program({ "example.mjs": examples[0] ?? "", "invoice.pdf": "%PDF-1.7" });
@@ -210,6 +224,53 @@ describe("docs/library.md", async () => {
       code: 75,
       stderr: expect.stringMatching(/^UNAVAILABLE: /),
     });
+  });
+
+  test("shows how documents are verified, copied into an archive and tagged", async () => {
+    const upload = `
+      import { openLibrary } from "docproc-cli";
+      const library = await openLibrary({ directory: "documents" });
+      const tags = { customer: "4711", draft: "yes" };
+      await library.upload(Buffer.from("1"), { name: "small.txt", tags });
+      await library.upload(Buffer.from("22"), { name: "large.txt", tags });
+      await library.upload(Buffer.from("3"), { name: "other.txt" });`;
+    const list = `
+      import { openLibrary } from "docproc-cli";
+      const library = await openLibrary({ directory: "documents" });
+      for await (const { name, tags } of library.list({ sort: "name" })) console.log(name, Object.entries(tags).join());`;
+    const files = { "upload.mjs": upload, "list.mjs": list, "example.mjs": examples[3] ?? "" };
+    const directory = await program(files);
+    await node(directory, "upload.mjs");
+    const first = await node(directory, "example.mjs");
+    expect(first).toEqual({ stdout: "copied large.txt\ncopied small.txt\n2 documents, 3 bytes\n", stderr: "" });
+    expect((await node(directory, "list.mjs")).stdout.split("\n")).toEqual([
+      "large.txt archived,yes,customer,4711",
+      "other.txt ",
+      "small.txt archived,yes,customer,4711",
+      "",
+    ]);
+    const again = await node(directory, "example.mjs");
+    expect(again.stdout).toBe("unchanged large.txt\nunchanged small.txt\n2 documents, 3 bytes\n");
+  });
+
+  test("shows how an object of others is recorded and handed on", async () => {
+    const aws = await startInRepoAws();
+    onTestFinished(() => aws.close());
+    const make = `
+      import { openLibrary } from "docproc-cli";
+      const { S3_ENDPOINT: endpointUrl } = process.env;
+      await (await openLibrary({ bucket: "build-artifacts", region: "us-east-1", endpointUrl })).init();`;
+    const directory = await program({ "make.mjs": make, "example.mjs": examples[4] ?? "" });
+    const env = { S3_ENDPOINT: aws.endpoint };
+    await node(directory, "make.mjs", env);
+    const client = new S3Client({ endpoint: aws.endpoint, forcePathStyle: true });
+    onTestFinished(() => client.destroy());
+    const theirs = { Bucket: "build-artifacts", Key: "incoming/report.pdf", Body: "%PDF-1.7" };
+    await client.send(new PutObjectCommand(theirs));
+    const { stdout } = await node(directory, "example.mjs", env);
+    const [said = "", url = ""] = stdout.split("\n");
+    expect(said).toMatch(/^registered report\.pdf 20\d\d-.+Z$/);
+    expect(await (await fetch(url)).text()).toBe("%PDF-1.7");
   });
 
   test("shows how a server takes documents in and hands them out", async () => {
