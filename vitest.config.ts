@@ -22,8 +22,10 @@ export default defineConfig({
     reporters: process.env["DOCPROC_TEST_NO_SKIP"] ? ["default", new CiReporter()] : ["default"],
     // Many tests wait for a pause, a deadline or another process.
     maxWorkers: "100%",
-    testTimeout: 30_000,
+    // Only what hangs takes so long, also on a machine at a load of 8: a test waits for conditions.
+    testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000 } },
     env: {
       // The SDK's own switch for its note about Node 20.
       AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true",

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { publicAddress } from "../../src/core/address.ts";
 import { withoutSecrets } from "../../src/core/secrets.ts";
+import { cpuMs } from "../support/cpu-time.ts";
 
 describe("an address is recorded", () => {
   test.each([
@@ -79,8 +80,6 @@ describe("a message shows of an address", () => {
   });
 
   test.each(["?#;=@", "://", "https:", "a", "#", ";a", "@"])("in a time that grows with it: %s", (piece) => {
-    const before = performance.now();
-    withoutSecrets(`https://${piece.repeat(200_000)}`);
-    expect(performance.now() - before).toBeLessThan(2_000);
+    expect(cpuMs(() => withoutSecrets(`https://${piece.repeat(200_000)}`))).toBeLessThan(2_000);
   });
 });

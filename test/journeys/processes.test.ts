@@ -5,7 +5,7 @@ import { closeSync, existsSync, openSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type AwsEndpoint, awsEndpoints, awsSettings, type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { type FaultRule, startFaultProxy } from "../support/fault-proxy.ts";
 import { docproc, finish, type SpawnOptions, start } from "../support/process.ts";
@@ -120,7 +120,7 @@ describe("the exit status", () => {
     const { sandbox, proxy, bucket } = await arrange({ operation: "PutObject", action: { kind: "black-hole" } });
     const child = start(sandbox, ["upload", "a.txt", "--json"]);
     const ended = finish(child);
-    await vi.waitFor(() => expect(proxy.log.map(({ operation }) => operation)).toContain("PutObject"), 20_000);
+    await expect.poll(() => proxy.log.map(({ operation }) => operation)).toContain("PutObject");
     child.kill(signal);
     const outcome = await ended;
     expect(outcome.status).toBe(status);
@@ -140,7 +140,7 @@ describe("the exit status", () => {
     const ended = finish(child);
     child.stdin?.write(randomBytes(9 * 1024 * 1024));
     const incoming = join(sandbox.root, "data", "docproc", "incoming");
-    await vi.waitFor(async () => expect(await readdir(incoming)).toHaveLength(1), 20_000);
+    await expect.poll(() => readdir(incoming)).toHaveLength(1);
     child.kill(signal);
     const outcome = await ended;
     expect(outcome).toMatchObject({

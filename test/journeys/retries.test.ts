@@ -162,7 +162,7 @@ describe("the pauses between attempts", () => {
       // Timers may fire a millisecond early; a busy machine is late.
       expect(first).toBeGreaterThanOrEqual(leastFirst - 2);
       expect(second).toBeGreaterThanOrEqual(leastSecond - 2);
-      expect(Math.max(first, second)).toBeLessThan(leastSecond + 5_000);
+      expect(Math.max(first, second)).toBeLessThan(leastSecond + 20_000);
       // Without chance there is no pause to speak of, however long the bound is.
       if (share === 0 && base >= 1_000) expect(Math.min(first, second)).toBeLessThan(base);
     }
@@ -170,9 +170,8 @@ describe("the pauses between attempts", () => {
 });
 
 describe("silence", () => {
-  const timeout = 1_000;
-  /** Generous: three times the limit, and ten seconds for a busy machine. */
-  const mostMs = 3 * timeout + 10_000;
+  /** Generous: a busy machine is late, and without the limit it would be minutes. */
+  const mostMs = 60_000;
 
   async function expectGivenUp(run: () => ReturnType<typeof runDocproc>) {
     const since = performance.now();
@@ -206,8 +205,8 @@ describe("silence", () => {
     const { proxy, run, sent } = await open();
     proxy.inject({ operation: "Query", nth: 1, action: { kind: "black-hole" } });
     const since = performance.now();
-    expect(await run("list", "--timeout", "12s")).toMatchObject({ status: 0 });
-    expect(performance.now() - since).toBeLessThan(11_000);
+    expect(await run("list", "--timeout", "24s")).toMatchObject({ status: 0 });
+    expect(performance.now() - since).toBeLessThan(23_000);
     expect(sent("Query")).toBe(9);
   });
 

@@ -1,6 +1,6 @@
 /** Every operation of the disk fails in turn, as does every statement of the catalog: nothing is lost or invented. */
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { startInRepoAws } from "../support/aws.ts";
 import { writeConfig } from "../support/config.ts";
 import { breakFileSystem, type FaultyFileSystem, type FsFault } from "../support/fs-faults.ts";
@@ -78,7 +78,7 @@ async function sweepWithFileFaults(
     disarm: () => broken.disarm(),
     async left() {
       // A stream closes its file a moment after it was destroyed.
-      await vi.waitFor(() => expect(broken.openFiles()).toEqual([]), 20_000);
+      await expect.poll(() => broken.openFiles()).toEqual([]);
       return [];
     },
   };

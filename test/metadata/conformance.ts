@@ -184,7 +184,7 @@ export function metadataConformance(driver: MetadataDriver, start: () => Promise
       reads.map((record) => metadata.holder(record?.name ?? "nobody", record ? identityOf(record) : "x", never)),
     );
     expect(holders).toEqual(reads.map((record) => record?.id));
-  }, 60_000);
+  });
 
   test("cancels, of many at once, those alone whose signal fires", async () => {
     const made = Array.from({ length: 40 }, () => recordWith());
@@ -208,7 +208,7 @@ export function metadataConformance(driver: MetadataDriver, start: () => Promise
       const isThere = (await metadata.get(made[index]?.id ?? "", never)) !== undefined;
       expect(isThere).toBe(index < 20 || result.status === "fulfilled");
     }
-  }, 60_000);
+  });
 
   test("keeps documents of one name apart by their bytes and by their tags", async () => {
     const name = `same-${v7()}`;
@@ -275,7 +275,7 @@ export function metadataConformance(driver: MetadataDriver, start: () => Promise
     expect(await ids({ since: at, until: at + 3000 })).toEqual(wanted.toReversed());
     // Small pages that grow until they are full.
     expect(await ids({ since: at, until: at + 3000, expected: 2 })).toEqual(wanted.toReversed());
-  }, 60_000);
+  });
 
   test("lists the same whatever number of records is expected, and from any cursor", async () => {
     const at = Date.UTC(2007, 0, 1);
@@ -469,7 +469,7 @@ export function metadataConformance(driver: MetadataDriver, start: () => Promise
         expect(await metadata.get(id, never)).toBeUndefined();
         expect(await claimsOf(name)).toEqual([]);
       }
-    }, 60_000);
+    });
 
     test("works although the record's claim is gone, and leaves the claim of another alone", async () => {
       const record = await tagged({});
@@ -578,7 +578,7 @@ export function metadataConformance(driver: MetadataDriver, start: () => Promise
         expect(await claimOf(record)).toBe(won.committed ? "apart" : "plain");
         expect(await claimOf(rival)).toBe(won.committed ? "plain" : "");
       }
-    }, 60_000);
+    });
 
     test("does nothing under a signal that has fired", async () => {
       const record = await imported();

@@ -170,7 +170,7 @@ describe.each(Object.entries(awsEndpoints()))("init on %s", (_name, startAws) =>
       if (actions.every((action: string) => action === "exists")) expect(changes(proxy.log)).toEqual([]);
     }
     expect(await readFile(join(sandbox.cwd, ".docprocrc.json"), "utf8")).toBe(config);
-  }, 60_000);
+  });
 });
 
 test("every hardening of a bucket and a table is there when init says so, and stays", async () => {

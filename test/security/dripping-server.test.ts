@@ -20,8 +20,8 @@ import { certificate, key } from "../support/tls-proxy.ts";
 /** Milliseconds between two bytes: less than half of the time limit, within which a connection may be silent. */
 const pause = 300;
 const limits = ["--timeout", "2s", "--retries", "0"];
-/** Milliseconds: twice the limit, and some for a busy machine. */
-const soon = 4_000 + 10_000;
+/** Milliseconds: far more than it should take, and a server that drips has no end. */
+const soon = 60_000;
 
 let aws: InRepoAws;
 beforeAll(async () => {
@@ -181,7 +181,7 @@ describe("what gives out credentials", () => {
     const { env, argv, sockets } = await open(() => {});
     const child = start(await makeSandbox(), argv, { env });
     const ended = finish(child);
-    await expect.poll(() => sockets.size, { timeout: soon }).toBeGreaterThan(0);
+    await expect.poll(() => sockets.size).toBeGreaterThan(0);
     const since = performance.now();
     child.kill("SIGINT");
     const { status, stderr } = await ended;

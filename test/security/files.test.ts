@@ -102,7 +102,7 @@ describe("a name", () => {
     expect(await outside()).toEqual(before);
     expect(written).toBeGreaterThan(10);
     expect(await readdir(join(sandbox.root, "target"))).toHaveLength(written);
-  }, 60_000);
+  });
 });
 
 describe("a key or an address that leads out of the library", () => {

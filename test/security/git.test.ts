@@ -330,7 +330,9 @@ describe.skipIf(process.platform === "win32")("a program is not taken from", () 
       mode: 0o755,
     });
     expect(await open([...entries, join(root, "safe"), "/usr/bin", "/bin"].join(":"))).toMatchObject({ status: 0 });
-    const [told, where] = await vi.waitFor(async () => (await readFile(join(root, "told"), "utf8")).trim().split("\n"));
+    const lines = async () => (await readFile(join(root, "told"), "utf8")).trim().split("\n");
+    await expect.poll(lines).toHaveLength(2);
+    const [told, where] = await lines();
     expect(told).toBe([join(root, "safe"), "/usr/bin", "/bin"].join(":"));
     expect(where).not.toContain(cwd);
     expect(await hasRun()).toBe(false);
@@ -386,7 +388,7 @@ describe.skipIf(process.platform === "win32")("no upload waits for", () => {
     const { provenance } = outcome.json().documents[0];
     if (expected === null) expect(provenance).toBeNull();
     else expect(provenance.git).toMatchObject(expected);
-    expect(Date.now() - before).toBeLessThan(8_000);
+    expect(Date.now() - before).toBeLessThan(60_000);
   });
 
   test("branches in one file that has no end", async () => {
@@ -415,8 +417,11 @@ describe.skipIf(process.platform === "win32")("no upload waits for", () => {
     // Git itself opens it.
     await replaced(join(cwd, ".gitattributes"), fifo);
     const interruption = new AbortController();
-    const before = Date.now();
-    setTimeout(() => interruption.abort(new Error("interrupted")), 300);
+    let before = 0;
+    setTimeout(() => {
+      before = Date.now();
+      interruption.abort(new Error("interrupted"));
+    }, 300);
     expect(await readGit({ cwd, env, uid, signal: interruption.signal }).catch(String)).toMatch(/interrupted/);
     expect(Date.now() - before).toBeLessThan(1_500);
     await expect(readGit({ cwd, env, uid, signal: interruption.signal })).rejects.toThrow("interrupted");

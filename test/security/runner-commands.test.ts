@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { joinWithoutCommands, linesWithoutCommands, withoutCommands } from "../../src/cli/output/runner-commands.ts";
 import { awsSettings, type InRepoAws, startInRepoAws } from "../support/aws.ts";
+import { cpuMs } from "../support/cpu-time.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { randomNumbers } from "../support/random.ts";
 import { makeSandbox, type Outcome, runDocproc, type Sandbox } from "../support/run.ts";
@@ -166,11 +167,12 @@ test.each([
   ["lines that begin a command", "::\n"],
 ])("a long run of %s takes no time", (_what, one) => {
   const text = `${one.repeat(300_000)}::x::`;
-  const began = performance.now();
-  linesWithoutCommands(text);
-  withoutCommands(text, "#");
-  joinWithoutCommands([{ text, own: false }]);
-  expect(performance.now() - began).toBeLessThan(5_000);
+  const spent = cpuMs(() => {
+    linesWithoutCommands(text);
+    withoutCommands(text, "#");
+    joinWithoutCommands([{ text, own: false }]);
+  });
+  expect(spent).toBeLessThan(5_000);
 });
 
 describe("what a server says", () => {

@@ -240,7 +240,7 @@ describe("a secret is not told", () => {
     }
     const kept = `${await everythingWritten(sandbox)}\n${await everythingRecorded(bucket)}`;
     expect(leaks(kept, secrets)).toEqual([]);
-  }, 60_000);
+  });
 
   test("by a credentials file that is taken for a config file, or broken", async () => {
     const secrets = newSecrets();
@@ -268,7 +268,7 @@ describe("a secret is not told", () => {
         expectNoLeak(outcome, secrets, { file, content: content.slice(0, 6) });
       }
     }
-  }, 60_000);
+  });
 
   test("by a program that was asked for credentials", async () => {
     const secrets = newSecrets();
@@ -286,7 +286,7 @@ describe("a secret is not told", () => {
         expectNoLeak(await run("list", "--profile", "asked"), secrets, { said: said.slice(0, 9) });
       }
     }
-  }, 60_000);
+  });
 });
 
 describe("a password in an address", () => {

@@ -101,7 +101,7 @@ for (const [place, start] of Object.entries(places)) {
       expect(documents).toMatchObject([{ action: "unchanged" }]);
       await frozen("verify", "--all");
       await frozen("delete", "a.txt", "--yes");
-    }, 60_000);
+    });
 
     test("a quote is a character", async () => {
       const { sandbox, run } = await openEmptyLibrary(endpoint());

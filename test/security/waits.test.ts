@@ -8,7 +8,7 @@ import { cli, docproc, finish, start } from "../support/process.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "../support/run.ts";
 
 /** Milliseconds. Without an end it would be the time limit of the test. */
-const soon = 10_000;
+const soon = 60_000;
 
 const makeFifo = (path: string) => execFileSync("mkfifo", [path]);
 

@@ -17,7 +17,7 @@ export const storedPlaces: Record<string, (() => Promise<InRepoAws>) | undefined
 export type StoredLibrary = Awaited<ReturnType<typeof openStoredLibrary>>;
 
 /** Milliseconds that the last requests of a killed process are given to come to their end. */
-const patience = 20_000;
+const patience = 60_000;
 
 /** An empty library, in a sandbox that has a place for temporary files, too. */
 export async function openStoredLibrary(aws?: InRepoAws) {

@@ -24,7 +24,7 @@ const setUps: Record<Shell, (folder: string) => string> = {
   fish: (folder) => `source ${folder}/fish`,
 };
 
-const wait = 15_000;
+const wait = 60_000;
 
 /** A folder with a program `docproc` that only notes what it is called with, completions apart, and the shells' scripts. */
 async function scripts(sandbox: Sandbox): Promise<{ folder: string; noted: string }> {

@@ -3,7 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Step } from "../../src/core/crash-points.ts";
 import { type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { docproc, finish, type SpawnOptions, start } from "../support/process.ts";
@@ -33,7 +33,7 @@ async function open(mebibytes: number) {
       proxy.inject({ operation: (request) => partOf(request) > 2, action: { kind: "black-hole" } });
       const child = begin();
       // Four parts are in flight at a time: that these four are says that both before them are stored.
-      await vi.waitFor(() => expect(proxy.log.map(partOf)).toEqual(expect.arrayContaining([3, 4, 5, 6])), 25_000);
+      await expect.poll(() => proxy.log.map(partOf)).toEqual(expect.arrayContaining([3, 4, 5, 6]));
       return child;
     },
   };
@@ -166,7 +166,7 @@ test("two processes that upload the same at once end in one document, with an in
   const done = event();
   proxy.inject({ operation: (request) => partOf(request) > 2, action: { kind: "hold", until: done.happened } });
   const first = finish(start());
-  await vi.waitFor(() => expect(proxy.log.map(partOf)).toContain(3), 25_000);
+  await expect.poll(() => proxy.log.map(partOf)).toContain(3);
   const second = await upload(library(aws.endpoint));
   done.happen();
   const [faster] = second.json().documents;

@@ -276,9 +276,7 @@ describe("destroying a library on AWS, interrupted", () => {
       proxy.inject({ operation, action: { kind: "black-hole" } });
       const flags = ["--endpoint-url", proxy.endpoint, "--bucket", Bucket];
       const child = start(sandbox, ["destroy", "--confirm", Bucket, ...flags]);
-      await expect
-        .poll(() => proxy.log.some((request) => request.operation === operation), { timeout: 10_000 })
-        .toBe(true);
+      await expect.poll(() => proxy.log.some((request) => request.operation === operation)).toBe(true);
       child.kill("SIGKILL");
       await finish(child);
       proxy.clear();

@@ -125,7 +125,7 @@ describe("a download that is interrupted", () => {
     const abort = new AbortController();
     proxy.inject({ operation: "GetObject", action: { kind: "black-hole" } });
     const ended = download(["a.bin", "--json"], { signal: abort.signal });
-    await vi.waitFor(() => expect(proxy.log.some(isRead)).toBe(true), 20_000);
+    await expect.poll(() => proxy.log.some(isRead)).toBe(true);
     abort.abort();
     const outcome = await ended;
     expect(outcome).toMatchObject({ status: 130, stderr: expect.stringContaining('"code":"CANCELLED"') });

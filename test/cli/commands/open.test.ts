@@ -1,7 +1,7 @@
 /** `docproc open`: a copy of a document in the hands of the desktop, which here is a script named xdg-open. */
 import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { openLibrary } from "../../support/library.ts";
 import { docproc } from "../../support/process.ts";
 
@@ -29,11 +29,8 @@ describe.skipIf(process.platform !== "linux")("opening", () => {
     const { id } = await upload("März 2026; rm -rf $HOME.txt", "hello");
     const outcome = await open([id, "--json"]);
     expect(outcome).toMatchObject({ status: 0, stderr: "" });
-    const path = await vi.waitFor(async () => {
-      const told = await readFile(opened, "utf8");
-      expect(told).not.toBe("");
-      return told;
-    });
+    await expect.poll(() => readFile(opened, "utf8")).not.toBe("");
+    const path = await readFile(opened, "utf8");
     const name = "März 2026; rm -rf $HOME.txt";
     expect(JSON.parse(outcome.stdout)).toEqual({ schema: "docproc.open/1", id, name, path });
     expect(basename(path)).toBe(name);
@@ -44,11 +41,11 @@ describe.skipIf(process.platform !== "linux")("opening", () => {
   });
 
   test("does not wait for a viewer that stays", async () => {
-    const { open, upload } = await openOnDesktop("sleep 20");
+    const { open, upload } = await openOnDesktop("sleep 100");
     const { id } = await upload("a.txt", "a");
     const before = Date.now();
     expect(await open(["a.txt", "-q"])).toMatchObject({ status: 0, stdout: `${id}\n` });
-    expect(Date.now() - before).toBeLessThan(15_000);
+    expect(Date.now() - before).toBeLessThan(60_000);
   });
 
   test.each([["exit 3"], [undefined]])("says that the desktop has nothing for it: %s", async (script) => {

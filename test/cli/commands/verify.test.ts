@@ -235,7 +235,7 @@ describe("verifying what is on S3", () => {
     proxy.inject({ operation: "GetObject", action: { kind: "black-hole" } });
     const argv = ["verify", "--all", "--deep", "--json", "--endpoint-url", proxy.endpoint];
     const ended = runDocproc(sandbox, argv, { signal: abort.signal });
-    await vi.waitFor(() => expect(proxy.log.map(({ operation }) => operation)).toContain("GetObject"), 20_000);
+    await expect.poll(() => proxy.log.map(({ operation }) => operation)).toContain("GetObject");
     abort.abort();
     expect(await ended).toMatchObject({ status: 130, stderr: expect.stringContaining('"code":"CANCELLED"') });
   });

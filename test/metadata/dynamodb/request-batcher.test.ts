@@ -245,7 +245,7 @@ test("who gives up a read is told at once, and the request ends with the last of
   const cancelled = { code: "CANCELLED" };
 
   const [first, second, third] = read();
-  await vi.waitFor(() => expect(request.signal).toBeDefined());
+  await expect.poll(() => request.signal).toBeDefined();
   interruptions[0]?.abort();
   await expect(first).rejects.toMatchObject(cancelled);
   expect(request.signal?.aborted).toBe(false);
@@ -257,12 +257,12 @@ test("who gives up a read is told at once, and the request ends with the last of
   interruptions[0] = new AbortController();
   delete request.signal;
   const again = read();
-  await vi.waitFor(() => expect(request.signal).toBeDefined());
+  await expect.poll(() => request.signal).toBeDefined();
   const waiting = metadata.holder("another", "x", never);
   for (const one of interruptions) one.abort();
   for (const one of again) await expect(one).rejects.toMatchObject(cancelled);
   // What waited for it goes on its way.
-  await vi.waitFor(() => expect(request.signal?.aborted).toBe(false));
+  await expect.poll(() => request.signal?.aborted).toBe(false);
   request.answer?.({ Item: { id: { S: "01a22ce9-5a20-721b-a259-0906f907ce2a" } } });
   expect(await waiting).toBe("01a22ce9-5a20-721b-a259-0906f907ce2a");
 });
@@ -280,14 +280,14 @@ test("who gives up a commit that waits for its turn is told at once; one on the 
   const interruption = new AbortController();
   const commit = (record: DocumentRecord, signal: AbortSignal) => metadata.commit(record, identityOf(record), signal);
   const wired = records(2).map((record) => commit(record, interruption.signal));
-  await vi.waitFor(() => expect(sent).toHaveLength(1));
+  await expect.poll(() => sent).toHaveLength(1);
   const waiting = records(2).map((record) => commit(record, interruption.signal));
   const others = records(2).map((record) => commit(record, never));
   interruption.abort();
   for (const one of waiting) await expect(one).rejects.toMatchObject({ code: "CANCELLED" });
   answer();
   expect(await Promise.all(wired)).toEqual([committed.value, committed.value]);
-  await vi.waitFor(() => expect(sent).toHaveLength(2));
+  await expect.poll(() => sent).toHaveLength(2);
   answer();
   expect(await Promise.all(others)).toEqual([committed.value, committed.value]);
   expect(sent.map((items) => items.length)).toEqual([4, 4]);

@@ -228,7 +228,7 @@ describe.skipIf(!hasGit)("a repository", () => {
     expect(await dirtyIn(cwd)).toBeNull();
     await rm(join(cwd, names[0] ?? ""));
     expect(await dirtyIn(cwd)).toBe(true);
-  }, 30_000);
+  });
 
   test("whose branches are in tables, where git knows them", async () => {
     const { cwd, root } = await makeSandbox();

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { request } from "node:http";
 import { Readable } from "node:stream";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { checksumHeader, checksumOf } from "./checksums.ts";
 import {
   Bucket,
@@ -84,7 +84,7 @@ describe("payload", () => {
     const outgoing = request(`${server.endpoint}/${Bucket}/${Key}`, { method: "PUT", headers });
     const gone = new Promise((resolve) => outgoing.on("error", resolve));
     outgoing.write("half");
-    await vi.waitFor(() => expect(server.requests.at(-1)?.operation).toBe("PutObject"));
+    await expect.poll(() => server.requests.at(-1)?.operation).toBe("PutObject");
     outgoing.destroy(new Error("gone"));
     await gone;
     await put({ Key: "another" });
