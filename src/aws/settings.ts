@@ -43,7 +43,7 @@ export const awsSettings = {
     flag: { placeholder: "<count>", help: "maximum connections to S3, and to DynamoDB (default: one per request)" },
     docs: { meaning: "maximum connections to S3, and to DynamoDB", fallback: "one per request" },
   },
-  /** True allows requests without TLS to other machines. */
+  /** Allows requests without TLS to other machines. */
   allowHttp: {
     parse: yesOrNo,
     docs: { meaning: "`true` allows requests without TLS to other machines", fallback: "`false`" },

@@ -15,7 +15,7 @@ const admins: readonly Role[] = ["admin"];
 export const s3Calls: readonly Call<"account" | "bucket" | "objects">[] = [
   ["ListBuckets", "s3:ListAllMyBuckets", "account", admins],
 
-  // There is no permission for HEAD alone. Without s3:ListBucket the answer about what is not there is 403, not 404.
+  // HEAD has no permission of its own. Without s3:ListBucket a missing object gives 403, not 404.
   ["HeadObject", "s3:GetObject", "objects", everyone],
   ["HeadObject", "s3:ListBucket", "bucket", everyone],
   ["GetObject", "s3:GetObject", "objects", everyone],
@@ -27,7 +27,7 @@ export const s3Calls: readonly Call<"account" | "bucket" | "objects">[] = [
   ["ListParts", "s3:ListMultipartUploadParts", "objects", writers],
   ["AbortMultipartUpload", "s3:AbortMultipartUpload", "objects", writers],
   ["ListMultipartUploads", "s3:ListBucketMultipartUploads", "bucket", writers],
-  // An upload that failed, or that another one was faster than, removes its own object.
+  // An upload that fails, or loses a race, removes its own object.
   ["DeleteObject", "s3:DeleteObject", "objects", writers],
   ["ListObjectsV2", "s3:ListBucket", "bucket", admins],
 

@@ -51,7 +51,7 @@ export const exportRecords = defineCommand<ExportFlags, ExportInput>({
     });
     if (output === undefined) {
       for await (const chunk of lines) {
-        // A reader that went away has what it wanted.
+        // A closed reader has what it wanted.
         if (reporter.closed) break;
         await writeAll(host.stdout, chunk);
       }
