@@ -49,7 +49,7 @@ const { output } = await build({
       codegen: { removeWhitespace: true },
     },
     comments: false,
-    // For stack traces: src/cli/output/traces.ts. The lines that they name are in the repository.
+    // For src/cli/output/traces.ts. The sources are left out: the repository has the lines that a trace names.
     sourcemap: true,
     sourcemapExcludeSources: true,
   },
@@ -85,10 +85,10 @@ const made = new Set([
   ...output.filter((file) => !isMapOfPackages(file, output)).map(({ fileName }) => fileName),
 ]);
 for (const file of await readdir("dist")) if (!made.has(file)) await rm(`dist/${file}`, { recursive: true });
-// Its time tells test/support/build.ts which edits this build has not seen.
+// test/support/build.ts compares this time with those of edits, to see if the build is stale.
 await utimes("dist/package.json", began, began);
 
-/** True for the source map of a file that is made of nothing but packages: half of all maps, and of no use to us. */
+/** True for the source map of a file that contains only packages: half of all maps, and useless to us. */
 function isMapOfPackages({ fileName }, output) {
   const mapped = output.find((file) => file.type === "chunk" && `${file.fileName}.map` === fileName);
   return mapped?.moduleIds.every((id) => /[\\/]node_modules[\\/]|^\0/.test(id)) ?? false;

@@ -5,8 +5,8 @@ import { openFile, readerOf, type Source } from "../transfer/source.ts";
 import type { Chunks } from "./library.ts";
 
 /**
- * Opens what was given.
- * @throws USAGE for anything else; what {@link openFile} throws of a path
+ * Opens the input of an upload.
+ * @throws USAGE for any other kind of input; for a path see {@link openFile}
  */
 export async function openGiven(given: string | URL | Uint8Array | Chunks): Promise<Source> {
   if (given instanceof URL && given.protocol === "file:") return await openFile(fileURLToPath(given));
@@ -22,7 +22,7 @@ async function* oneChunk(bytes: Uint8Array): Chunks {
   yield bytes;
 }
 
-/** In a record it is the same as standard input: bytes that came once, from nowhere that is known. */
+/** Recorded like standard input: bytes that are read once, from an unknown place. */
 function openChunks(chunks: Chunks): Source {
   return {
     kind: "stdin",
@@ -42,7 +42,7 @@ async function* untilAborted(chunks: Chunks, signal: AbortSignal): Chunks {
   throwIfCancelled(signal);
   const iterator = chunks[Symbol.asyncIterator]();
   let stop = () => {};
-  // A producer may have stalled, and would be waited for as long.
+  // A stalled producer must not delay the abort.
   const aborted = new Promise<never>((_, reject) => {
     stop = () => reject(cancelled(signal));
   });
@@ -56,7 +56,7 @@ async function* untilAborted(chunks: Chunks, signal: AbortSignal): Chunks {
     }
   } finally {
     signal.removeEventListener("abort", stop);
-    // Not waited for, for the same reason; and the iterator of a stream of Node comes to it only when the stream goes on.
+    // Not awaited, because of a stalled producer; a Node stream's iterator returns only when the stream continues.
     iterator.return?.()?.catch(() => {});
     if (signal.aborted && "destroy" in chunks && typeof chunks.destroy === "function") chunks.destroy();
   }
@@ -71,7 +71,7 @@ function brokeOff(error: unknown): never {
   });
 }
 
-/** Streams that were told an encoding yield text. */
+/** Streams with an encoding yield text. */
 function asBytes(chunk: unknown): Uint8Array {
   if (chunk instanceof Uint8Array) return chunk;
   if (typeof chunk === "string") return Buffer.from(chunk);

@@ -7,75 +7,75 @@ import type { DriverOptions, MetadataName, StorageName } from "../config/setting
 import type { DocumentRecord } from "../document/record.ts";
 import type { Stats } from "../library/stats.ts";
 
-/** Whatever yields bytes, once: a stream of Node or of the web, the body of a request, a generator. */
+/** Anything that yields bytes once: a Node or web stream, a request's body, a generator. */
 export type Chunks = AsyncIterable<Uint8Array>;
 
 /**
- * Where the library is, by the names that a config file has. Nothing else decides: no config file is read, and no
- * `DOCPROC_*` variable, unless `config` asks for it. The AWS SDK still reads its own variables and files for
- * credentials, region and endpoint.
+ * Where the library is, by the keys of a config file. Nothing else decides: no config file and no `DOCPROC_*` variable
+ * is read, unless `config` asks for it. The AWS SDK still reads its own variables and files for credentials, region and
+ * endpoint.
  */
 export interface LibraryOptions extends DriverOptions {
   /**
-   * True reads what the command line would read: `DOCPROC_*` variables, the project's and the user's config file. A
-   * path reads this file in place of the project's. The other options stand above both.
+   * True reads what the command line reads: `DOCPROC_*` variables, the project's and the user's config file. A path
+   * reads this file instead of the project's. The other options override both.
    */
   readonly config?: boolean | string | undefined;
   readonly storage?: StorageName | undefined;
   readonly metadata?: MetadataName | undefined;
-  /** Put before every key in the storage. */
+  /** Prepended to every storage key. */
   readonly prefix?: string | undefined;
   /** Bytes of a part of a multipart upload, or text like `16MiB`. */
   readonly partSize?: number | string | undefined;
-  /** Parts sent at a time, of all uploads together. */
+  /** Parts in flight, all uploads together. */
   readonly partsInFlight?: number | undefined;
   readonly onDuplicate?: "reuse" | "store" | undefined;
-  /** How often to retry after a transient failure. */
+  /** Retries after a transient failure. */
   readonly retries?: number | undefined;
-  /** A request that makes no progress for this long is aborted: seconds, or text like `2m`. */
+  /** Aborts a request that makes no progress for this long: seconds, or text like `2m`. */
   readonly timeout?: number | string | undefined;
-  /** Where interrupted uploads of large files are remembered, to resume them. Without it they are not. */
+  /** Where interrupted uploads of large files are recorded, to resume them. Without it they restart. */
   readonly stateDirectory?: string | undefined;
 }
 
 export interface CallOptions {
-  /** Ends the call, with `CANCELLED`, or with the signal's reason where that is a DocprocError. */
+  /** Ends the call with `CANCELLED`, or with the signal's reason if it is a DocprocError. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface UploadOptions extends CallOptions {
-  /** The name of the document; of a file it is otherwise that of the file. */
+  /** The name of the document; default: the file's name. */
   readonly name?: string | undefined;
-  /** Otherwise it is found out from the name and the first bytes. */
+  /** Default: detected from the name and the first bytes. */
   readonly contentType?: string | undefined;
-  /** To find it by; part of what makes it the same document. */
+  /** Tags to find it by; part of its identity. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
-  /** To keep with it. */
+  /** Arbitrary data to keep with it. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
-  /** What to do with the same name, bytes and tags. */
+  /** What to do when a document with the same name, bytes and tags exists. */
   readonly onDuplicate?: "reuse" | "store" | undefined;
-  /** Called with bytes newly on their way. */
+  /** Called with the bytes newly sent. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
 export interface UploadedRecord extends DocumentRecord {
-  /** `resumed` went on from an upload that was interrupted; `unchanged` was there, and nothing was stored. */
+  /** `resumed`: an interrupted upload was completed; `unchanged`: it existed, and nothing was stored. */
   readonly action: "uploaded" | "resumed" | "unchanged";
-  /** Bytes that travelled. */
+  /** Bytes sent. */
   readonly bytesSent: number;
 }
 
-/** What was removed. */
+/** The removed document. */
 export interface DeletedRecord extends DocumentRecord {
-  /** `kept`: they were not stored for this document by this catalog. */
+  /** `kept`: the bytes were not stored for this document by this catalog. */
   readonly bytes: "removed" | "kept";
-  /** Why they were kept; more may be added. */
+  /** Why the bytes were kept; values may be added. */
   readonly reason: "registered" | "outside-prefix" | "other-catalog" | "unmarked" | null;
 }
 
 /** Which documents: those to which all of this applies. */
 export interface FilterOptions extends CallOptions {
-  /** With all of these tags. */
+  /** All of these tags. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
   /** A glob for the name. */
   readonly name?: string | undefined;
@@ -83,7 +83,7 @@ export interface FilterOptions extends CallOptions {
   readonly type?: string | undefined;
   /** Uploaded at or after: a date, or text like `7d` or `2026-01-31`. */
   readonly since?: Date | string | undefined;
-  /** Uploaded before: the same. */
+  /** Uploaded before; see `since`. */
   readonly until?: Date | string | undefined;
   /** Made from the git commit that begins so: 7 digits at least. */
   readonly commit?: string | undefined;
@@ -92,9 +92,9 @@ export interface FilterOptions extends CallOptions {
 }
 
 export interface ListOptions extends FilterOptions {
-  /** Behind the document with this id: the last one of the page before. */
+  /** Continue after the document with this id, the last one of the previous page. */
   readonly after?: string | undefined;
-  /** At most so many. */
+  /** Maximal number of records. */
   readonly limit?: number | undefined;
   /** Oldest first; otherwise newest first. */
   readonly ascending?: boolean | undefined;
@@ -149,14 +149,14 @@ export interface Damage {
   readonly name: string;
   readonly uri: string;
   readonly message: string;
-  /** The one thing to do about it. */
+  /** The fix. */
   readonly fix: string;
 }
 
 export interface CopyOptions extends CallOptions {
   /** Another library that `openLibrary()` opened. */
   readonly to: Library;
-  /** Called with bytes newly on their way. */
+  /** Called with the bytes newly sent. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
@@ -164,7 +164,7 @@ export interface CopyOptions extends CallOptions {
 export interface CopiedRecord extends DocumentRecord {
   /** `unchanged` was there, and nothing was sent. */
   readonly action: "copied" | "unchanged";
-  /** Bytes that travelled. */
+  /** Bytes sent. */
   readonly bytesSent: number;
 }
 
@@ -177,15 +177,15 @@ export interface RegisteredRecord extends DocumentRecord {
 }
 
 export interface DownloadOptions extends CallOptions {
-  /** A file, or a directory: one that is there, or ends in a slash. */
+  /** A file, or a directory if it exists as one or ends in a slash. */
   readonly to: string;
-  /** Replace a file that is there. */
+  /** Replace an existing file. */
   readonly force?: boolean | undefined;
-  /** Called with bytes newly written. */
+  /** Called with the bytes newly written. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
-/** What became of a resource that the library needs: a directory, a catalog, a bucket, a rule of it, a table. */
+/** A resource of the library, and what init did with it: a directory, catalog, bucket, bucket rule or table. */
 export interface Resource {
   readonly kind: string;
   readonly name: string;
@@ -193,44 +193,47 @@ export interface Resource {
 }
 
 /**
- * Every method throws a DocprocError and nothing else. None prints, ends the process, or listens to its signals. Records
- * are frozen, with all that they hold: parts of them may be in the hands of others.
+ * Every method throws only DocprocErrors. None prints, ends the process or handles its signals. Records are deeply
+ * frozen, because callers share parts of them.
  */
 export interface Library {
-  /** Makes what the library needs, as `docproc init` does; what is there stays. An embedded one is made when it is used. */
+  /**
+   * Creates what the library needs, like `docproc init`; what exists stays. An embedded library is created on first
+   * use.
+   */
   init(options?: CallOptions): Promise<Resource[]>;
   /**
-   * Stores a document, or finds that it is there: same name, same bytes, same tags are the same document. When this
-   * returns, bytes and record are durable and visible to every process. When it throws, there is no record; after
-   * `UNAVAILABLE` one may yet appear, and has its bytes if it does.
-   * @param given a path, a file: URL, bytes, or anything that yields bytes, which is read once
+   * Stores a document, or finds it: same name, same bytes and same tags are the same document. When it returns, bytes
+   * and record are durable and visible to every process. When it throws, there is no record; after `UNAVAILABLE` one
+   * may yet appear, with its bytes.
+   * @param given a path, a file: URL, bytes, or an iterable of bytes, which is read once
    */
   upload(given: string | URL | Uint8Array | Chunks, options?: UploadOptions): Promise<UploadedRecord>;
-  /** The records that match, lazily: breaking off the loop reads no more. */
+  /** The matching records, lazily: leaving the loop stops reading. */
   list(options?: ListOptions): AsyncIterable<DocumentRecord>;
   /**
-   * One document by id, by a beginning of an id that only one has, or by name: the newest of that name.
-   * @throws NOT_FOUND; USAGE where more than one could be meant
+   * Finds one document by id, by a unique prefix of its id, or by name (the newest).
+   * @throws NOT_FOUND; USAGE when the reference is ambiguous
    */
   get(reference: string, options?: CallOptions): Promise<DocumentRecord>;
   /**
-   * The bytes of a document. Where they are not those that were uploaded, the stream fails with `INTEGRITY` before its
-   * last bytes: nobody who waits for all of them gets them.
-   * @param document a reference, or a record that was got before
-   * @throws NOT_FOUND where there is no such document, or its bytes are gone
+   * The bytes of a document. If they are damaged, the stream fails with `INTEGRITY` before its last bytes, so that no
+   * consumer takes them for complete.
+   * @param document a reference, or a record
+   * @throws NOT_FOUND when the document or its bytes are gone
    */
   read(document: string | DocumentRecord, options?: CallOptions): Promise<Readable>;
   /**
    * Writes a document to a file, which appears whole and checked, or not at all.
-   * @throws CONFLICT where something is there; what {@link read} throws
+   * @throws CONFLICT when the file exists; the errors of {@link read}
    */
   download(
     document: string | DocumentRecord,
     options: DownloadOptions,
   ): Promise<DocumentRecord & { readonly path: string }>;
   /**
-   * Removes a document: its record, then its bytes, if they were stored for it by this catalog.
-   * @param document a reference, or a record of which the id counts
+   * Removes a document: its record, then its bytes if this catalog stored them for it.
+   * @param document a reference, or a record, of which only the id is used
    * @throws NOT_FOUND
    */
   delete(document: string | DocumentRecord, options?: CallOptions): Promise<DeletedRecord>;
@@ -267,7 +270,7 @@ export interface Library {
    *   name or with other tags; INTEGRITY where it changed while it was read
    */
   register(uri: string, options?: RegisterOptions): Promise<RegisteredRecord>;
-  /** Closes files and connections. May be called twice; nothing works afterwards. */
+  /** Closes files and connections. May be called twice; the library is unusable afterwards. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }

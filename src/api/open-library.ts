@@ -40,20 +40,20 @@ import type {
   VerifyOptions,
 } from "./library.ts";
 
-/** What a library has to know of the process that it is in. */
+/** What a library needs to know about its process. */
 export interface Surroundings extends Omit<ConfigInput, "flags" | "file"> {
-  /** Permissions that new files do not get. */
+  /** Permission bits that new files do not get. */
   readonly umask: number;
 }
 
 /**
- * Opens a library. Sends nothing and makes nothing.
+ * Opens a library. Sends and creates nothing.
  * @throws INVALID_CONFIG
  */
 export async function openLibraryIn(options: LibraryOptions, surroundings: Surroundings): Promise<Library> {
   const settings = await settingsFrom(options, surroundings);
   const library = new OpenedLibrary(settings, { now: Date.now, debug() {} });
-  // What a driver cannot work with is said now, and not by the first upload.
+  // Invalid settings fail now, not at the first upload.
   library.check();
   return new OpenLibrary(library, surroundings);
 }
@@ -108,7 +108,7 @@ class OpenLibrary implements Library {
       const request = {
         tags: documentTags(pairs("tag", tags)),
         metadata: documentMetadata(pairs("metadata", metadata)),
-        // A program knows better where its documents come from than the directory that it runs in.
+        // A program knows better where its documents come from than its working directory does.
         provenance: Promise.resolve(null),
         onDuplicate,
         dryRun: false,
@@ -126,7 +126,7 @@ class OpenLibrary implements Library {
           name: documentName(name),
           contentType: async (head) => type ?? (await detectedType(name, head)),
         });
-        // What only a dry run leaves open is known.
+        // Only a dry run leaves fields unknown.
         return frozenRecord(document as UploadedRecord);
       } finally {
         await source.close();
@@ -167,7 +167,7 @@ class OpenLibrary implements Library {
     return await this.#call(options, async (library, signal) => {
       const record = await found(library, document, signal);
       const bytes = library.read(record, signal)[Symbol.asyncIterator]();
-      // That there are none is said before there is a stream, and with it half an answer to somebody.
+      // A missing object must fail before a stream exists, and with it half a response to a client.
       const first = await bytes.next();
       return Readable.from(heldBack(first, bytes), { objectMode: false });
     });
@@ -234,7 +234,7 @@ class OpenLibrary implements Library {
         const record = await ownRecord(library, document, signal);
         const { onProgress = () => {} } = options;
         const copying = { dryRun: false, signal, onProgress, onSkipped() {} };
-        // What only a dry run leaves open is known.
+        // Only a dry run leaves fields unknown.
         return frozenRecord((await other.copyFrom(library, record, copying)) as CopiedRecord);
       });
     });
@@ -265,14 +265,14 @@ class OpenLibrary implements Library {
     await this.close();
   }
 
-  /** Runs a call, and gives whatever it throws the one shape. */
+  /** Runs a call, and converts every error to a DocprocError. */
   async #call<T>(
     { signal }: CallOptions,
     run: (library: OpenedLibrary, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     try {
       if (this.#closed) throw new DocprocError("USAGE", "The library is closed.", { hint: "Open it again." });
-      // One of its own: as many listen to it as there are requests in flight, and Node warns of more than ten.
+      // A signal of its own: each request adds a listener, and Node warns of more than ten.
       return await run(this.#library, AbortSignal.any(signal ? [signal] : []));
     } catch (error) {
       const failure = toDocprocError(error);
@@ -299,8 +299,8 @@ async function ownRecord(
 }
 
 /**
- * The chunks, each when the next is there: the last one is held back until all of them were found to be right, so that
- * whoever was told the size does not take damaged bytes for all there is.
+ * Yields each chunk when the next has arrived: the last one is held back until all bytes are verified, so that a
+ * consumer that knows the size does not accept damaged bytes.
  */
 async function* heldBack(first: IteratorResult<Uint8Array>, rest: AsyncIterator<Uint8Array>): Chunks {
   try {
@@ -317,7 +317,7 @@ async function* heldBack(first: IteratorResult<Uint8Array>, rest: AsyncIterator<
   }
 }
 
-/** As the command line has them. */
+/** `key=value` pairs, as on the command line. */
 function pairs(kind: string, map: Readonly<Record<string, string>> = {}): string[] {
   return Object.entries(map).map(([key, value]) => {
     if (key !== "" && !key.includes("=") && typeof value === "string") return `${key}=${value}`;

@@ -1,10 +1,10 @@
-/** IAM policies from tables of the calls that drivers make. test/aws/permissions.test.ts compares both with real calls. */
+/** IAM policies from the drivers' tables of calls. test/aws/permissions.test.ts compares both with real calls. */
 import type { PolicyStatement, Role } from "../core/policy.ts";
 
 /**
- * An operation of the SDK with the permission it needs, and who may use it on which kind of resource. What a transaction
- * does stands behind a slash, since each of its items needs a permission of its own. An operation that needs several
- * permissions has several entries.
+ * An SDK operation, the permission it needs, the kind of resource, and the roles that use it. The items of a
+ * transaction follow a slash, since each needs its own permission. An operation that needs several permissions has
+ * several entries.
  */
 export type Call<Kind extends string> = readonly [operation: string, action: string, on: Kind, roles: readonly Role[]];
 
@@ -13,7 +13,7 @@ export interface PolicyDocument {
   readonly Statement: readonly PolicyStatement[];
 }
 
-/** What the calls of a role need, a statement for each resource; none for a resource that the role does not use. */
+/** The statements for a role's calls, one per resource; none for resources that the role does not use. */
 export function statementsFor<Kind extends string>(
   calls: readonly Call<Kind>[],
   role: Role,

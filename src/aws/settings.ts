@@ -1,4 +1,4 @@
-/** Settings that every driver on AWS shares. */
+/** Settings that all AWS drivers share. */
 import { publicAddress } from "../core/address.ts";
 import { isLoopback } from "../core/loopback.ts";
 import type { SettingTable, SettingUse, ValuesOf } from "../core/setting.ts";
@@ -37,7 +37,7 @@ export const awsSettings = {
     written: "chosen",
     wish: (value, use) => (staysHere(use) ? undefined : `send documents and credentials to ${value}`),
   },
-  /** Connections to S3, and as many to DynamoDB, in use at a time; without it as many as there are requests. */
+  /** Connections to S3, and as many to DynamoDB; undefined: no limit. */
   connections: {
     parse: wholeNumber(1, 256),
     flag: { placeholder: "<count>", help: "maximum connections to S3, and to DynamoDB (default: one per request)" },
@@ -51,7 +51,7 @@ export const awsSettings = {
     isPlace: true,
     wish: (value) => (value === true ? "allow requests without TLS to other machines" : undefined),
   },
-  /** Hardenings that the endpoint does not have, by kind, separated by commas. */
+  /** Kinds of hardening that the endpoint lacks, comma-separated. */
   unsupported: {
     parse: kinds,
     docs: { meaning: "features that the endpoint lacks, found by `init`" },
@@ -62,11 +62,11 @@ export const awsSettings = {
   },
 } as const satisfies SettingTable;
 
-/** What the drivers on AWS read, beside their own settings. */
+/** The settings that AWS drivers read besides their own. */
 export type AwsSettings = Settings & ValuesOf<typeof awsSettings> & DerivedAwsSettings;
 
 export interface DerivedAwsSettings {
-  /** Where S3 requests go when not to Amazon: the setting `endpointUrl`, or what AWS's own variables say. */
+  /** The S3 endpoint when it is not Amazon: the setting `endpointUrl`, or from AWS's own variables. */
   readonly customEndpoint: string | undefined;
 }
 
@@ -97,7 +97,7 @@ function endpointUrl(value: unknown): string {
   const url = URL.canParse(text(value)) ? new URL(text(value)) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") throw new Error("it must be an http:// or https:// URL");
   if (url.username !== "" || url.password !== "") throw new Error("it may not hold a user name or password");
-  // The SDK would refuse it with all of it in the message, and `docproc config` shows what is set.
+  // The SDK would put the whole address into its error message, and `docproc config` would show it.
   if (publicAddress(text(value)) !== value) throw new Error("it may hold no more than a host, a port and a path");
   return text(value);
 }

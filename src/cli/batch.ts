@@ -4,11 +4,11 @@ import { DocprocError, type ErrorCode, throwIfCancelled, toDocprocError } from "
 import type { DocumentRecord } from "../document/record.ts";
 
 export interface BatchOptions<Input, Done> {
-  /** Inputs in flight. No other is taken from the inputs before one of them is through. */
+  /** Inputs in flight. The next input is taken only when one has finished. */
   readonly concurrency: number;
-  /** Start no other input after one failed. */
+  /** Start no further input after a failure. */
   readonly failFast?: boolean;
-  /** False keeps nothing of each input but counts, so that any number of them takes the same memory. */
+  /** False keeps only counts, so that any number of inputs needs the same memory. */
   readonly keep?: boolean;
   /** Report in the order of the inputs; otherwise each when it is through. */
   readonly inOrder?: boolean;
@@ -20,16 +20,16 @@ export interface BatchOptions<Input, Done> {
 }
 
 export interface Failure {
-  /** As it was given on the command line. */
+  /** The user's spelling. */
   readonly label: string;
   readonly error: DocprocError;
 }
 
-/** How many inputs came to what end, and why the first of those that failed did. */
+/** Counts of the outcomes, and the first failure. */
 export interface Account {
-  /** Inputs, those that were never started included. */
+  /** Inputs, including those never started. */
   readonly total: number;
-  /** False when the batch was interrupted before the last of its inputs was found. */
+  /** False when the batch was interrupted before all inputs were found. */
   readonly complete: boolean;
   readonly doneCount: number;
   readonly failedCount: number;
@@ -39,15 +39,15 @@ export interface Account {
 }
 
 export interface Batch<Done> extends Account {
-  /** In the order of the inputs; empty when they are not kept. */
+  /** In the order of the inputs; empty when not kept. */
   readonly done: readonly Done[];
-  /** In the order of the inputs; empty when they are not kept. */
+  /** In the order of the inputs; empty when not kept. */
   readonly failures: readonly Failure[];
 }
 
 /**
- * Never rejects for an input that fails; inputs not begun when the signal fires are not begun.
- * @throws what keeps the inputs from being found, once those in flight are through
+ * Never rejects because of a failed input. After the signal fires, no further input starts.
+ * @throws the error that prevents finding the inputs, after those in flight have finished
  */
 export async function runBatch<Input, Done>(
   inputs: Iterable<Input> | AsyncIterable<Input>,
@@ -63,12 +63,12 @@ export async function runBatch<Input, Done>(
   /** When the input before has been reported. */
   let reported = Promise.resolve();
 
-  /** Ends without an error: pMap would not wait for what is in flight. */
+  /** Ends without an error, or pMap would not wait for the inputs in flight. */
   const numbered = async function* () {
     try {
       for await (const input of inputs) {
         const index = counts.total++;
-        // The others are counted all the same.
+        // The rest is still counted.
         if (!stopped && !signal.aborted) yield { input, index };
       }
     } catch (error) {
@@ -143,7 +143,7 @@ export async function runNamed<Done>(
 }
 
 /**
- * What the whole batch has to say for itself: undefined, its one failure, or how many there were.
+ * The failure of the whole batch: none, the only one, or a count.
  * @param what the inputs are, for example `files`
  * @param hint the next step after more than one failure
  */
@@ -163,7 +163,7 @@ export function batchFailure(
   return new DocprocError(code, `${failedCount} of ${total} ${what} failed; ${doneCount} are done.`, { hint });
 }
 
-/** The failures of a batch in its JSON document. */
+/** The failures of a batch for its JSON document. */
 export function failureList(failures: readonly Failure[], labelField: "path" | "ref") {
   return failures.map(({ label, error }) => {
     const { code, message, hint } = error.toJSON();

@@ -4,9 +4,9 @@ import { DocprocError, throwIfCancelled } from "../core/errors.ts";
 import type { Host } from "./context.ts";
 
 /**
- * Returns when it is to be done.
- * @param yes `--yes`: it was decided before
- * @throws USAGE where nobody can be asked; CANCELLED for any answer but yes
+ * Returns when the user confirms.
+ * @param yes `--yes`: confirmed in advance
+ * @throws USAGE without a terminal; CANCELLED for any answer but yes
  */
 export async function confirm(host: Host, question: string, yes: boolean): Promise<void> {
   if (yes) return;
@@ -16,8 +16,8 @@ export async function confirm(host: Host, question: string, yes: boolean): Promi
 }
 
 /**
- * Returns when somebody has typed the name of what is lost.
- * @param isName whether it is that name
+ * Returns when the user types the name of what will be lost.
+ * @param isName whether a text is that name
  * @throws CANCELLED for any other answer
  */
 export async function confirmName(host: Host, question: string, isName: (text: string) => boolean): Promise<void> {
@@ -26,8 +26,8 @@ export async function confirmName(host: Host, question: string, isName: (text: s
 }
 
 /**
- * @param hint the flag that takes the place of an answer
- * @throws USAGE where nobody can be asked
+ * @param hint the flag that replaces the answer
+ * @throws USAGE without a terminal
  */
 export function assertCanAsk(host: Host, hint: string): void {
   if (host.stdin().isTTY && host.stderr.isTTY) return;
@@ -38,16 +38,16 @@ function unchanged(hint: string): DocprocError {
   return new DocprocError("CANCELLED", "Nothing was changed.", { hint });
 }
 
-/** What was typed; undefined when the terminal or the program ended instead. */
+/** The answer; undefined when the terminal or the program ended first. */
 async function ask(host: Host, question: string): Promise<string | undefined> {
   const stdin = host.stdin();
   const terminal = createInterface({ input: stdin, output: host.stderr as NodeJS.WritableStream });
-  // Ctrl-D ends the input, and the question would wait for ever.
+  // After Ctrl-D ends the input, the question would wait forever.
   const ended = new Promise<undefined>((resolve) => terminal.once("close", () => resolve(undefined)));
   const answered = terminal.question(question, { signal: host.signal });
   const answer = await Promise.race([answered, ended]).catch(() => undefined);
   terminal.close();
-  // Nobody pressed Enter: the cursor is still behind the question.
+  // Without Enter, the cursor is still on the question's line.
   if (answer === undefined) host.stderr.write("\n");
   throwIfCancelled(host.signal);
   return answer?.trim();

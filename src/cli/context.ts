@@ -5,7 +5,7 @@ import { assertAgreed, useWithoutConsent } from "../config/consent.ts";
 import { Library, once } from "../library/library.ts";
 import type { OutputStream, Reporter } from "./output/reporter.ts";
 
-/** Everything of the process that the program may know. bin/docproc.ts makes the real one, tests make others. */
+/** What the program may know of its process. bin/docproc.ts builds the real one, tests build others. */
 export interface Host {
   /** Arguments, without the program. */
   readonly argv: readonly string[];
@@ -14,16 +14,16 @@ export interface Host {
   readonly home: string;
   /** Of this user; undefined on Windows. */
   readonly uid?: number | undefined;
-  /** Permissions that new files of this process do not get. */
+  /** Permission bits that new files do not get. */
   readonly umask: number;
-  /** Absolute; where the platform keeps data, config and state of this program. */
+  /** Absolute paths of the platform's data, config and state directories for this program. */
   readonly paths: { readonly data: string; readonly config: string; readonly state: string };
-  /** Bytes that this machine or container has. */
+  /** Bytes of memory of this machine or container. */
   readonly memory: number;
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
-  /** Why stdout could not be written; undefined while it can. */
+  /** Why stdout cannot be written; undefined while it can. */
   readonly stdoutError?: () => Error | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -37,17 +37,17 @@ export interface Context {
   readonly reporter: Reporter;
   readonly signal: AbortSignal;
   /**
-   * The configuration that a command works with.
-   * @throws INVALID_CONFIG where a project file decides what needs the user's consent
+   * The configuration for a command's work.
+   * @throws INVALID_CONFIG when a project file decides something without the user's consent
    */
   config(): Promise<Config>;
-  /** The same, to look at: whatever a project file says. */
+  /** The same for display, whatever a project file says. */
   configAsFound(): Promise<Config>;
-  /** What the command works on: it has nothing below it. */
+  /** The library that the command works on; it uses nothing below it. */
   library(): Promise<Library>;
-  /** The same for the library of a profile, wherever flags and variables say that this one is. */
+  /** The context of a profile's library, independent of flags and variables about this one's place. */
   inProfile(name: string): Context;
-  /** Closes the libraries that were opened. */
+  /** Closes the opened libraries. */
   close(): Promise<void>;
 }
 
@@ -88,7 +88,7 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
   };
 }
 
-/** Where the configuration of a command line comes from. */
+/** The inputs of a command line's configuration. */
 export function configInput({ env, cwd, home, uid, paths, memory }: Host, flags: ConfigFlags): ConfigInput {
   return { ...flags, env, cwd, home, uid, paths, memory };
 }

@@ -5,14 +5,14 @@ import { DocprocError } from "../core/errors.ts";
 import { findProgram, type ProgramPlace, runProgram, startProgram, trustedFolders } from "../files/programs.ts";
 import { readCi } from "../provenance/ci.ts";
 
-/** Milliseconds for a desktop to say that it has nothing for a file. One that shows it may take as long as it likes. */
+/** Milliseconds for the desktop to report that it cannot open a file. A viewer may run as long as it likes. */
 const patience = 2_000;
 
-/** Milliseconds that PowerShell may take to start: it ends with docproc, and with it what it has not shown yet. */
+/** Milliseconds for PowerShell to start: it ends with docproc, perhaps before it has shown the file. */
 const windowsPatience = 30_000;
 
 export interface Desktop extends ProgramPlace {
-  /** As Node names it. */
+  /** Node's name for it. */
   readonly platform: string;
   readonly signal: AbortSignal;
 }
@@ -26,10 +26,10 @@ interface Opener {
   readonly patience: number;
 }
 
-/** @throws USAGE where there is no desktop: in a CI job, and on Linux without a display */
+/** @throws USAGE without a desktop: in a CI job, and on Linux without a display */
 export function assertDesktop({ env, platform }: Pick<Desktop, "env" | "platform">): void {
   const hint = "docproc download REF writes it to a file.";
-  // Not every system has a name, but most set CI.
+  // Not every CI system is recognised by name, but most set CI.
   const inCi = readCi(env) !== null || (env["CI"] && env["CI"] !== "false");
   if (inCi) throw new DocprocError("USAGE", "In a CI job there is no desktop to open it on.", { hint });
   const isOwnDesktop = platform === "darwin" || platform === "win32" || env["WSL_DISTRO_NAME"];
@@ -37,13 +37,13 @@ export function assertDesktop({ env, platform }: Pick<Desktop, "env" | "platform
   throw new DocprocError("USAGE", "There is no desktop: neither DISPLAY nor WAYLAND_DISPLAY is set.", { hint });
 }
 
-/** Endings of files that a double click runs: on Windows by PATHEXT and the shell, on other desktops by their launchers. */
+/** Extensions that a double click runs: on Windows by PATHEXT and the shell, elsewhere by desktop launchers. */
 const programs =
   /\.(exe|com|bat|cmd|pif|scr|cpl|msi|msp|msc|hta|jar|js|jse|vbs|vbe|wsf|wsh|ps1|psm1|lnk|url|inf|reg|scf|appx|msix|application|gadget|command|terminal|workflow|app|pkg|dmg|desktop|appimage|sh|run)$/i;
 
-/** @throws USAGE for a name that a desktop would run and not show */
+/** @throws USAGE for a name that a desktop would run instead of show */
 export function assertNoProgram(name: string): void {
-  // Windows leaves off dots and spaces at the end.
+  // Windows drops trailing dots and spaces.
   if (!programs.test(name.replace(/[. ]+$/, ""))) return;
   throw new DocprocError("USAGE", `A desktop would run ${JSON.stringify(name)}, and not show it.`, {
     hint: "docproc download REF writes it to a file. Open that yourself, if you trust who uploaded it.",
@@ -51,9 +51,9 @@ export function assertNoProgram(name: string): void {
 }
 
 /**
- * Opens a file as a double click would, and does not wait until it is closed.
- * @param path absolute; in a directory of this user alone
- * @throws NOT_FOUND when the desktop has nothing that opens it
+ * Opens a file like a double click, without waiting until it is closed.
+ * @param path absolute, in a directory of this user alone
+ * @throws NOT_FOUND when the desktop cannot open it
  */
 export async function showOnDesktop(path: string, desktop: Desktop): Promise<void> {
   const failure = (cause?: unknown) =>
@@ -63,7 +63,7 @@ export async function showOnDesktop(path: string, desktop: Desktop): Promise<voi
     });
   const start = async () => {
     const { program, argv, cwd, patience } = await openerOf(path, desktop);
-    // xdg-open is a script that looks for others.
+    // xdg-open is a script that searches PATH for other programs.
     const folders = await trustedFolders(desktop);
     const env = { ...desktop.env, PATH: folders.join(delimiter) };
     return { opener: await startProgram(program, argv, { cwd, env }), patience };
@@ -71,7 +71,7 @@ export async function showOnDesktop(path: string, desktop: Desktop): Promise<voi
   const { opener, patience } = await start().catch((error: unknown) => {
     throw failure(error);
   });
-  // It ends at once where it hands the file over, and stays where it is the viewer's parent.
+  // The opener ends at once after handing the file over, or stays as the viewer's parent.
   await new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, opener.exitCode === null ? patience : 0);
     opener.once("exit", () => {
@@ -82,7 +82,7 @@ export async function showOnDesktop(path: string, desktop: Desktop): Promise<voi
   if ((opener.exitCode ?? 0) !== 0) throw failure();
 }
 
-/** The package `open` knows more systems, and looks through all of PATH. */
+/** The package `open` supports more systems, but searches all of PATH. */
 async function openerOf(path: string, desktop: Desktop): Promise<Opener> {
   const { platform, env } = desktop;
   const cwd = dirname(path);
@@ -98,7 +98,7 @@ async function openerOf(path: string, desktop: Desktop): Promise<Opener> {
   return { program, argv: [path], cwd, patience };
 }
 
-/** In Linux on Windows, where `wslpath` tells what files are called on the other side. */
+/** For Linux inside Windows, where `wslpath` translates file names. */
 async function windowsOpenerOf(path: string, desktop: Desktop): Promise<Opener | undefined> {
   const wslpath = await findProgram("wslpath", desktop);
   if (wslpath === undefined) return undefined;
@@ -113,16 +113,16 @@ async function windowsOpenerOf(path: string, desktop: Desktop): Promise<Opener |
     () => false,
   );
   if (!isThere) return undefined;
-  // Windows may not be let into the directory that this user works in.
+  // Windows may have no access to this user's working directory.
   const argv = startInPowerShell(await translated("-aw", path));
   return { program, argv, cwd: dirname(program), patience: windowsPatience };
 }
 
 const powerShell = "\\System32\\WindowsPowerShell\\v1.0\\powershell.exe";
 
-/** The command in the one form in which nothing of it is read twice. */
+/** Encoded, the only form that PowerShell does not parse twice. */
 function startInPowerShell(path: string): string[] {
-  // All of these end a text there, whichever of them began it.
+  // Each of these characters ends a quoted text in PowerShell, whichever began it.
   const quoted = `'${path.replace(/['\u2018-\u201b]/g, "$&$&")}'`;
   const command = `$ProgressPreference = 'SilentlyContinue'; Start-Process -FilePath ${quoted}`;
   const encoded = Buffer.from(command, "utf16le").toString("base64");

@@ -18,7 +18,7 @@ export async function run(host: Host): Promise<number> {
   if (isCompletion(host.argv)) return await completeLine(host);
   let reporter: Reporter | undefined;
   for (const name of secretVariables) registerSecret(host.env[name]);
-  // As many wait for an interruption as there are files and requests in flight; Node warns of a leak after ten.
+  // Every file and request in flight adds a listener; Node warns of a leak after ten.
   setMaxListeners(0, host.signal);
   try {
     let status = 0;
@@ -39,7 +39,7 @@ export async function run(host: Host): Promise<number> {
     await program.parseAsync(host.argv.length === 0 ? ["--help"] : host.argv, { from: "user" });
     return status;
   } catch (thrown) {
-    // Help and version are not failures; commander reports them as such.
+    // commander reports help and version as failures.
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
     const error = thrown instanceof CommanderError ? usageError(thrown, host.argv) : toDocprocError(thrown);
     reporter ??= await openReporter(host, flagsBeforeParsing(host.argv));
@@ -50,7 +50,7 @@ export async function run(host: Host): Promise<number> {
   }
 }
 
-/** True for the command lines with which a shell asks how one may go on: `complete SHELL -- WORD...` */
+/** True for a shell's completion requests: `complete SHELL -- WORD...` */
 export function isCompletion(argv: readonly string[]): boolean {
   return argv[0] === completionWord && argv[2] === "--";
 }
@@ -78,14 +78,14 @@ async function runCommand(host: Host, reporter: Reporter, command: AnyCommand, a
   }
 }
 
-/** What `docproc help TOPIC` prints; undefined where help about a command is asked for, or something else. */
+/** The text of `docproc help TOPIC`; undefined for help about a command, and for anything else. */
 async function helpTopicIn([first, topic]: readonly string[]): Promise<string | undefined> {
   if (first !== "help" || topic === undefined || commands.some(({ name }) => name === topic)) return undefined;
   const { helpTopic } = await import("./help/topics.ts");
   return helpTopic(topic);
 }
 
-/** A full disk under stdout is a failure; a reader that went away (`| head`) has what it wanted. */
+/** A full disk under stdout is a failure; a closed reader (`| head`) has what it wanted. */
 function unwritable({ stdoutError }: Host): DocprocError | undefined {
   const error = stdoutError?.();
   const closed = isSystemError(error) && error.code === "EPIPE";
@@ -94,13 +94,13 @@ function unwritable({ stdoutError }: Host): DocprocError | undefined {
 
 interface Named {
   readonly name: string;
-  /** Those of every command, without what this one gives a meaning of its own. */
+  /** The flags of every command, except those that this command redefines. */
   readonly globalFlags: Flags;
 }
 
 type Action = (command: AnyCommand, args: readonly string[], flags: Flags, named: Named) => Promise<void>;
 
-/** @param needed the commands whose arguments and flags are described; of the others there is the name */
+/** @param needed commands to describe with arguments and flags; the others get only names */
 export async function commandTree(
   host: Pick<Host, "stdout" | "version">,
   action: Action,
@@ -123,7 +123,7 @@ export async function commandTree(
   for (const option of globalOptions()) program.addOption(option);
   program.addHelpText("after", `\n${exitStatusHelp}\n\nMore: docproc help exit-codes, docproc help json`);
   for (const entry of commands) {
-    // command(), not addCommand(): only so are exitOverride and the output inherited.
+    // command(), unlike addCommand(), inherits exitOverride and the output.
     const sub = program.command(entry.name).description(entry.summary);
     if (entry.aliases) sub.aliases([...entry.aliases]);
     if (!needed.has(entry)) continue;
@@ -179,13 +179,13 @@ function configFlags(flags: Flags): ConfigFlags {
   for (const name of settingNames) {
     if (typeof flags[name] === "string") settings[name] = flags[name];
   }
-  // --no-resume and its like: commander says true where they are not given.
+  // For --no-resume and the like commander reports true when they are not given.
   for (const name of ["resume", "provenance"] as const) if (flags[name] === false) settings[name] = "false";
   const text = (name: string) => (typeof flags[name] === "string" ? flags[name] : undefined);
   return { flags: settings, file: text("config"), use: text("use") };
 }
 
-/** Enough to answer a command line that cannot be parsed in the form it asked for. */
+/** Enough flags to report a command line that cannot be parsed in the requested form. */
 function flagsBeforeParsing(argv: readonly string[]): Flags {
   const end = argv.indexOf("--");
   const given = new Set(end < 0 ? argv : argv.slice(0, end));
@@ -193,7 +193,7 @@ function flagsBeforeParsing(argv: readonly string[]): Flags {
 }
 
 function usageError(error: CommanderError, argv: readonly string[]): DocprocError {
-  // Asked for the help of a command that there is not, commander shows its own.
+  // For the help of an unknown command, commander shows its own.
   if (error.code === "commander.help") {
     return new DocprocError("USAGE", `Unknown command ${JSON.stringify(argv.at(-1) ?? "")}.`, {
       hint: `Commands: ${commands.map(({ name }) => name).join(", ")}.`,

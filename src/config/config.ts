@@ -19,43 +19,45 @@ import { type Consent, TrustStore } from "./trust.ts";
 
 export interface Config {
   readonly settings: Settings;
-  /** Every setting with its value and origin, in the order of {@link settingNames}. */
+  /** Every setting with value and origin, in the order of {@link settingNames}. */
   readonly origins: readonly SettingOrigin[];
   /** The project file in force. */
   readonly projectFile: ConfigFile | undefined;
-  /** What it decides, and whether the user has agreed to that; undefined where there is none, or it decides nothing. */
+  /**
+   * What the project file decides, and the user's consent to it; undefined when there is none, or it decides nothing.
+   */
   readonly projectUse: ProjectFileUse | undefined;
   /** The profile in use. */
   readonly profile: SettingsBlock | undefined;
 }
 
 export interface ConfigInput extends Environment {
-  /** What was given on the command line, or by a program, by setting name. */
+  /** Values from the command line or from a program, by setting name. */
   readonly flags: Readonly<Partial<Record<SettingName, Value | undefined>>>;
-  /** What messages call it; otherwise they name the flag. */
+  /** Names a setting in messages; default: its flag. */
   readonly nameOf?: (name: string) => string;
-  /** False reads no config file. */
+  /** False ignores all config files. */
   readonly files?: boolean;
-  /** `--config`: read this file in place of the project file. */
+  /** `--config`: read this file instead of the project file. */
   readonly file: string | undefined;
   /** `--use`: a profile of the config files. */
   readonly use?: string | undefined;
-  /** The profile alone says where the library is: flags and variables about that are about another one. */
+  /** The profile alone says where the library is; flags and variables about that concern another one. */
   readonly apart?: boolean | undefined;
   readonly cwd: string;
   readonly home: string;
 }
 
 /**
- * Reads and checks the whole configuration.
- * @throws INVALID_CONFIG for an unknown key, a value that is not allowed, or a file that cannot be read
+ * Reads and validates the whole configuration.
+ * @throws INVALID_CONFIG for an unknown key, an invalid value, or an unreadable file
  */
 export async function loadConfig(input: ConfigInput): Promise<Config> {
   const { projectFile, consent, userFile } = input.files === false ? noFiles : await findFiles(input);
   const [project, user] = [projectFile, userFile].map((file) => file && blocksOf(file));
-  // The user's own profile of a name is the one that is meant, whatever a repository calls its own.
+  // The user's own profile wins over a repository's profile of the same name.
   const profiles = [user, project].filter((file) => file !== undefined);
-  // What is not in use is checked all the same: a mistake is found on the day that it is made.
+  // Unused profiles are validated too, to find mistakes early.
   for (const file of profiles) for (const block of file.profiles.values()) fileLayer(block);
   const use = input.use ?? (input.env["DOCPROC_USE"] || undefined);
   const profile = use === undefined ? undefined : pickProfile(use, profiles);
@@ -77,7 +79,7 @@ export async function loadConfig(input: ConfigInput): Promise<Config> {
           resolved.settings,
           (name, value) =>
             elsewhere.some((values) => values[name] === value) ||
-            // A profile says whose credentials to use for its own library alone.
+            // A profile's credentials are meant for its own library alone.
             (!settingTable[name]?.isPersonal && others.some((values) => values[name] === value)) ||
             settingTable[name]?.saidTo?.(input.env) === value,
         )
@@ -85,13 +87,13 @@ export async function loadConfig(input: ConfigInput): Promise<Config> {
   return { ...resolved, projectFile, projectUse, profile };
 }
 
-/** The settings that have their values from a file, or from a profile in it. */
+/** Settings whose values come from a file, or from a profile in it. */
 function usedOf({ main, profiles }: ConfigFileBlocks, origins: readonly SettingOrigin[]) {
   const blocks = new Set([main, ...profiles.values()].map(({ origin }) => origin));
   return origins.flatMap(({ name, value, origin }) => (value !== null && blocks.has(origin) ? [{ name, value }] : []));
 }
 
-/** Where one library is says nothing of where another one is. */
+/** The location of one library says nothing about another's. */
 function withoutPlace({ values, ...layer }: Layer): Layer {
   return { ...layer, values: { ...values, ...Object.fromEntries(placeSettings.map((name) => [name, undefined])) } };
 }
@@ -110,7 +112,7 @@ async function findFiles({ file, env, cwd, home, uid, paths }: ConfigInput): Pro
   const named = file ?? env["DOCPROC_CONFIG"];
   if (named) {
     const path = resolve(cwd, named);
-    // Who names a file agrees to it.
+    // Naming a file is consent.
     return {
       projectFile: (await readConfigFile(path)) ?? { path, values: {}, sha256: "" },
       consent: "agreed",
@@ -129,7 +131,7 @@ function flagLayer({ flags, nameOf = flagOf, cwd }: ConfigInput): Layer {
 function environmentLayer({ env, cwd }: ConfigInput): Layer {
   const given: Record<string, unknown> = {};
   for (const name of settingNames) {
-    // An empty variable is an unset one, as CI systems pass variables that have no value.
+    // An empty variable counts as unset: CI systems pass variables without a value.
     if (env[variableOf(name)]) given[name] = env[variableOf(name)];
   }
   return parseLayer(given, variableOf, cwd);
@@ -164,7 +166,7 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
       values[name] = setting.isPath ? resolve(base, String(parsed)) : parsed;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      // A list may hold itself a billion times over, and an address a password with anything in it.
+      // A list may contain itself a billion times, and an address a password.
       const plain = typeof value === "string" ? value.replace(/\/\/.*@/s, "//***@") : value;
       const shown = typeof value === "object" ? "not a plain value" : JSON.stringify(plain).slice(0, 100);
       const message = `${name} (${originOf(name)}) is ${shown}, but ${why}.`;
@@ -174,7 +176,7 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
   return { values, originOf };
 }
 
-/** @param holder what has it */
+/** @param holder of the key */
 export function unknownKey(holder: string, key: string): DocprocError {
   const lower = (name: string) => name.toLowerCase();
   const nearest = nearestTo(lower(key), settingNames.map(lower));

@@ -13,7 +13,7 @@ import type { Consent } from "./trust.ts";
 /** A setting of a project file that needs the user's consent. */
 export interface Claim {
   readonly name: SettingName;
-  /** What the file wants, as it goes on after `to`. */
+  /** What the file wants, continuing after `to`. */
   readonly wish: string;
 }
 
@@ -21,16 +21,16 @@ export interface Claim {
 export interface ProjectFileUse {
   readonly path: string;
   readonly consent: Consent;
-  /** Settings whose values are those of the file. */
+  /** Settings whose values come from the file. */
   readonly used: readonly { readonly name: SettingName; readonly value: Value }[];
-  /** What of it needs the user's consent, and is said nowhere but in the file. */
+  /** Those of them that need consent and are set nowhere else. */
   readonly claims: readonly Claim[];
 }
 
 /**
- * What a project file decides of the settings in force.
- * @param used settings whose values are those of the file
- * @param saidElsewhere whether the user says the same in a flag, a variable or a file of their own: that is consent
+ * Determines what a project file decides about the settings in force.
+ * @param used settings whose values come from the file
+ * @param saidElsewhere whether a flag, a variable or the user's file says the same, which is consent
  */
 export async function useOfProjectFile(
   { path, consent, used }: Omit<ProjectFileUse, "claims">,
@@ -48,7 +48,7 @@ export async function useOfProjectFile(
 /** Settings that may need consent. */
 export const guardedSettings: readonly SettingName[] = settingNames.filter((name) => settingTable[name]?.wish);
 
-/** What a value of a setting would do that needs consent; undefined where a project file may say it. */
+/** What a value would do that needs consent; undefined when a project file may set it. */
 async function wishOf(name: SettingName, value: Value, settings: Settings, path: string): Promise<string | undefined> {
   const chosen = { storage: settings.storage, metadata: settings.metadata };
   if (!isUsed(name, chosen)) return undefined;
@@ -56,7 +56,7 @@ async function wishOf(name: SettingName, value: Value, settings: Settings, path:
   return await settingTable[name]?.wish?.(value, { by: usersOf(name, chosen), values, project: dirname(path) });
 }
 
-/** @throws INVALID_CONFIG where the file decides something without consent */
+/** @throws INVALID_CONFIG when the file decides something without consent */
 export function assertAgreed(use: ProjectFileUse | undefined): void {
   if (use === undefined || use.consent === "agreed" || use.claims.length === 0) return;
   const wishes = use.claims.map(({ wish }) => wish).join(", and to ");
@@ -69,9 +69,9 @@ export function assertAgreed(use: ProjectFileUse | undefined): void {
 
 const place: ReadonlySet<string> = new Set(placeSettings);
 
-/** One line about the library that a file chooses without the user's consent; undefined where it chooses none. */
+/** One line about the library that a file selects without consent; undefined when it selects none. */
 export function useWithoutConsent({ path, consent, used }: ProjectFileUse): string | undefined {
-  // Which services they are follows from the rest, and how docproc works there is no matter of trust.
+  // The services follow from the rest, and how docproc works there is no matter of trust.
   const told = used.filter(({ name }) => place.has(name) && name !== "storage" && name !== "metadata");
   if (consent === "agreed" || told.length === 0) return undefined;
   const said = told.map(({ name, value }) => `${name} ${value}`).join(", ");

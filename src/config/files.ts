@@ -14,7 +14,7 @@ export interface ConfigFile {
 
 /**
  * The nearest project file, searched upwards from the working directory.
- * @throws INVALID_CONFIG for one that belongs to another user or cannot be read
+ * @throws INVALID_CONFIG when it belongs to another user or cannot be read
  */
 export async function findProjectFile(cwd: string, home: string, owners: Owners): Promise<ConfigFile | undefined> {
   const places = [".docprocrc.json", ".docprocrc.yaml", ".docprocrc.yml", ".docprocrc"];
@@ -26,8 +26,8 @@ export async function findProjectFile(cwd: string, home: string, owners: Owners)
 }
 
 /**
- * From the working directory up to the repository's root, or to the home directory where that is above it.
- * Outside both only the working directory counts: every user may put a file into `/tmp`.
+ * From the working directory up to the repository's root, or to a home directory above it. Outside of both only the
+ * working directory counts: every user may put a file into `/tmp`.
  */
 async function searchPath(cwd: string, home: string, owners: Owners): Promise<string[]> {
   const path: string[] = [];
@@ -38,18 +38,18 @@ async function searchPath(cwd: string, home: string, owners: Owners): Promise<st
   }
 }
 
-/** Another user's repository ends the search as well, so that its config file is refused and not passed by. */
+/** Another user's repository ends the search too, so that its config file is refused and not skipped. */
 async function mayBeRoot(git: string, owners: Owners): Promise<boolean> {
   if (await isOurs(git, owners)) return true;
   return (await statIfVisible(git)) !== undefined && !(await isWritableByAll(git));
 }
 
-/** The user's own file, in the directory where the platform keeps a program's config. */
+/** The user's own file, in the platform's config directory. */
 export async function findUserFile(directory: string, owners: Owners): Promise<ConfigFile | undefined> {
   return await searchDirectory(directory, ["config.json", "config.yaml", "config.yml"], owners);
 }
 
-/** Reads the first of the places that holds anything. */
+/** Reads the first place that has content. */
 async function searchDirectory(
   directory: string,
   places: readonly string[],
@@ -58,7 +58,7 @@ async function searchDirectory(
   const seen = await Promise.all(places.map((place) => statIfVisible(join(directory, place))));
   for (const path of places.filter((_, index) => seen[index] !== undefined).map((place) => join(directory, place))) {
     if (!(await isOurs(path, owners))) {
-      // In /tmp a file of another user is no more than clutter: there it is not even parsed.
+      // In /tmp a file of another user is clutter, so it is not even parsed.
       if (await isWritableByAll(path)) continue;
       throw new DocprocError("INVALID_CONFIG", `The config file ${path} belongs to another user.`, {
         hint: `If you trust that user, name the file: --config ${path}, or DOCPROC_CONFIG.`,
@@ -70,15 +70,13 @@ async function searchDirectory(
   return undefined;
 }
 
-/**
- * Bytes. Settings are a few lines; what is larger, or has no end, is something else.
- */
+/** Bytes. Settings take a few lines; a larger or endless file is something else. */
 const maxSize = 64 * 1024;
 
 /**
  * A file that was found, or that the user named.
  * @returns undefined for an empty one
- * @throws INVALID_CONFIG, or UNAVAILABLE where the disk fails
+ * @throws INVALID_CONFIG, or UNAVAILABLE when the disk fails
  */
 export async function readConfigFile(path: string): Promise<ConfigFile | undefined> {
   try {
@@ -100,7 +98,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
     }
     if (isSystemError(error)) {
       const failure = fromSystemError(error, path);
-      // A disk that fails is no fault of the file.
+      // A failing disk is no fault of the file.
       throw failure.code === "UNAVAILABLE" ? failure : unreadable(path, error.code, error);
     }
     throw unreadable(path, reasonOf(error));
@@ -110,7 +108,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
   });
 }
 
-/** Values in a file, each as often as it is met: by the aliases of YAML, a small file can hold itself many times over. */
+/** Values in a file, counting repeats: with YAML aliases, a small file can contain itself many times. */
 const mostValues = 20_000;
 
 function assertSmall(values: unknown): void {
@@ -122,16 +120,16 @@ function assertSmall(values: unknown): void {
   }
 }
 
-/** SHA-256, hex. Loaded here: most starts of the program read no config file, and hash nothing. */
+/** SHA-256, hex. Loaded on use: most starts read no config file and hash nothing. */
 export async function sha256Of(content: string | Uint8Array): Promise<string> {
   const { createHash } = await import("node:crypto");
   return createHash("sha256").update(content).digest("hex");
 }
 
 /**
- * cosmiconfig's loaders for data, and nothing else of it: it would look for `.config/config.js` and the like in the
- * working directory, for options of its own, and run what it finds there. They are marked internal; the lock file pins
- * the version and test/config/files.test.ts covers them. Loaded where there is something to read.
+ * cosmiconfig's data loaders, and nothing else of it: its search would look for `.config/config.js` and the like in the
+ * working directory and run what it finds. The loaders are marked internal; the lock file pins the version and
+ * test/config/files.test.ts covers them. Loaded when there is something to read.
  */
 async function parse(path: string, text: string): Promise<unknown> {
   const { loadJson, loadYaml } = (await import("cosmiconfig/dist/loaders.js")).default;
@@ -147,7 +145,7 @@ async function parse(path: string, text: string): Promise<unknown> {
   }
 }
 
-/** Where a file makes no sense. Not what stands there: it may be another file than was meant, full of secrets. */
+/** The place of a syntax error. Never the text there: the wrong file may be full of secrets. */
 function reasonOf(error: unknown): string {
   type ParseError = Error & { reason?: string; mark?: { line: number; column: number }; codeFrame?: string };
   const { name, message, reason, mark, codeFrame } = error as ParseError;

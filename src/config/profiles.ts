@@ -7,21 +7,21 @@ import { DocprocError } from "../core/errors.ts";
 import { nearestTo } from "../core/suggestion.ts";
 import type { ConfigFile } from "./files.ts";
 
-/** Settings of one place in a config file, its top level or a profile. */
+/** The settings of one block in a config file: its top level or a profile. */
 export interface SettingsBlock extends Pick<ConfigFile, "path" | "values"> {
-  /** Where it stands, for messages and `docproc config`. */
+  /** Its place, for messages and `docproc config`. */
   readonly origin: string;
 }
 
-/** A config file, taken apart. */
+/** The blocks of a config file. */
 export interface ConfigFileBlocks {
   readonly main: SettingsBlock;
   readonly profiles: ReadonlyMap<string, SettingsBlock>;
 }
 
 /**
- * Takes the profiles out of a config file.
- * @throws INVALID_CONFIG when they are not settings by names
+ * Splits a config file into blocks.
+ * @throws INVALID_CONFIG when the profiles do not map names to settings
  */
 export function blocksOf({ path, values }: ConfigFile): ConfigFileBlocks {
   const { profiles: given, ...rest } = values;
@@ -39,8 +39,8 @@ export function blocksOf({ path, values }: ConfigFile): ConfigFileBlocks {
 }
 
 /**
- * The profile of a name: of the first file that has one.
- * @throws INVALID_CONFIG where there is none
+ * The profile of a name, from the first file that has it.
+ * @throws INVALID_CONFIG when there is none
  */
 export function pickProfile(name: string, files: readonly ConfigFileBlocks[]): SettingsBlock {
   for (const { profiles } of files) {

@@ -22,8 +22,8 @@ export interface PlannedFile {
 }
 
 /**
- * What the project file should hold: the services that were chosen, and every other key as it is.
- * @param found what init found out; undefined before it has looked
+ * The new content of the project file: the chosen services, and all other keys unchanged.
+ * @param found what init found; undefined before it has looked
  */
 export async function planProjectFile(
   cwd: string,
@@ -31,7 +31,7 @@ export async function planProjectFile(
   found?: Readonly<Record<string, string | undefined>>,
 ): Promise<PlannedFile> {
   const { projectFile, profile } = config;
-  // It is named there already, and is not what the project uses.
+  // A profile names its services already, and is not what the project uses.
   if (profile) return { path: profile.path, values: profile.values, planned: "exists" };
   const path = projectFile?.path ?? join(cwd, ".docprocrc.json");
   const chosen = chosenValues(config, path, found);
@@ -52,7 +52,7 @@ export async function planProjectFile(
   return { path, values, planned: "would-update" };
 }
 
-/** The settings that say which services were chosen, and undefined for each one that the file should not have. */
+/** The settings to write; undefined for each one to remove. */
 function chosenValues(
   { settings: { storage, metadata }, origins }: Config,
   path: string,
@@ -62,9 +62,9 @@ function chosenValues(
     const { written, isPath, isPersonal, vendorVariables = [] } = settingTable[name] ?? {};
     if (!isUsed(name, { storage, metadata })) return undefined;
     if (written === "found" && found !== undefined) return found[name] || undefined;
-    // Services are written also where nobody chose them: the defaults may change. So is a table that follows the bucket.
+    // Services are written even by default, since defaults may change; so is a table named after the bucket.
     if (isPath) return origin === "default" ? undefined : portable(path, String(value));
-    // A region is worth keeping even if AWS_REGION said it: where a bucket is never changes.
+    // Even a region from AWS_REGION is written: a bucket never moves.
     if (isPersonal && vendorVariables.includes(origin)) return undefined;
     return (value ?? found?.[name]) || undefined;
   };
@@ -72,24 +72,24 @@ function chosenValues(
   return Object.fromEntries(written.map((origin) => [origin.name, valueToWrite(origin)]));
 }
 
-/** A directory inside the project is named from its file, so that the project can be moved. */
+/** A directory inside the project gets a relative path, so that the project can be moved. */
 function portable(file: string, directory: string): string {
   const inside = relative(dirname(file), directory);
   return inside === "" || inside.startsWith("..") ? directory : `./${inside}`;
 }
 
-/** Writes the file in one step, so that no process reads half of it. A file that came up meanwhile is not replaced unread. */
+/** Writes the file atomically. A file that appeared meanwhile is never replaced unread. */
 export async function writeProjectFile({ path, values, planned }: PlannedFile): Promise<ProvisionAction> {
   if (planned === "exists") return "exists";
   const content = `${JSON.stringify(values, null, 2)}\n`;
   const temporary = temporaryIn(dirname(path));
   try {
-    // One that others may not read stays so.
+    // A private file stays private.
     const mode = (await statIfThere(path))?.mode ?? 0o666;
     await writeFile(temporary, content, { flag: "wx", mode: mode & 0o777 });
     if (planned === "would-update" && (await replaceFile(temporaryFile(temporary), path))) return "updated";
     if (await publish(temporary, path)) return "created";
-    // Another init in the same directory was faster; if it chose the same, all is well.
+    // Another init was faster; the same content is fine.
     if ((await readFile(path, "utf8")) === content) return "exists";
     throw new DocprocError("CONFLICT", `${path} was written by another process meanwhile.`, {
       hint: "Look at it, then run docproc init again.",
@@ -102,9 +102,9 @@ export async function writeProjectFile({ path, values, planned }: PlannedFile): 
 }
 
 /**
- * Agrees to the file that was just written, where the user is the one who says what is in it.
+ * Records the user's consent to the file that was just written, if its content is the user's own.
  * @param directory the user's config directory
- * @returns why the consent could not be kept
+ * @returns why the consent could not be stored
  */
 export async function agreeToProjectFile(
   config: Config,
@@ -121,7 +121,7 @@ export async function agreeToProjectFile(
   }
 }
 
-/** Not where the file already held what needs consent: the user may never have read it. */
+/** Not if the file already held settings that need consent: the user may never have read it. */
 function mayAgree({ projectFile, projectUse, profile }: Config): boolean {
   if (profile) return false;
   if (projectFile === undefined || projectUse?.consent === "agreed") return true;

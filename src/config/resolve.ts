@@ -1,4 +1,4 @@
-/** Which drivers the given values choose, and the one value that each setting has in the end. */
+/** Chooses the drivers, and resolves every setting to one value. */
 import { join } from "node:path";
 import { DocprocError } from "../core/errors.ts";
 import { documentMemory } from "../core/limits.ts";
@@ -8,22 +8,22 @@ import type { Value } from "../core/values.ts";
 import { trustedOwners } from "../files/ownership.ts";
 import { drivers, isUsed, type SettingName, serviceNames, settingNames, settingTable } from "./settings.ts";
 
-/** What a configuration depends on, beside the values that are given. */
+/** What a configuration depends on besides the given values. */
 export interface Environment {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Of this user; undefined on Windows. */
   readonly uid?: number | undefined;
-  /** Where the platform keeps a program's data and config; absolute. */
+  /** The platform's directories for this program; absolute. */
   readonly paths: { readonly data: string; readonly config: string; readonly state: string };
-  /** Bytes that this machine or container has. */
+  /** Bytes of memory of this machine or container. */
   readonly memory: number;
 }
 
-/** Values of one origin. */
+/** The values of one origin. */
 export interface Layer {
   readonly values: Readonly<Record<SettingName, Value | undefined>>;
   readonly originOf: (name: SettingName) => string;
-  /** Whether they stand in a config file. */
+  /** True for a config file. */
   readonly isFile?: boolean;
 }
 
@@ -36,11 +36,11 @@ export interface SettingOrigin {
 
 export interface Resolved {
   readonly settings: Settings;
-  /** Every setting with its value and origin, in the order of {@link settingNames}. */
+  /** Every setting with value and origin, in the order of {@link settingNames}. */
   readonly origins: readonly SettingOrigin[];
 }
 
-/** @param layers the first one that has a value wins */
+/** @param layers in order of precedence */
 export function resolveSettings(layers: readonly Layer[], input: Environment): Resolved {
   const origins = new Map<SettingName, SettingOrigin>();
   const put = (name: SettingName, value: Value | null, origin: string) => origins.set(name, { name, value, origin });
@@ -120,8 +120,8 @@ function settingsOf(
 }
 
 /**
- * `--bucket B` alone means S3 and DynamoDB with a table B; `--directory D` alone means the embedded library.
- * The highest origin that says anything about a choice decides it: a flag is never outvoted by a file.
+ * `--bucket B` alone means S3 and DynamoDB with a table B; `--directory D` alone means the embedded library. The first
+ * origin that says anything about a choice decides it: a file never overrules a flag.
  */
 function chooseDriver(service: ServiceName, layers: readonly Layer[]): SettingOrigin {
   const [first = ""] = Object.keys(drivers[service]);
@@ -139,12 +139,12 @@ function chooseDriver(service: ServiceName, layers: readonly Layer[]): SettingOr
 
 interface Choice {
   readonly setting: SettingName;
-  /** The value that chooses; undefined: any. */
+  /** The value that selects the driver; undefined: any. */
   readonly is?: string;
   readonly driver: string;
 }
 
-/** What chooses a driver of a service where one origin says several things: what is said of this service counts first. */
+/** All choices of a service's driver, those specific to the service first. */
 function choicesOf(service: ServiceName, first: string): Choice[] {
   const others = serviceNames.filter((other) => other !== service);
   const ofOthers = new Set(
@@ -168,7 +168,7 @@ function choicesOf(service: ServiceName, first: string): Choice[] {
   ];
 }
 
-/** The value of a setting, or of the one that it follows, whichever the highest origin has. */
+/** The value of a setting, or of the one that it follows, from the first origin that has either. */
 function valueOrFollowed(name: SettingName, followed: SettingName, layers: readonly Layer[]): SettingOrigin {
   for (const { values, originOf } of layers) {
     const from = [name, followed].find((one) => values[one] !== undefined);
@@ -177,12 +177,12 @@ function valueOrFollowed(name: SettingName, followed: SettingName, layers: reado
   return { name, value: null, origin: "default" };
 }
 
-/** Whether what a service keeps is in a directory of this machine. */
+/** Whether a service stores in a directory of this machine. */
 function isInDirectory(service: ServiceName, chosen: Readonly<Record<ServiceName, string>>): boolean {
   return Object.values(drivers[service][chosen[service]]?.settings ?? {}).some(({ isPath }) => isPath);
 }
 
-/** A folder for what belongs to a storage elsewhere: `buckets/my-documents`. */
+/** A folder for the catalog of a remote storage: `buckets/my-documents`. */
 function folderOf(storage: string, value: (name: SettingName) => Value | undefined): string | undefined {
   const values = Object.fromEntries(settingNames.map((name) => [name, value(name)]));
   const { kind, name = "" } = drivers.storage[storage]?.nameOf(values as unknown as Settings) ?? {};

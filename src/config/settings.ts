@@ -1,4 +1,4 @@
-/** All settings: those of every library, and those that the registered drivers bring with them. */
+/** All settings: those of every library, and those of the registered drivers. */
 import type { Driver } from "../core/driver.ts";
 import type { ServiceName, SettingTable } from "../core/setting.ts";
 import type { Settings } from "../core/settings.ts";
@@ -11,26 +11,26 @@ import { partSize, prefix, tags, timeout, variableNames } from "./values.ts";
 /** A driver of either service. */
 export type AnyDriver = Driver<{ readonly traits: object }>;
 
-/** The first driver of each service is the one without any configuration. */
+/** The first driver of each service is the default. */
 export const drivers: Readonly<Record<ServiceName, Readonly<Record<string, AnyDriver>>>> = {
   storage: storageDrivers,
   metadata: metadataDrivers,
 };
 export const serviceNames = Object.keys(drivers) as ServiceName[];
 
-/** Schemes of the storages where other programs may keep objects beside docproc's. */
+/** URI schemes of storages where other programs may keep objects. */
 export const sharedSchemes: readonly string[] = Object.values(storageDrivers)
   .map(({ traits }): StorageTraits => traits)
   .flatMap(({ shared, scheme }) => (shared ? [scheme] : []));
 
-/** The driver of a service without configuration, and what chooses the others, in Markdown. */
+/** The default driver of a service and what selects the others, in Markdown. */
 function chosenBy(service: ServiceName): string {
   const [first, ...others] = Object.entries(drivers[service]);
   const choosing = others.map(([name, driver]) => `\`${name}\` with a ${driver.chosenBy.toReversed().join(" or ")}`);
   return [`\`${first?.[0]}\``, ...choosing].join("; ");
 }
 
-/** Names for a sentence in Markdown: `local`, `s3`. */
+/** Names for Markdown: `local`, `s3`. */
 const listed = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(", ");
 const [storageNames, metadataNames] = [Object.keys(storageDrivers), Object.keys(metadataDrivers)];
 
@@ -95,7 +95,7 @@ const work = {
     parse: wholeNumber(0, 100),
     flag: { placeholder: "<count>", help: "how often to retry after a transient failure (default: 5)" },
     docs: { meaning: "how often to retry after a transient failure", fallback: "5" },
-    // With the SDK's pauses, about half a minute of a service that is throttling.
+    // With the SDK's pauses, this outlasts half a minute of throttling.
     fallback: 5,
   },
   timeout: {
@@ -147,7 +147,7 @@ const work = {
   },
 } as const satisfies SettingTable;
 
-/** Every setting by name, in the order in which they are shown. */
+/** Every setting by name, in display order. */
 export const settingTable: SettingTable = merged([
   services,
   ...Object.values(storageDrivers).map(({ settings }) => settings),
@@ -156,7 +156,7 @@ export const settingTable: SettingTable = merged([
   work,
 ]);
 
-/** Drivers share a setting by sharing its definition; two definitions under one name would be two meanings of a flag. */
+/** Drivers share a setting by sharing its definition; two definitions of one name would give a flag two meanings. */
 function merged(tables: readonly SettingTable[]): SettingTable {
   const all: Record<string, SettingTable[string]> = {};
   for (const [name, setting] of tables.flatMap((table) => Object.entries(table))) {
@@ -169,46 +169,46 @@ function merged(tables: readonly SettingTable[]): SettingTable {
 export type SettingName = string;
 export const settingNames: readonly SettingName[] = Object.keys(settingTable);
 
-/** Settings that say where a library is, and not how it is worked with. */
+/** Settings that say where a library is, not how to work with it. */
 export const placeSettings = settingNames.filter((name) => settingTable[name]?.isPlace);
 
-/** The settings that have a closed list of values. */
+/** Settings with a closed list of values. */
 export const settingChoices: Readonly<Record<string, readonly string[]>> = {
   storage: storageNames,
   metadata: metadataNames,
   onDuplicate,
 };
 
-/** Absolute paths of what docproc keeps on this machine, where settings say it. */
+/** Absolute paths of docproc's own data on this machine, from the settings. */
 export function ownPaths(settings: Settings): string[] {
   const values: Readonly<Record<string, unknown>> = { ...settings };
   return settingNames.filter((name) => settingTable[name]?.isPath).map((name) => String(values[name]));
 }
 
-/** Settings that choose a driver of a service, or one of some of its drivers. */
-export function choosingSettings(service: ServiceName, isMeant: (driver: AnyDriver) => boolean = () => true) {
+/** Settings that select a driver of a service, or one of the matching drivers. */
+export function choosingSettings(service: ServiceName, matches: (driver: AnyDriver) => boolean = () => true) {
   return [
     ...new Set(
       Object.values(drivers[service])
-        .filter(isMeant)
+        .filter(matches)
         .flatMap((driver) => driver.chosenBy),
     ),
   ];
 }
 
-/** The services whose driver in use has this setting. */
+/** The services whose current driver has this setting. */
 export function usersOf(name: SettingName, chosen: Readonly<Record<ServiceName, string>>): ServiceName[] {
   return serviceNames.filter((service) => Object.hasOwn(drivers[service][chosen[service]]?.settings ?? {}, name));
 }
 
-/** True for a setting that no driver brings, and for one of the drivers in use. */
+/** True for a setting of every library, or of a driver in use. */
 export function isUsed(name: SettingName, chosen: Readonly<Record<ServiceName, string>>): boolean {
   return Object.hasOwn({ ...services, ...keys, ...work }, name) || usersOf(name, chosen).length > 0;
 }
 
 export type { MetadataName, StorageName };
 
-/** The settings of all drivers, as options. A number may be given as text, like `16MiB`. */
+/** The settings of all drivers, as options. Numbers may be text, like `16MiB`. */
 export type DriverOptions = OptionsOf<
   Intersection<SettingsOf<typeof storageDrivers> | SettingsOf<typeof metadataDrivers>>
 >;

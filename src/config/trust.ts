@@ -11,7 +11,7 @@ import { removeFile } from "../files/removal.ts";
 import { isAbsence, statIfThere } from "../files/stat.ts";
 import { type ConfigFile, sha256Of } from "./files.ts";
 
-/** `changed`: the user agreed to another content of the file. */
+/** `changed`: the user agreed to other content of the file. */
 export type Consent = "agreed" | "changed" | "none";
 
 export class TrustStore {
@@ -24,7 +24,7 @@ export class TrustStore {
     this.#owners = owners;
   }
 
-  /** Whether the user has agreed to just this content of the file. */
+  /** Whether the user agreed to exactly this content. */
   async consentTo(file: ConfigFile): Promise<Consent> {
     const names = await this.#consents(file.path);
     if (names.includes(await nameOf(file))) return "agreed";
@@ -32,9 +32,9 @@ export class TrustStore {
   }
 
   /**
-   * Remembers that the user agrees to the file as it is now.
-   * @returns false where they had done so before
-   * @throws ACCESS_DENIED where the consents cannot be kept, or other users could add some
+   * Stores the user's consent to the current content.
+   * @returns false when it was stored already
+   * @throws ACCESS_DENIED when consents cannot be stored, or other users could add some
    */
   async agreeTo(file: ConfigFile): Promise<boolean> {
     const path = join(this.#directory, await nameOf(file));
@@ -59,9 +59,9 @@ export class TrustStore {
   }
 
   /**
-   * Forgets every consent to a file, whatever its content was.
+   * Removes every consent to a file, whatever its content.
    * @returns whether there was one
-   * @throws CONFLICT for what has the name of one, and is no file that docproc made
+   * @throws CONFLICT when a consent is not a file that docproc made
    */
   async forget(path: string): Promise<boolean> {
     const names = await this.#consents(path);
@@ -91,19 +91,19 @@ export class TrustStore {
 
   async #isPrivate(): Promise<boolean> {
     const { mode = 0 } = (await statIfThere(this.#directory)) ?? {};
-    // Windows has no such bits, and keeps other users out of one's own directories.
+    // Windows has no such mode bits, and protects the directories of users by itself.
     return (await isOurs(this.#directory, this.#owners)) && (this.#owners === undefined || (mode & 0o022) === 0);
   }
 }
 
-/** What {@link nameOf} gives. */
+/** The names from {@link nameOf}. */
 const consentForm = /^[0-9a-f]{32}-[0-9a-f]{64}\.json$/;
 
 async function nameOf({ path, sha256 }: ConfigFile): Promise<string> {
   return `${await hashOfPath(path)}-${sha256}.json`;
 }
 
-/** Of the path without links in its directories: the same file is the same however one got there. */
+/** A hash of the path with its directories resolved, so that all paths to a file count as one. */
 async function hashOfPath(path: string): Promise<string> {
   const real = join(await realpath(dirname(path)).catch(() => dirname(path)), basename(path));
   return (await sha256Of(real)).slice(0, 32);

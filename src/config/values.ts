@@ -1,10 +1,10 @@
-/** Validates the settings that every library has. Errors are thrown as half a sentence. */
+/** Validates the settings of every library. Errors are thrown as half a sentence. */
 
 import bytes from "bytes-iec";
 import ms from "ms";
 import { joined, text } from "../core/values.ts";
 
-/** Keys are `<prefix><rest>`, so a prefix that is a folder ends in a slash. */
+/** Keys are `<prefix><rest>`, so a folder prefix ends in a slash. */
 export function prefix(value: unknown): string {
   if (value === "") return "";
   const folder = text(value).replace(/\/*$/, "/");
@@ -29,15 +29,15 @@ export function timeout(value: unknown): number {
   throw new Error("it must be a time like 30s or 2m, from one second to one day");
 }
 
-/** Milliseconds, NaN for what is no time; a number alone is seconds, as in curl. */
+/** Milliseconds, NaN for invalid text; a bare number is seconds, as in curl. */
 export function duration(value: unknown): number {
   const given = String(value).trim();
   if (/^\d+(\.\d+)?$/.test(given)) return Number(given) * 1000;
-  // ms() throws for nothing, and for more than a hundred characters.
+  // ms() throws for empty text and for more than 100 characters.
   return given === "" || given.length > 100 ? Number.NaN : (ms(given as ms.StringValue) ?? Number.NaN);
 }
 
-/** Tags for every upload: a map in a file, `key=value,key=value` in a variable. As JSON, `${…}` as it stands. */
+/** Tags of every upload: a map in a file, `key=value,key=value` in a variable. Returns JSON, with `${…}` unexpanded. */
 export function tags(value: unknown): string {
   const pairs = typeof value === "string" ? fromPairs(value) : value;
   if (typeof pairs !== "object" || pairs === null || Array.isArray(pairs))
@@ -58,7 +58,7 @@ function fromPairs(text: string): Record<string, string> {
   return Object.fromEntries(pairs);
 }
 
-/** Names of variables; a list in a file is as good as commas. */
+/** Names of variables: a list, or comma-separated. */
 export function variableNames(value: unknown): string {
   const text = joined(value);
   if (typeof text === "string" && /^([A-Za-z_]\w*(,(?!$)|$))*$/.test(text)) return text;

@@ -1,4 +1,4 @@
-/** What the registries hold for each kind of storage and each kind of catalog: all that is the driver's own. */
+/** A driver as the registries list it: everything that is specific to one kind of storage or catalog. */
 import type { PolicyStatement, Role } from "./policy.ts";
 import type { DismantledResource, ProvisionedResource, ProvisionOptions } from "./resources.ts";
 import type { ServiceName, SettingTable, ValuesOf } from "./setting.ts";
@@ -7,19 +7,19 @@ import type { Settings } from "./settings.ts";
 export interface Driver<Service extends { readonly traits: object }, Own = object> {
   /** One line for the documentation. */
   readonly summary: string;
-  /** What people call the service, such as `Amazon S3`. */
+  /** The common name of the service, such as `Amazon S3`. */
   readonly title: string;
-  /** Those of every service that {@link open} opens. */
+  /** The traits of every service that {@link open} opens. */
   readonly traits: Service["traits"];
-  /** The settings that this driver reads, beside those of every library. Drivers share one by sharing its definition. */
+  /** The driver's own settings. Drivers share a setting by sharing its definition. */
   readonly settings: SettingTable;
-  /** Settings that choose this driver where the origin that has them does not name one. */
+  /** Settings that select this driver when their origin does not name one. */
   readonly chosenBy: readonly string[];
-  /** True where requests leave this machine, if only for one that answers at a loopback address. */
+  /** True when requests leave this machine, even if only in principle (a loopback endpoint counts). */
   readonly isRemote: boolean;
-  /** Drivers that go with this one, where the origin that names it names no other. */
+  /** Drivers of the other service that go with this one, when its origin names none. */
   readonly implies?: Partial<Record<ServiceName, string>>;
-  /** What the driver reads from the environment, under names that no setting has. */
+  /** Values that the driver reads from the environment, for which there is no setting. */
   derive?(settings: Settings & Own, env: Readonly<Record<string, string | undefined>>): Partial<Own>;
   /** @throws INVALID_CONFIG when a setting that the driver needs is missing or invalid. Sends nothing. */
   check(settings: Settings & Own): void;
@@ -37,26 +37,26 @@ export interface Driver<Service extends { readonly traits: object }, Own = objec
   dismantle(settings: Settings & Own, options: ProvisionOptions): AsyncIterable<DismantledResource>;
   /** Milliseconds by which the service's clock is ahead of this machine's; 0 when they share one. */
   clockSkew(settings: Settings & Own, signal: AbortSignal): Promise<number>;
-  /** The name by which a person knows what {@link provision} makes. Sends nothing, and takes settings as they are. */
+  /** The name by which people know the resource that {@link provision} creates. Sends nothing, does not validate. */
   nameOf(settings: Settings & Own): PlaceName;
-  /** Text that is equal for settings that mean the same place. Sends nothing. */
+  /** Equal texts mean the same place. Sends nothing. */
   placeOf(settings: Settings & Own): Promise<string>;
-  /** What AWS has to allow for a role. Drivers that AWS has nothing to permit for have none. */
+  /** The IAM statements of a role. Absent for drivers that need no AWS permissions. */
   permissions?(role: Role, settings: Settings & Own): Promise<readonly PolicyStatement[]>;
 }
 
 export interface PlaceName {
   /** Such as `bucket`. */
   readonly kind: string;
-  /** Empty where no setting says it. */
+  /** Empty when no setting gives it. */
   readonly name: string;
   /** True for a path, which has several spellings. */
   readonly isPath: boolean;
 }
 
 /**
- * A driver that reads settings of its own. The configuration has parsed all settings of all registered drivers before
- * any driver sees them, so that a registry may forget which ones are whose.
+ * Types a driver with its own settings. A registry may forget them, because the configuration parses the settings of
+ * all registered drivers before any driver sees them.
  */
 export function defineDriver<Service extends { readonly traits: object }, Table extends SettingTable, More = object>(
   driver: Omit<Driver<Service, ValuesOf<Table> & More>, "settings"> & { readonly settings: Table },

@@ -1,10 +1,10 @@
 /** Garbage that an interrupted operation can leave in a service; no listing shows it. */
 export interface Leftover {
-  /** The driver's word for it, with hyphens: `multipart-upload`. */
+  /** The driver's name for its kind, hyphenated: `multipart-upload`. */
   readonly kind: string;
   /** A key or a path, for a person to find it. */
   readonly name: string;
-  /** The storage key that it is of, where other programs may leave such things beside ours. */
+  /** Its storage key, where other programs may leave similar garbage. */
   readonly key?: string;
   /** Milliseconds since the last activity that the service knows of, by the service's clock. */
   readonly age: number;

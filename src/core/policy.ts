@@ -1,4 +1,4 @@
-/** What users of a library may be allowed to do, by role. */
+/** The roles of a library's users, and what each may do. */
 
 /** `upload` uploads and tags, `read` lists and reads, `admin` does everything. */
 export const roles = ["upload", "read", "admin"] as const;

@@ -1,4 +1,6 @@
-/** What becomes of the resources of a library, such as a bucket or a table, when `init` makes them and `destroy` removes them. */
+/**
+ * The outcome of creating (`init`) and removing (`destroy`) the resources of a library, such as a bucket or a table.
+ */
 
 /** The outcome of provisioning one resource. */
 export interface ProvisionedResource {
@@ -38,6 +40,6 @@ export interface ProvisionOptions {
   /** Check only; change nothing. */
   readonly plan: boolean;
   readonly signal: AbortSignal;
-  /** True where the other service keeps its things in the same place. */
+  /** True when the other service uses the same place. */
   readonly shared?: boolean;
 }

@@ -1,30 +1,32 @@
-/** What a setting is: a flag, a `DOCPROC_*` variable and a key of a config file under one name. */
+/** The definition of a setting: a flag, a `DOCPROC_*` variable and a config file key under one name. */
 import type { Value } from "./values.ts";
 
 export interface Setting<V extends Value = Value> {
-  /** Checks a value, from wherever it comes. @throws Error with half a sentence, such as "it must be text" */
+  /** Validates a value from any source. @throws Error with half a sentence, such as "it must be text" */
   readonly parse: (value: unknown) => V;
-  /** The flag that every command has, for `--help`. A setting without one may be a flag of single commands. */
+  /** The flag of every command, for `--help`. Without it, single commands may have one. */
   readonly flag?: { readonly placeholder: string; readonly help: string };
-  /** For the table in docs/configuration.md, in Markdown. Without it the help text stands there. */
+  /** Markdown for the table in docs/configuration.md; default: the help text. */
   readonly docs?: { readonly meaning?: string; readonly fallback?: string; readonly flag?: string };
-  /** The value where no origin has one. */
+  /** The default value. */
   readonly fallback?: V | ((places: Places) => V);
-  /** Another setting whose value this one takes where the same origin gives only that one. */
+  /** Another setting whose value it takes when an origin sets only that one. */
   readonly follows?: string;
-  /** Variables of the vendor's own tools that mean the same; the first one that is set counts. */
+  /** Equivalent variables of the vendor's tools; the first one set wins. */
   readonly vendorVariables?: readonly string[];
-  /** What the vendor's tools do by themselves with their variables. It is no value here, but the user has said it. */
+  /**
+   * What the vendor's tools themselves take from their variables. It is no value here, but counts as the user's word.
+   */
   readonly saidTo?: (env: Readonly<Record<string, string | undefined>>) => Value | undefined;
-  /** True for one that says where a library is, not how to work with it. A profile says all of these itself. */
+  /** True when it says where a library is, not how to work with it. A profile gives all of these itself. */
   readonly isPlace?: true;
-  /** True for a path. A relative one starts at the file that says it, or at the working directory. */
+  /** True for a path; relative to the file that sets it, or to the working directory. */
   readonly isPath?: true;
-  /** True for one that names whose credentials are used, which differs from one machine to the next. */
+  /** True when it names someone's credentials, which differ between machines. */
   readonly isPersonal?: true;
-  /** How `docproc init` writes it to the project file: what the user chose, or only what init found out. */
+  /** What `docproc init` writes to the project file: the user's choice, or only what init found. */
   readonly written?: "chosen" | "found";
-  /** What a project file asks for with a value, as it goes on after `to`, if that needs the user's consent. */
+  /** What a project file wants with a value, continuing after `to`, if that needs the user's consent. */
   readonly wish?: (value: Value, use: SettingUse) => Promise<string | undefined> | string | undefined;
 }
 
@@ -37,25 +39,25 @@ export type ValuesOf<Table extends SettingTable> = {
     : ReturnType<Table[Name]["parse"]> | undefined;
 };
 
-/** The two services that a driver can be of. */
+/** The two services that drivers implement. */
 export type ServiceName = "storage" | "metadata";
 
-/** Where a setting may have its fallback. */
+/** Places for defaults. */
 export interface Places {
-  /** Absolute paths: where the platform keeps data and state of this program. */
+  /** Absolute paths of the platform's data and state directories for this program. */
   readonly data: string;
   readonly state: string;
-  /** A folder for what belongs to a storage elsewhere, such as `buckets/my-documents`; undefined for one in a directory. */
+  /** A folder for the catalog of a remote storage, such as `buckets/my-documents`; undefined for a local storage. */
   readonly elsewhere: string | undefined;
 }
 
-/** How a setting is used in one run. */
+/** How one run uses a setting. */
 export interface SettingUse {
-  /** The services whose driver has this setting. */
+  /** The services whose driver has the setting. */
   readonly by: readonly ServiceName[];
   /** All settings in force, by name. */
   readonly values: Readonly<Record<string, unknown>>;
-  /** Absolute path of the directory with the project file. */
+  /** Absolute path of the project file's directory. */
   readonly project: string;
 }
 

@@ -1,7 +1,4 @@
-/**
- * The settings of every library, after config/ has resolved them. The settings of the drivers stand beside them: see
- * `Driver.settings`.
- */
+/** The settings of every library, after config/ has resolved them. For those of drivers see `Driver.settings`. */
 export interface Settings {
   /** Name of a driver in storage/registry.ts. */
   readonly storage: string;

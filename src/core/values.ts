@@ -1,4 +1,4 @@
-/** Checks of values that many settings share. What is wrong with a value is thrown as half a sentence. */
+/** Validators that many settings share. Errors are thrown as half a sentence. */
 
 export type Value = string | number | boolean;
 export type Parser<V extends Value = Value> = (value: unknown) => V;
@@ -30,7 +30,7 @@ export function wholeNumber(least: number, most: number): Parser<number> {
   };
 }
 
-/** A list as one text with commas. A list within a list is refused: YAML can make one that never ends. */
+/** A list becomes comma-separated text. Nested lists are refused: YAML allows endless ones. */
 export function joined(value: unknown): unknown {
   return Array.isArray(value) && value.every((one) => typeof one === "string") ? value.join() : value;
 }

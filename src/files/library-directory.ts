@@ -100,7 +100,7 @@ export async function doomedParts(directory: string, services: readonly Service[
   ];
 }
 
-/** Text for a directory, which may have several paths and need not be there yet. */
+/** Equal for all paths of a directory, which need not exist yet. */
 export async function placeOfDirectory(directory: string): Promise<string> {
   return await realpath(directory).catch(() => directory);
 }

@@ -1,4 +1,4 @@
-/** The setting that every driver in a directory of this machine shares. */
+/** The setting that all local drivers share. */
 import { realpath } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import type { SettingTable, SettingUse, ValuesOf } from "../core/setting.ts";
@@ -6,7 +6,7 @@ import type { Settings } from "../core/settings.ts";
 import { text } from "../core/values.ts";
 
 export const directorySettings = {
-  /** The embedded library; alone it means that bytes and catalog are there. */
+  /** The embedded library; alone it selects local bytes and a local catalog. */
   directory: {
     parse: text,
     flag: {
@@ -14,7 +14,7 @@ export const directorySettings = {
       help: "directory of the embedded library (default: in the platform's data directory)",
     },
     docs: { meaning: "directory of the embedded library", fallback: "the platform's data directory" },
-    // A catalog of its own for each bucket: a document of one bucket is not a document of another.
+    // One catalog per bucket: buckets do not share documents.
     fallback: ({ data, elsewhere }) => (elsewhere === undefined ? data : join(data, elsewhere)),
     isPlace: true,
     isPath: true,
@@ -23,16 +23,16 @@ export const directorySettings = {
   },
 } as const satisfies SettingTable;
 
-/** What the drivers of the embedded library read. The directory is absolute. */
+/** The settings that local drivers read. The directory is absolute. */
 export type DirectorySettings = Settings & ValuesOf<typeof directorySettings>;
 
 async function wish(value: unknown, { by, project }: SettingUse): Promise<string | undefined> {
-  // A prepared catalog could name the objects of another library as its own, for delete and doctor to remove.
+  // A prepared catalog could claim another library's objects as its own, for delete and doctor to remove.
   if (!by.includes("storage")) return `keep the catalog of a bucket in ${value}`;
   return (await isBelow(String(value), project)) ? undefined : `keep documents in ${value}, outside of the project`;
 }
 
-/** Whether a path, which need not exist yet, is in a directory or is the directory itself, links followed. */
+/** Whether a path, existing or not, is the directory or in it, after following links. */
 async function isBelow(path: string, directory: string): Promise<boolean> {
   const [real, above] = await Promise.all([realPathOf(path), realPathOf(directory)]);
   const way = relative(above, real);

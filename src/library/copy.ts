@@ -23,33 +23,32 @@ export interface CopySide {
 }
 
 export interface CopyOptions {
-  /** Look in both libraries, send nothing. */
+  /** Check both libraries, send nothing. */
   readonly dryRun: boolean;
   readonly signal: AbortSignal;
-  /** Called with bytes newly on their way. */
+  /** Called with the bytes newly sent. */
   readonly onProgress: (bytes: number) => void;
-  /** Called with bytes that are stored since an earlier run. */
+  /** Called with the bytes that an earlier run stored. */
   readonly onSkipped: (bytes: number) => void;
 }
 
 export type CopyAction = "copied" | "unchanged" | "planned";
 
-/** The record in the library that it is copied to; of what is only planned, nobody knows its address there. */
+/** The record in the target library; a planned copy has no address yet. */
 export type CopiedDocument = Omit<DocumentRecord, "uri"> & {
   readonly uri: string | null;
   readonly action: CopyAction;
-  /** Bytes that travelled for this document. */
+  /** Bytes sent for this document. */
   readonly bytesSent: number;
 };
 
 /**
- * Copies a document, or finds that it is there: the same id, name and bytes.
+ * Copies a document, or finds it: same id, name and bytes.
  *
- * When it returns, bytes and record are durable in the other library, and the record says there what it said here but
- * for its address and the checksum of the storage. When it throws, the other library has no record of it; except
- * after UNAVAILABLE, when the record may yet appear and has its bytes if it does.
- * @throws INTEGRITY when the bytes are not those that were uploaded; CONFLICT when another document of that library
- *   has the id, or has the same name, bytes and tags under an id of its own
+ * When it returns, bytes and record are durable in the target, and the records differ only in the address and the
+ * storage's checksum. When it throws, the target has no record; after UNAVAILABLE it may yet appear, with its bytes.
+ * @throws INTEGRITY when the bytes are damaged; CONFLICT when another document there has the id, or has the same
+ *   name, bytes and tags under another id
  */
 export async function copyDocument(
   record: DocumentRecord,
@@ -79,7 +78,7 @@ export async function copyDocument(
   if (there) {
     if (there.sha256 !== record.sha256 || there.name !== name) throw otherDocument(there);
     if (!dryRun) await assertProved(there, to.services, options);
-    // Recorded by a run that was cut short before its last word.
+    // An earlier run was interrupted after the commit.
     if (!dryRun) await (await to.uploads()).forget(source, upload(identity));
     return { ...there, action: "unchanged", bytesSent: 0 };
   }
@@ -88,14 +87,14 @@ export async function copyDocument(
   if (holder !== undefined && holder !== id) throw heldByAnother(record, holder);
   if (dryRun) return { ...record, uri: null, crc32: null, action: "planned", bytesSent: 0 };
   const { action: _, bytesSent, ...stored } = await (await to.uploads()).run(source, upload(claim));
-  // Another run was faster, with an upload of its own.
+  // Another upload won the race.
   if (stored.id !== id) throw heldByAnother(record, String(stored.id));
   return { ...(stored as DocumentRecord), action: "copied", bytesSent };
 }
 
 /**
- * Of a record that was imported there, it is found out whether its bytes are those that it says.
- * @throws CONFLICT when they are not
+ * Verifies the bytes of a record that was only imported there.
+ * @throws CONFLICT when they differ
  */
 async function assertProved(there: DocumentRecord, services: Services, options: CopyOptions): Promise<void> {
   const { signal, onSkipped } = options;
@@ -106,13 +105,13 @@ async function assertProved(there: DocumentRecord, services: Services, options: 
   });
 }
 
-/** A stored document as the input of an upload. It ends only when all of it was read and is what was uploaded. */
+/** A stored document as the input of an upload. It ends only when all bytes were read and verified. */
 function sourceOf(record: DocumentRecord, services: Services): Source {
   const { id, name, size, sha256, source } = record;
   return {
     ...source,
     label: name,
-    // No file, and told apart from every file: the bytes of an id never change.
+    // Distinct from every file path; the bytes of an id never change.
     place: { path: `docproc:${id}`, stamp: sha256 },
     name,
     size,
@@ -123,7 +122,7 @@ function sourceOf(record: DocumentRecord, services: Services): Source {
         async read(into) {
           const length = await reader.read(into);
           left -= length;
-          // That they are the right ones is said behind the last of them.
+          // Verification ends after the last byte.
           if (left === 0) await reader.read(new Uint8Array(1));
           return length;
         },
@@ -170,7 +169,7 @@ async function haveSameCatalog(from: CopySide, to: CopySide, signal: AbortSignal
   const driver = metadataDrivers[from.settings.metadata as MetadataName];
   if ((await driver.placeOf(from.settings)) !== (await driver.placeOf(to.settings))) return false;
   if (!driver.isRemote) return true;
-  // Two accounts may have a table of the same name each, and a table that was restored has the id of the lost one.
+  // Two accounts may have tables of the same name, and a restored table has the id of the lost one.
   return (await from.services.marks.catalog(signal)) === (await to.services.marks.catalog(signal));
 }
 

@@ -12,8 +12,8 @@ export interface Drivers {
 }
 
 /**
- * What would become of each resource. Changes nothing.
- * @throws CONFLICT with everything that is in the way, of both services
+ * What would happen to each resource. Changes nothing.
+ * @throws CONFLICT with all obstacles, of both services
  */
 export async function planRemoval(
   { storage, metadata }: Drivers,
@@ -39,8 +39,8 @@ export async function planRemoval(
 }
 
 /**
- * Removes what {@link planRemoval} said. The storage goes first: without it no upload can come to its end, and S3 alone
- * removes a bucket on condition that it is empty. Interrupted anywhere, it can be run again.
+ * Removes what {@link planRemoval} listed. The storage goes first: without it no upload can complete, and only S3
+ * removes a bucket on condition that it is empty. Can be run again after any interruption.
  */
 export async function* removeLibrary(
   { storage, metadata }: Drivers,
@@ -51,7 +51,7 @@ export async function* removeLibrary(
   for (const driver of [storage, metadata]) yield* driver.dismantle(settings, { plan: false, signal, shared });
 }
 
-/** Whether both services keep their things in one place, which is removed last. */
+/** Whether both services use one place, which is removed last. */
 async function sharePlace({ storage, metadata }: Drivers, settings: Settings): Promise<boolean> {
   return (await storage.placeOf(settings)) === (await metadata.placeOf(settings));
 }

@@ -15,9 +15,9 @@ import { removeClaim, removeLeftover, removeOrphan, untouchable } from "./remova
 import type { Services } from "./services.ts";
 import { verifyDocument } from "./verify.ts";
 
-/** Findings that are confirmed at a time. */
+/** Concurrent confirmations of findings. */
 const confirmations = { concurrency: 16, backpressure: 32 };
-/** Objects without a record that may be the work of crashes; more than that, and a catalog may have been lost. */
+/** Crashes may leave this many objects without a record; with more, the catalog may be lost. */
 const plausibleOrphans = 20;
 
 export type FindingCode =
@@ -31,25 +31,25 @@ export type FindingCode =
 
 export interface Finding {
   readonly code: FindingCode;
-  /** The document that it is about, or null. */
+  /** The document concerned, or null. */
   readonly id: string | null;
-  /** A key, a path, the name of a resource or a document. */
+  /** A key, a path, or the name of a resource or document. */
   readonly name: string;
   readonly message: string;
-  /** The one safe thing to do about it. */
+  /** The safe fix. */
   readonly fix: string;
-  /** True when that was done. */
+  /** True when the fix was applied. */
   readonly repaired: boolean;
 }
 
 export interface Examination {
   readonly repair: boolean;
-  /** Remove objects without a record however many they are. */
+  /** Remove all objects without a record, however many. */
   readonly trustCatalog: boolean;
   readonly signal: AbortSignal;
 }
 
-/** What an examination works with: both services, to look at. What is removed, `removal.ts` removes. */
+/** The context of an examination: both services, read-only. `removal.ts` removes things. */
 interface Opened extends Examination {
   readonly services: Services;
   readonly storage: StorageService;
@@ -61,19 +61,19 @@ interface Opened extends Examination {
 export interface Examined {
   readonly records: number;
   readonly objects: number;
-  /** What was put there by others. */
+  /** Entries of other programs. */
   readonly foreign: number;
-  /** Some of it: keys and paths. */
+  /** Some of their keys and paths. */
   readonly foreignNames: readonly string[];
-  /** Garbage that is not a day old: perhaps an upload is still at it. */
+  /** Garbage younger than a day, which an upload may still use. */
   readonly young: number;
-  /** False when the storage should keep checksums and does not: an object can be compared by its size only. */
+  /** False when the storage should keep checksums but does not, so that only sizes can be compared. */
   readonly checksums: boolean;
 }
 
 const repairFix = "docproc doctor --repair removes it.";
 
-/** Compares catalog and storage, both ways. Each finding is confirmed by a look of its own before it is told. */
+/** Compares catalog and storage in both directions. Each finding is confirmed individually before it is reported. */
 export async function examine(services: Services, asked: Examination, found: Found): Promise<Examined> {
   const [storage, metadata] = await Promise.all([services.storage(), services.metadata()]);
   const { prefix } = services;
@@ -100,7 +100,7 @@ type Found = (finding: Finding) => Promise<void>;
 
 async function missingBytes({ services, metadata, signal }: Opened, comparison: Comparison, found: Found) {
   const confirm = async (id: string) => {
-    // It may have been uploaded after the objects were listed, or deleted since.
+    // It may have been uploaded after the listing, or deleted since.
     const record = await metadata.get(id, signal);
     return record && (await verifyDocument(services, record, { deep: false, signal }));
   };
@@ -111,7 +111,7 @@ async function missingBytes({ services, metadata, signal }: Opened, comparison: 
   }
 }
 
-/** Returns how many are too young to be called orphans. */
+/** Returns how many are too young to count as orphans. */
 async function orphanObjects(examination: Opened, comparison: Comparison, found: Found): Promise<number> {
   const { services, repair, trustCatalog, signal } = examination;
   const others = { count: 0, catalog: "" };
@@ -155,7 +155,7 @@ async function orphanObjects(examination: Opened, comparison: Comparison, found:
   }
   for (const object of comparison.orphans()) {
     const { id, key, size, age, owner } = object;
-    // Of a lost catalog, some documents may be newer than the records that came back.
+    // Records may have been restored from before some documents of a lost catalog.
     const removable = (owner === "ours" && !suspicious) || (owner === "adopted" && trustCatalog);
     const repaired = repair && removable && (await removeOrphan(services, object, signal));
     const message = `${size} bytes that no record knows, ${days(age)} old.`;
@@ -171,8 +171,8 @@ const orphanFixes: Record<Orphan["owner"], string> = {
 };
 
 /**
- * Whose an object without a record is: another catalog may keep its documents in the same bucket.
- * @returns no owner when it is gone, or has a record by now
+ * The owner of an object without a record: another catalog may share the bucket.
+ * @returns no owner when the object is gone, or has a record by now
  */
 async function whoseIs(
   { services, storage, metadata, signal }: Opened,
@@ -185,7 +185,7 @@ async function whoseIs(
   return { owner: mark === probeCatalog ? "ours" : await services.marks.ownerOf(stored.catalog, signal), mark };
 }
 
-/** Returns how many are too young to be called stale. */
+/** Returns how many are too young to count as stale. */
 async function staleUploads(
   { storage, prefix, repair, signal }: Opened,
   comparison: Comparison,
@@ -198,7 +198,7 @@ async function staleUploads(
       continue;
     }
     const { kind, name, key, age } = leftover;
-    // Another program's upload into the same bucket, perhaps one that takes days.
+    // Another program's upload into the same bucket, which may take days.
     if (key !== undefined && !isDocumentKey(key, prefix)) continue;
     if (age < untouchable) {
       young += 1;
@@ -211,7 +211,7 @@ async function staleUploads(
   return young;
 }
 
-/** Returns how many are too young to be called orphans. */
+/** Returns how many are too young to count as orphans. */
 async function orphanClaims(examination: Opened, comparison: Comparison, found: Found): Promise<number> {
   const { services, metadata, repair, signal } = examination;
   let young = 0;
@@ -231,7 +231,7 @@ async function orphanClaims(examination: Opened, comparison: Comparison, found: 
   return young;
 }
 
-/** Looks at a few objects of ours: one that was restored (`docproc url --put`) has a checksum of another kind. */
+/** Samples a few of our objects: one restored by `docproc url --put` has a checksum of another kind. */
 async function keepsChecksums({ storage, prefix, signal }: Opened): Promise<boolean> {
   if (!storage.traits.checksums) return true;
   let without = 0;
@@ -249,7 +249,7 @@ function days(age: number): string {
   return whole === 1 ? "1 day" : `${whole} days`;
 }
 
-/** What is left to be done, for the exit status. */
+/** The failure for unrepaired findings, for the exit status. */
 export function remaining(findings: { readonly found: number; readonly repaired: number }, fix: string | undefined) {
   const left = findings.found - findings.repaired;
   if (left === 0) return undefined;

@@ -1,4 +1,4 @@
-/** A document and its bytes: where they are, what the storage has of them, and how they are recorded. */
+/** A document and its bytes: their key, their state in the storage, and their record. */
 import { DocprocError } from "../core/errors.ts";
 import { type DocumentRecord, storageKey } from "../document/record.ts";
 import type { StoredObject } from "../storage/service.ts";
@@ -6,14 +6,14 @@ import type { Commit } from "../transfer/commit.ts";
 import type { Services } from "./services.ts";
 
 /**
- * The key of a document's bytes.
- * @throws NOT_FOUND when they are in another storage than the one that is configured
+ * The storage key of a document.
+ * @throws NOT_FOUND when its bytes are in another storage than the configured one
  */
 export async function keyOf(services: Services, record: DocumentRecord, signal: AbortSignal): Promise<string> {
   const storage = await services.storage();
   const base = storage.uri("");
   if (record.uri.startsWith(base)) return record.uri.slice(base.length);
-  // A library that was moved as a whole: its records still say where it was.
+  // The whole library was moved: its records still have the old address.
   const key = storageKey(services.prefix, record.id, record.name);
   if (await storage.stat(key, signal)) return key;
   throw new DocprocError("NOT_FOUND", `The bytes of ${record.id} are not in ${base} but in ${record.uri}.`, {
@@ -21,7 +21,7 @@ export async function keyOf(services: Services, record: DocumentRecord, signal: 
   });
 }
 
-/** What the storage has of a document's bytes; undefined for nothing. */
+/** The facts about a document's bytes; undefined when they are gone. */
 export async function statDocument(
   services: Services,
   record: DocumentRecord,
@@ -31,7 +31,7 @@ export async function statDocument(
   return await storage.stat(await keyOf(services, record, signal), signal);
 }
 
-/** The bytes of a document, checked against its record: see `readDocument`. */
+/** The bytes of a document, verified against its record: see `readDocument`. */
 export async function* bytesOf(
   services: Services,
   record: DocumentRecord,

@@ -5,8 +5,8 @@ import { type DocumentRecord, documentName, isDocumentId, isDocumentName } from 
 import type { MetadataService } from "../metadata/service.ts";
 
 /**
- * One document by id, by a beginning of an id that only one document has, or by name: the newest of that name.
- * @throws NOT_FOUND, or USAGE when more than one document could be meant
+ * Finds one document by id, by a unique prefix of its id, or by name (the newest).
+ * @throws NOT_FOUND, or USAGE when the reference is ambiguous
  */
 export async function findDocument(
   metadata: MetadataService,
@@ -54,13 +54,13 @@ async function findByName(
   text: string,
   signal: AbortSignal,
 ): Promise<DocumentRecord | undefined> {
-  // What cannot be a name is the name of nothing.
+  // An invalid name matches nothing.
   if (!isDocumentName(text)) return undefined;
   const ids: string[] = [];
   for await (const { id } of metadata.claims(documentName(text), signal)) ids.push(id);
   for (const id of ids.sort().reverse()) {
     const record = await metadata.get(id, signal);
-    // Deleted since, or a stray claim: the one before it is the newest then.
+    // Deleted meanwhile, or an orphaned claim: the previous one is the newest then.
     if (record) return record;
   }
   return undefined;

@@ -16,31 +16,31 @@ export { isCatalogId };
 export interface ImportRequest {
   /** Read and hash the bytes. */
   readonly deep: boolean;
-  /** The id of a catalog that is gone: objects that are marked with it become this catalog's. */
+  /** The id of a lost catalog, whose objects become this catalog's. */
   readonly adopt: string | undefined;
   readonly signal: AbortSignal;
-  /** Called with the number of bytes newly read. */
+  /** Called with the bytes newly read. */
   readonly onProgress: (bytes: number) => void;
-  /** Called when an object is marked with the catalog to adopt, which is adopted then. */
+  /** Called when an object belongs to the catalog to adopt, after adopting it. */
   readonly onAdopted: () => void;
-  /** Called with the id of another catalog, if the object is marked with it. */
+  /** Called with the id when an object belongs to another catalog. */
   readonly onOtherCatalog: (id: string) => void;
 }
 
 export type ImportedDocument = DocumentRecord & {
   readonly action: "imported" | "unchanged";
-  /** Whether its bytes are known to have its SHA-256. No upload is `unchanged` for one where they are not. */
+  /** Whether its SHA-256 was verified. Otherwise no upload is `unchanged` because of it. */
   readonly hashed: boolean;
 };
 
 /**
- * Takes a record into the catalog, as it is, or finds that it is there. Where another document has the same name, bytes
- * and tags, both are kept, as both have bytes of their own.
+ * Adds a record to the catalog, or finds it. A document with the same name, bytes and tags is no obstacle, since both
+ * have bytes of their own.
  *
- * After it has returned, the record is there and so are its bytes, as far as their size and the storage's checksum say;
- * with `deep`, as their SHA-256 says.
- * @throws NOT_FOUND or INTEGRITY when its bytes are not in the storage or are others; CONFLICT when its id is that of
- *   another record, or its bytes are those of a library with another prefix; nothing is recorded then
+ * Afterwards the record exists, and so do its bytes, judging by their size and the storage's checksum; with `deep`, by
+ * their SHA-256.
+ * @throws NOT_FOUND or INTEGRITY when its bytes are missing or differ; CONFLICT when another record has its id, or
+ *   its bytes belong to a library with another prefix; nothing is recorded then
  */
 export async function importRecord(
   record: DocumentRecord,
@@ -77,7 +77,7 @@ async function asImported(
     await prove(services, there, signal, request.onProgress);
     hashed = true;
   }
-  // That its bytes are gone, or elsewhere, is for docproc verify to say.
+  // Missing bytes of an existing record are a matter for docproc verify.
   const stored = await statDocument(services, there, signal).catch((error: unknown) => {
     if (toDocprocError(error).code !== "NOT_FOUND") throw error;
     return undefined;
@@ -87,8 +87,8 @@ async function asImported(
 }
 
 /**
- * A document's own bytes are below the prefix of its library. An object that was registered may be anywhere, where others
- * store objects, too, but not among the documents of a library.
+ * A document's own bytes are below its library's prefix. A registered object may be anywhere in a shared storage, but
+ * not among the documents of a library.
  */
 function assertOwnPlace(key: string, record: DocumentRecord, prefix: string, storage: StorageService): void {
   const { id, name, uri, source } = record;
@@ -119,7 +119,7 @@ async function assertSound(record: DocumentRecord, services: Services, request: 
   if (stored) await heedMark(stored, services, request);
 }
 
-/** Adopts the catalog that an object is marked with, if that was asked for, and tells of it otherwise. */
+/** Adopts the catalog that an object belongs to if requested, and reports it otherwise. */
 async function heedMark({ catalog }: StoredObject, { marks }: Services, request: ImportRequest): Promise<void> {
   const { adopt, signal, onAdopted, onOtherCatalog } = request;
   if (catalog === null || !isCatalogId(catalog)) return;

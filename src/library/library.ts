@@ -1,6 +1,6 @@
 /**
- * A library: what commands and programs do with documents, on whichever storage and catalog. They have nothing below
- * it. Services open, and what most runs do without is loaded, when it is first needed.
+ * A library: everything that commands and programs do with documents, on any storage and catalog. They use nothing
+ * below it. Services and rarely needed code load on first use.
  */
 import { join } from "node:path";
 import type { PlaceName } from "../core/driver.ts";
@@ -33,30 +33,30 @@ import type { Damage, VerifyOptions } from "./verify.ts";
 export interface LibraryOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** Called with what helps to find a fault. */
+  /** Receives details for debugging. */
   readonly debug: (message: string) => void;
 }
 
-/** Bytes; a document up to this size is read into memory whole, so that its hash is known before it is sent. */
+/** Bytes; up to this size a document is read into memory and hashed before it is sent. */
 const inMemoryLimit = 8 * 1024 * 1024;
 
 export class Library {
   readonly settings: Settings;
   readonly #services: Services;
-  /** The drivers that the settings chose, checked. */
+  /** The checked drivers that the settings chose. */
   readonly #drivers: () => Drivers;
-  /** One protocol for all uploads: they share its memory. */
+  /** One protocol for all uploads, because they share its memory. */
   readonly #uploads: () => Promise<UploadProtocol>;
   readonly #opened: (StorageService | MetadataService)[] = [];
 
-  /** Opens nothing yet. The first call that needs a driver throws what the driver refuses. */
+  /** Opens nothing. The first call that needs a driver throws if the driver refuses the settings. */
   constructor(settings: Settings, { now, debug }: LibraryOptions) {
     this.settings = settings;
     const { prefix, retries } = settings;
     this.#drivers = once(() => {
       const storage = storageDrivers[settings.storage as StorageName];
       const metadata = metadataDrivers[settings.metadata as MetadataName];
-      // Both at once: one of them may be opened, and asked things, long before the other.
+      // Both at once, because one may be in use long before the other is opened.
       for (const driver of [storage, metadata]) driver.check(settings);
       return { storage, metadata };
     });
@@ -72,31 +72,31 @@ export class Library {
     this.#uploads = once(() => this.#loadUploads(debug));
   }
 
-  /** @throws INVALID_CONFIG for settings that a driver cannot work with */
+  /** @throws INVALID_CONFIG when a driver refuses the settings */
   check(): void {
     this.#drivers();
   }
 
-  /** The name by which a person knows the library. */
+  /** The name by which people know the library. */
   get name(): PlaceName {
     return this.#drivers().storage.nameOf(this.settings);
   }
 
-  /** The catalog's service, where it charges for every record that is read. */
+  /** The catalog's service, if it charges for every record read. */
   get chargedBy(): string | undefined {
     const { traits, title } = this.#drivers().metadata;
     return traits.readsFree ? undefined : title;
   }
 
-  /** What AWS has to allow for a role; nothing for a library that is not on AWS. */
+  /** The IAM statements of a role; none for a library that is not on AWS. */
   async permissions(role: Role): Promise<PolicyStatement[]> {
     const all = Object.values(this.#drivers()).map((driver) => driver.permissions?.(role, this.settings) ?? []);
     return (await Promise.all(all)).flat();
   }
 
-  /** Makes what the library needs, and says what became of each resource. What is there stays. */
+  /** Creates what the library needs; yields the outcome for each resource. Existing resources stay. */
   async *provision({ plan, signal }: ProvisionOptions): AsyncIterable<ProvisionedResource> {
-    // A table that cannot be used is found out before a bucket is made.
+    // Plan first, so that an unusable table fails before a bucket is created.
     if (!plan) for await (const _ of this.provision({ plan: true, signal }));
     for (const driver of Object.values(this.#drivers())) yield* driver.provision(this.settings, { plan, signal });
   }
@@ -113,7 +113,7 @@ export class Library {
     yield* removeLibrary(this.#drivers(), this.settings, signal);
   }
 
-  /** Milliseconds that the clock of each service is ahead of this machine's. */
+  /** Milliseconds by which each service's clock is ahead of this machine's. */
   async *clockSkews(signal: AbortSignal): AsyncIterable<readonly [service: string, skew: number]> {
     for (const [service, driver] of Object.entries(this.#drivers())) {
       yield [service, await driver.clockSkew(this.settings, signal)];
@@ -208,7 +208,7 @@ export class Library {
     return await examine(this.#services, examination, found);
   }
 
-  /** Closes what was opened. */
+  /** Closes the opened services. */
   async close(): Promise<void> {
     await Promise.all(this.#opened.map((service) => service.close()));
   }
@@ -217,7 +217,7 @@ export class Library {
     return { settings: this.settings, services: this.#services, uploads: this.#uploads };
   }
 
-  /** What sends, reads and hashes takes time to load; looking a document up needs none of it. */
+  /** Late: code that sends, reads and hashes takes time to load, and looking a document up needs none of it. */
   async #loadUploads(debug: (message: string) => void): Promise<UploadProtocol> {
     const { resume, stateDirectory, owners, memory } = this.settings;
     const [{ UploadProtocol }, journals] = await Promise.all([
@@ -233,7 +233,7 @@ export class Library {
   }
 }
 
-/** Remembers what the first call returned, for every call. */
+/** Memoises the first call. */
 export function once<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => {

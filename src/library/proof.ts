@@ -8,10 +8,10 @@ import { apart } from "../metadata/service.ts";
 import { bytesOf } from "./documents.ts";
 import type { Services } from "./services.ts";
 
-/** How often others may change the tags of a document meanwhile. */
+/** Retries while others change the tags of a document. */
 const attempts = 5;
 
-/** False for a record that was imported and whose bytes were not read since. */
+/** False for an imported record whose bytes were not read since. */
 export async function isProved(services: Services, record: DocumentRecord, signal: AbortSignal): Promise<boolean> {
   const metadata = await services.metadata();
   const identity = identityOf(record);
@@ -22,10 +22,10 @@ export async function isProved(services: Services, record: DocumentRecord, signa
 }
 
 /**
- * Reads the bytes of a record, and remembers that they are those that it says, so that an upload of the same document
- * finds it. Of a record that is gone by then nothing is remembered.
- * @param onProgress called with the number of bytes newly read
- * @throws INTEGRITY, NOT_FOUND when they are others or gone; CONFLICT when others change its tags all the time
+ * Verifies the bytes of a record and records that, so that an upload of the same document finds it. Does nothing for a
+ * record that is gone by then.
+ * @param onProgress called with the bytes newly read
+ * @throws INTEGRITY, NOT_FOUND when the bytes differ or are gone; CONFLICT when others keep changing its tags
  */
 export async function prove(
   services: Services,

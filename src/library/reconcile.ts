@@ -9,14 +9,14 @@ import { asRow, type Database, openDatabase, type Row } from "../files/sqlite.ts
 import type { Owner } from "../metadata/marks.ts";
 import type { ListedObject } from "../storage/service.ts";
 
-/** Rows written in one transaction, and read at a time. */
+/** Rows per transaction, and per read. */
 const batchSize = 1_000;
 
 export interface ComparedObject extends ListedObject {
   readonly id: string;
 }
 
-/** An object without a record, and whose it is as far as its mark says. */
+/** An object without a record, and its owner according to its mark. */
 export interface Orphan extends ComparedObject {
   readonly owner: Exclude<Owner, "other">;
 }
@@ -25,7 +25,7 @@ export class Comparison {
   readonly #database: Database;
   readonly #prefix: string;
   readonly counts = { records: 0, objects: 0, foreign: 0, claims: 0 };
-  /** Some of what {@link addForeign} was told. */
+  /** The first names passed to {@link addForeign}. */
   readonly foreignNames: string[] = [];
 
   private constructor(database: Database, prefix: string) {
@@ -33,10 +33,10 @@ export class Comparison {
     this.#prefix = prefix;
   }
 
-  /** @param prefix of the storage keys that are compared */
+  /** @param prefix of the compared storage keys */
   static async open(prefix: string): Promise<Comparison> {
     const database = await openDatabase("", 0, (made) => {
-      // Nobody needs it after a crash.
+      // The database need not survive a crash.
       made.exec(`
         PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA trusted_schema = OFF;
         CREATE TABLE objects (id TEXT, key TEXT, size INTEGER, age INTEGER, PRIMARY KEY (id, key)) WITHOUT ROWID;
@@ -56,7 +56,7 @@ export class Comparison {
     });
   }
 
-  /** Counts what docproc did not make, and keeps the first few names. */
+  /** Counts an entry of another program, and keeps the first few names. */
   addForeign(name: string): undefined {
     this.counts.foreign += 1;
     if (this.foreignNames.length < mostNamed) this.foreignNames.push(name);
@@ -71,14 +71,14 @@ export class Comparison {
 
   async addClaims(claims: AsyncIterable<{ readonly id: string; readonly name: string }>): Promise<void> {
     await this.#insert("INSERT OR REPLACE INTO claims VALUES (?, ?)", claims, ({ id, name }) => {
-      // An item of another program in the table.
+      // Another program's item in the table.
       if (!isDocumentId(id)) return this.addForeign(name);
       this.counts.claims += 1;
       return [id, name];
     });
   }
 
-  /** Ids of records for which no object of their size was listed. */
+  /** Ids of records without a listed object of their size. */
   *recordsWithoutBytes(): Iterable<string> {
     const rows = this.#rows(
       `SELECT id FROM records WHERE id > ? AND NOT EXISTS (
@@ -100,12 +100,12 @@ export class Comparison {
     for (const row of rows) yield objectOf(row);
   }
 
-  /** Keeps an object that was looked at and really has no record. */
+  /** Adds an object that was confirmed to have no record. */
   addOrphan({ id, key, size, age, owner }: Orphan): void {
     this.#database.prepare("INSERT OR REPLACE INTO orphans VALUES (?, ?, ?, ?, ?)").run(id, key, size, age, owner);
   }
 
-  /** What {@link addOrphan} was given. */
+  /** The objects added by {@link addOrphan}. */
   *orphans(): Iterable<Orphan> {
     const rows = this.#rows(`SELECT * FROM orphans WHERE (id, key) > (?, ?) ORDER BY id, key LIMIT ${batchSize}`, [
       "id",
@@ -147,7 +147,7 @@ export class Comparison {
     this.#database.exec("COMMIT");
   }
 
-  /** The rows of a statement that pages by its primary key: the columns that stand in for its parameters. */
+  /** All rows of a statement that pages by its primary key, whose columns are its parameters. */
   *#rows(sql: string, primaryKey: readonly string[]) {
     const statement = this.#database.prepare(sql);
     for (let after = primaryKey.map(() => ""); ; ) {
@@ -164,7 +164,7 @@ function objectOf({ id, key, size, age }: Row): ComparedObject {
   return { id: String(id), key: String(key), size: Number(size), age: Number(age) };
 }
 
-/** Whether a key is one that `storageKey` makes; anything else was put there by somebody else. */
+/** Whether `storageKey` makes such keys; other keys are other programs'. */
 export function isDocumentKey(key: string, prefix: string): boolean {
   return idOfKey(key, prefix) !== undefined;
 }

@@ -27,26 +27,26 @@ import { isProved, prove } from "./proof.ts";
 import type { Services } from "./services.ts";
 
 export interface RegisterRequest {
-  /** See `documentName`; without it the last part of the key. */
+  /** See `documentName`; default: the last segment of the key. */
   readonly name: string | undefined;
-  /** Without it the object's own, and of an object that has none, what its first bytes say. */
+  /** Default: the object's own type, or one detected from its first bytes. */
   readonly contentType: string | undefined;
   readonly tags: TextMap;
   readonly documentMetadata: TextMap;
   readonly onDuplicate: "reuse" | "store";
   readonly signal: AbortSignal;
-  /** Called with the size of the object, in bytes, before it is read; returns what is called with bytes read. */
+  /** Called with the object's size in bytes before it is read; returns the callback for bytes read. */
   readonly onBegin: (size: number) => (bytes: number) => void;
 }
 
 export type RegisteredDocument = DocumentRecord & { readonly action: "registered" | "unchanged" };
 
 /**
- * Registers an object, or finds that it is: the same content of the same object is the same document, whose id is made
- * from it and says when it was stored.
- * @param uri `s3://bucket/key`, in the storage that is configured
- * @throws USAGE for any other address, or a key of docproc's own; NOT_FOUND when there is no object; CONFLICT when it is
- *   registered under another name or with other tags; INTEGRITY when it changed while it was read
+ * Registers an object, or finds its document: the same content of the same object has the same id, which also contains
+ * its storage time.
+ * @param uri `s3://bucket/key`, in the configured storage
+ * @throws USAGE for any other address, or one of docproc's own keys; NOT_FOUND when there is no object; CONFLICT when
+ *   it is registered under another name or with other tags; INTEGRITY when it changed while it was read
  */
 export async function registerObject(
   uri: string,
@@ -62,7 +62,7 @@ export async function registerObject(
   const name = documentName(request.name ?? key.slice(key.lastIndexOf("/") + 1));
   const id = idOf(uri, before);
   const known = await metadata.get(id, signal);
-  // Its id says that it is the same content: there is nothing to read again.
+  // The id proves that the content is the same, so it is not read again.
   if (known) return await proved(asRegistered(known, uri, { name, tags }), services, request);
   const reading = { storage, key, size: before.size, retries: services.retries, signal };
   const read = await readObject(reading, request.onBegin(before.size));
@@ -90,7 +90,7 @@ export async function registerObject(
   return { ...winner, action: winner.id === id ? "registered" : "unchanged" };
 }
 
-/** @throws INTEGRITY when the record was imported, and the object has other bytes than it says */
+/** @throws INTEGRITY when the record was imported and the object's bytes differ */
 async function proved(
   found: RegisteredDocument,
   services: Services,
@@ -113,7 +113,7 @@ function asRegistered(
   });
 }
 
-/** The object of a document. One without a record may be an upload that is under way, or garbage. */
+/** Finds the document of an uploaded object. Without a record, the object may be an upload under way, or garbage. */
 async function uploadedBefore(
   id: string,
   uri: string,
@@ -127,7 +127,7 @@ async function uploadedBefore(
   });
 }
 
-/** An object of a storage that others use, too. */
+/** An object in a shared storage. */
 type Registrable = StoredObject & { readonly origin: ObjectOrigin };
 
 async function find(key: string, uri: string, storage: StorageService, signal: AbortSignal): Promise<Registrable> {
@@ -137,7 +137,7 @@ async function find(key: string, uri: string, storage: StorageService, signal: A
   throw new DocprocError("NOT_FOUND", `There is no object ${uri}.`, { hint: "Check the key with aws s3 ls." });
 }
 
-/** Keys are as they are: an address of S3 has nothing escaped. */
+/** S3 URIs are not escaped, so keys are used verbatim. */
 function keyOf(uri: string, storage: StorageService): string {
   const base = storage.uri("");
   if (!storage.traits.shared) throw notHere(uri, storage);
@@ -164,7 +164,7 @@ function notHere(uri: string, storage: StorageService): DocprocError {
   });
 }
 
-/** The same for the same content of the same object, and in the order in which objects were stored. */
+/** Equal for the same content of the same object, and sorted by storage time. */
 function idOf(uri: string, { size, origin }: Registrable): string {
   const random = createHash("sha256")
     .update(JSON.stringify([uri, origin.etag, size]))
@@ -177,7 +177,7 @@ function isSame(one: Registrable, other: Registrable): boolean {
   return facts(one) === facts(other);
 }
 
-/** Bytes from which the type of a document is told. */
+/** Leading bytes for type detection. */
 const headSize = 4_100;
 
 async function readObject(reading: ObjectReading, onProgress: (bytes: number) => void) {
@@ -192,7 +192,7 @@ async function readObject(reading: ObjectReading, onProgress: (bytes: number) =>
     checksum = crc32(chunk, checksum);
     length += chunk.byteLength;
     if (head.length < headSize) head = Buffer.concat([head, chunk.subarray(0, headSize - head.length)]);
-    // More than there was is wrong already, and might never end.
+    // Too many bytes are an error already, and might never end.
     if (length > size) break;
     onProgress(chunk.byteLength);
   }
@@ -200,7 +200,7 @@ async function readObject(reading: ObjectReading, onProgress: (bytes: number) =>
   return { sha256: digest.digest("hex"), crc32: checksum, head };
 }
 
-/** What S3 says of an object that was stored without a type. */
+/** S3's types for objects stored without one. */
 const untyped: ReadonlySet<string> = new Set(["binary/octet-stream", "application/octet-stream"]);
 
 async function typeOf(name: string, origin: ObjectOrigin, head: Buffer, request: RegisterRequest): Promise<string> {
@@ -209,7 +209,7 @@ async function typeOf(name: string, origin: ObjectOrigin, head: Buffer, request:
     try {
       return contentType(origin.contentType);
     } catch {
-      // Whoever stored it wrote something else there.
+      // The object has an invalid type.
     }
   }
   return await detectedType(name, head);

@@ -1,4 +1,4 @@
-/** Everything that is ever removed from a library: documents that a user names, and garbage that a doctor finds. */
+/** The only place that removes things from a library: documents that a user names, and garbage that doctor finds. */
 
 import { reached } from "../core/crash-points.ts";
 import { DocprocError, toDocprocError } from "../core/errors.ts";
@@ -10,7 +10,7 @@ import type { Claim } from "../metadata/service.ts";
 import { keyOf } from "./documents.ts";
 import type { Services } from "./services.ts";
 
-/** What became of the bytes of a removed document. */
+/** The outcome for the bytes of a removed document. */
 export type RemovedBytes =
   | { readonly bytes: "removed"; readonly reason: null }
   | { readonly bytes: "kept"; readonly reason: KeptFor };
@@ -18,16 +18,16 @@ export type RemovedBytes =
 /**
  * Why bytes outlive their record:
  *
- * - `registered`: docproc did not put them there;
- * - `outside-prefix`: they are those of a library with another prefix;
+ * - `registered`: docproc did not store them;
+ * - `outside-prefix`: they belong to a library with another prefix;
  * - `other-catalog`: their mark says that they were stored for another catalog;
  * - `unmarked`: nothing says for which catalog they were stored.
  */
 export type KeptFor = "registered" | "outside-prefix" | "other-catalog" | "unmarked";
 
 /**
- * Removes a document: its record and claim in one step, then its bytes, if they were stored for it by this catalog.
- * Others stay: see {@link KeptFor}.
+ * Removes a document: its record and claim atomically, then its bytes if this catalog stored them for it. Other bytes
+ * stay: see {@link KeptFor}.
  * @throws NOT_FOUND when it is gone already; after any other failure the message says what is left
  */
 export async function removeDocument(
@@ -37,10 +37,10 @@ export async function removeDocument(
 ): Promise<RemovedBytes> {
   const [metadata, storage] = await Promise.all([services.metadata(), services.storage()]);
   const key = await keyOf(services, record, signal);
-  // Asked first: where that fails, nothing has been removed.
+  // First, so that a failure here has removed nothing.
   const reason = await reasonToKeep(services, record, key, signal);
   const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
-    // The answer may have been lost after the record was removed: the catalog knows.
+    // The response may have been lost after a successful removal, so ask the catalog.
     const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal) : true;
     if (recorded === undefined) throw outcomeUnknown(error, `whether ${record.id} was removed`);
     if (recorded) throw error;
@@ -52,7 +52,7 @@ export async function removeDocument(
   reached("record-removed");
   if (reason !== undefined) return { bytes: "kept", reason };
   try {
-    // Not under the caller's signal: half a removal is what nobody asked for.
+    // Without the caller's signal, since half a removal helps no one.
     await storage.remove(key, cleanUpSignal());
   } catch (thrown) {
     const { code, message } = toDocprocError(thrown);
@@ -69,7 +69,7 @@ export async function removeDocument(
   return { bytes: "removed", reason: null };
 }
 
-/** Undefined for bytes that were stored for this document by this catalog, and for those that are gone. */
+/** Undefined for bytes that this catalog stored for this document, and for missing ones. */
 async function reasonToKeep(
   { storage, marks, prefix }: Services,
   { id }: DocumentRecord,
@@ -85,12 +85,12 @@ async function reasonToKeep(
   return owner === "unknown" ? "unmarked" : undefined;
 }
 
-/** Milliseconds. No garbage is removed that is younger: an upload may be at work on it. */
+/** Milliseconds. Younger garbage is never removed: an upload may be using it. */
 export const untouchable = 24 * 3_600_000;
 
 /**
- * Removes an object that has no record.
- * @returns false when it has a record by now: an upload that took days commits it the moment its bytes are proved
+ * Removes an object without a record.
+ * @returns false when it has a record by now: a long upload commits as soon as its bytes are proved
  */
 export async function removeOrphan(
   services: Services,
@@ -98,13 +98,13 @@ export async function removeOrphan(
   signal: AbortSignal,
 ): Promise<boolean> {
   const [metadata, storage] = await Promise.all([services.metadata(), services.storage()]);
-  // Asked again as late as can be.
+  // Checked again as late as possible.
   if (age < untouchable || (await metadata.get(id, signal))) return false;
   await storage.remove(key, signal);
   return true;
 }
 
-/** @returns false for what may still be worked on */
+/** @returns false for one that may still be in use */
 export async function removeLeftover(leftover: Leftover, signal: AbortSignal): Promise<boolean> {
   if (leftover.age < untouchable) return false;
   await leftover.discard(signal);

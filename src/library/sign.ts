@@ -1,4 +1,4 @@
-/** Requests that anybody may send for a while: reading a document, or restoring its lost bytes. */
+/** Signed requests that anyone may send for a while: to read a document, or to restore its lost bytes. */
 import { DocprocError } from "../core/errors.ts";
 import type { DocumentRecord } from "../document/record.ts";
 import { longestExpiry, type RequestToSign, type SignedRequest } from "../storage/service.ts";

@@ -3,7 +3,7 @@ import type { DocumentRecord } from "../document/record.ts";
 
 export interface Total {
   count: number;
-  /** Of the documents themselves; copies of the same bytes are counted as often as they are stored. */
+  /** Document sizes; equal bytes of several documents count several times. */
   bytes: number;
 }
 
@@ -12,17 +12,17 @@ export interface Group extends Total {
 }
 
 export interface Stats extends Total {
-  /** Content types, the one with most bytes first. */
+  /** Content types, by bytes, largest first. */
   readonly types: readonly Group[];
-  /** `key=value`, the one with most bytes first. A document counts for each of its tags. */
+  /** `key=value`, by bytes, largest first. A document counts for each of its tags. */
   readonly tags: readonly Group[];
-  /** Dates in UTC, oldest first, without those on which nothing was uploaded. */
+  /** Dates in UTC, oldest first, only those with uploads. */
   readonly days: readonly Group[];
-  /** Tags that are not in the list: a catalog may have as many as documents. */
+  /** Tags beyond the limit: a catalog may have as many as documents. */
   readonly tagsLeftOut: number;
 }
 
-/** Different tags that are counted; those that come first. A tag of its own for each build must not fill the memory. */
+/** Distinct tags to count, first come first served: a tag per build must not fill the memory. */
 const mostTags = 10_000;
 
 export async function collectStats(records: AsyncIterable<DocumentRecord>): Promise<Stats> {
@@ -48,7 +48,7 @@ export async function collectStats(records: AsyncIterable<DocumentRecord>): Prom
 class Totals {
   readonly #totals = new Map<string, Total>();
   readonly #most: number;
-  /** How often something was added that there was no room for. */
+  /** Additions that found no room. */
   leftOut = 0;
 
   constructor(most = Number.POSITIVE_INFINITY) {

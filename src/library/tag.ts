@@ -25,12 +25,12 @@ export interface RetaggedDocument extends DocumentRecord {
   readonly action: "tagged" | "unchanged";
 }
 
-/** How often others may change the same document meanwhile. */
+/** Retries while others change the same document. */
 const attempts = 5;
 
 /**
- * Sets and removes tags, in one step; other tags stay as they are, also those that somebody else changes meanwhile.
- * @throws CONFLICT when another document has the same name, bytes and tags, and nothing was changed
+ * Sets and removes tags atomically; other tags stay, including concurrent changes by others.
+ * @throws CONFLICT, with nothing changed, when another document has the same name, bytes and tags
  * @throws NOT_FOUND when it is gone, USAGE when it would have too many tags
  */
 export async function retag(
@@ -46,7 +46,7 @@ export async function retag(
     const identity = identityOf(changed);
     if (identity === identityOf(record)) return { ...record, action: "unchanged" };
     const result: RetagResult = await metadata.retag(record, tags, identity, signal).catch(async (error: unknown) => {
-      // The answer may have been lost after it was done: the catalog knows.
+      // The response may have been lost after a successful change, so ask the catalog.
       if (!mayHaveSucceeded(error)) throw error;
       const now = await metadata.get(found.id, cleanUpSignal(signal)).catch(() => undefined);
       if (now !== undefined && identityOf(now) === identity) return { retagged: true };

@@ -12,24 +12,24 @@ export interface Damage {
   readonly name: string;
   readonly uri: string;
   readonly message: string;
-  /** The one thing to do about it. */
+  /** The fix. */
   readonly fix: string;
 }
 
 export interface VerifyOptions {
-  /** Read it and hash what is read; otherwise only ask the storage for its size and checksum. */
+  /** Read and hash it; otherwise compare only size and checksum from the storage. */
   readonly deep: boolean;
   readonly signal: AbortSignal;
-  /** Called with the number of bytes newly read. */
+  /** Called with the bytes newly read. */
   readonly onProgress?: (bytes: number) => void;
-  /** Called with what the storage has of it, if anything. */
+  /** Called with the storage's facts about it, if any. */
   readonly onStored?: (stored: StoredObject) => void;
 }
 
 /**
  * Checks one document.
- * @returns undefined for a sound one
- * @throws what keeps it from being checked: no permission, no connection
+ * @returns undefined when it is sound
+ * @throws what prevents the check: no permission, no connection
  */
 export async function verifyDocument(
   services: Services,

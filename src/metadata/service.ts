@@ -11,7 +11,7 @@ import type { ListQuery } from "../document/query.ts";
 import type { DocumentRecord, TextMap } from "../document/record.ts";
 
 export interface MetadataService {
-  /** Where kinds of catalogs differ; nothing else of them is ever asked. */
+  /** The only way callers may tell drivers apart. */
   readonly traits: MetadataTraits;
 
   /**
@@ -114,9 +114,9 @@ export interface Claim {
 }
 
 export interface MetadataTraits {
-  /** True where {@link MetadataService.list} takes {@link ListQuery.sort}. */
+  /** True when {@link MetadataService.list} supports {@link ListQuery.sort}. */
   readonly sorts: boolean;
-  /** True where reading every record costs nothing. Elsewhere it is charged for. */
+  /** True when reading every record is free of charge. */
   readonly readsFree: boolean;
 }
 

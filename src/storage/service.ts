@@ -73,9 +73,9 @@ export interface StorageTraits {
   readonly shared: boolean;
   /** True when the service keeps a checksum of each object (a limited endpoint may still keep none). */
   readonly checksums: boolean;
-  /** True where requests can be signed. */
+  /** True when requests can be signed. */
   readonly signs: boolean;
-  /** What every address of a key begins with, before `://`. */
+  /** The URI scheme of every key, without `://`. */
   readonly scheme: string;
 }
 

@@ -4,25 +4,25 @@ import type { Context } from "../context.ts";
 import type { Result } from "../output/reporter.ts";
 
 export interface Command<Flags = never, Input = never> {
-  /** Whether what it reports are documents that it made: a CI job is told of them. */
+  /** Whether its items are documents that it created, which a CI job then gets as outputs. */
   readonly makesDocuments?: boolean;
-  /** Worked examples, shown under `--help`: what it does, and the arguments that do it. */
+  /** Worked examples for `--help`: what each does, and its arguments. */
   readonly examples: readonly (readonly [what: string, args: string])[];
-  /** Declares arguments and flags. Flags have no defaults here, or nobody could tell them from what was typed. */
+  /** Declares arguments and flags. No defaults here, so that unset flags can be told from typed ones. */
   configure(command: CommanderCommand): void;
-  /** @throws USAGE for what cannot be meant */
+  /** @throws USAGE for an invalid command line */
   parse(args: readonly string[], flags: Flags, now: number): Input;
   run(context: Context, input: Input): Promise<Result>;
 }
 
-/** A command whose types only it needs to know. */
+/** A command with its types erased. */
 export type AnyCommand = Command<never, never>;
 
 export function defineCommand<Flags, Input>(command: Command<Flags, Input>): AnyCommand {
   return command as unknown as AnyCommand;
 }
 
-/** The first word of the command lines with which a shell asks for completions, see completion/. No command of users. */
+/** The first word of a shell's completion requests, see completion/. Not a command for users. */
 export const completionWord = "complete";
 
 /** For flags that may be repeated. */

@@ -9,7 +9,7 @@ interface CompletionFlags {
   quiet?: boolean;
 }
 
-/** How the script of each shell is put to use. */
+/** How to install each shell's script. */
 const installations: Readonly<Record<ShellName, string>> = {
   bash: 'Add to ~/.bashrc: eval "$(docproc completion bash)"',
   zsh: 'Add to ~/.zshrc, after compinit: eval "$(docproc completion zsh)"',

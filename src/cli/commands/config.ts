@@ -24,7 +24,7 @@ export const config = defineCommand<object, null>({
   },
 });
 
-/** As the flag takes it: a number alone would be seconds there. */
+/** In the form of the flag, where a bare number means seconds. */
 function asGiven(name: string, value: unknown): string {
   return name === "timeout" ? `${Number(value) / 1000}s` : String(value);
 }

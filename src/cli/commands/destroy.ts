@@ -35,7 +35,7 @@ export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, Des
     const library = await context.library();
     const { kind, name } = library.name;
     const isLibrary = (text: string) => isNameOf(library.name, text, host.cwd);
-    // Before anything is asked of a service.
+    // Before any request is sent.
     if (confirm !== undefined && !isLibrary(confirm)) {
       throw new DocprocError("USAGE", `--confirm names ${confirm}, and the ${kind} is ${name}.`, {
         hint: `Nothing was changed. Choose the library with ${choosingSettings("storage").map(flagOf).join(" or ")}.`,
@@ -61,7 +61,7 @@ export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, Des
   },
 });
 
-/** Whether a person who types this means that library. */
+/** Whether the typed text names that library. */
 function isNameOf({ name, isPath }: PlaceName, text: string, cwd: string): boolean {
   return text !== "" && (isPath ? resolve(cwd, text) : text) === name;
 }

@@ -11,12 +11,12 @@ interface DoctorInput {
 
 interface Check {
   readonly check: string;
-  /** `weaker`: it works, but an endpoint lacks something, or others may write to a directory. */
+  /** `weaker`: usable, but the endpoint lacks something, or others may write to a directory. */
   readonly status: "ok" | "weaker" | "found";
   readonly detail: string;
 }
 
-/** Milliseconds; ids are made by this machine's clock, and listings are ordered by them. */
+/** Milliseconds; listings are ordered by ids, which contain this machine's time. */
 const tolerableSkew = 60_000;
 
 export const doctor = defineCommand<{ repair?: boolean; yes?: boolean }, DoctorInput>({
@@ -79,7 +79,7 @@ export const doctor = defineCommand<{ repair?: boolean; yes?: boolean }, DoctorI
   },
 });
 
-/** Credentials, clocks, and whether what init made is still as it made it. */
+/** Checks credentials, clocks, and whether resources are still as init created them. */
 async function checkServices(
   context: Context,
   passed: (check: Check) => Promise<void>,

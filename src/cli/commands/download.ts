@@ -52,7 +52,7 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
       }
     }
     const { output, force = false, hidden = false } = flags;
-    // Named twice, it is one document.
+    // Duplicates mean one document.
     return { references: [...new Set(references)], output, force, hidden };
   },
   async run(context, { references, output, force, hidden }) {
@@ -114,7 +114,7 @@ async function downloadOne(
   }
 }
 
-/** Whether the user wrote the document's own name, and so knows what the file will be called. */
+/** Whether the user typed the document's own name, and so knows the file name. */
 function isNamed({ name }: DocumentRecord, reference: string): boolean {
   return reference.normalize("NFC") === name;
 }

@@ -26,7 +26,7 @@ export function addFilterFlags(command: CommanderCommand): CommanderCommand {
     .option("--run <id>", "only made by this CI run");
 }
 
-/** What the flags chose. */
+/** The parsed filter. */
 export type Chosen = Pick<ListQuery, "since" | "until" | "filter">;
 
 /** Whether any of the flags is given. */
@@ -34,7 +34,7 @@ export function hasFilter({ tag, name, type, since, until, commit, run }: Filter
   return [tag, name, type, since, until, commit, run].some((flag) => flag !== undefined);
 }
 
-/** @throws USAGE for what cannot be meant */
+/** @throws USAGE for invalid values */
 export function parseFilter(flags: FilterFlags, now: number): Chosen {
   const { name, type, run } = flags;
   const since = flags.since === undefined ? undefined : parseTime("--since", flags.since, now);

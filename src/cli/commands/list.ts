@@ -53,7 +53,7 @@ export const list = defineCommand<ListFlags, ListInput>({
         ...parseFilter(flags, now),
         ...order,
         after: flags.cursor,
-        // One more tells whether there is another page.
+        // One more shows whether there is another page.
         expected: flags.all ? undefined : limit + 1,
       },
       limit,
@@ -65,7 +65,7 @@ export const list = defineCommand<ListFlags, ListInput>({
     let last: string | null = null;
     let more = false;
     for await (const record of await (await library()).list(query, signal)) {
-      // One more than asked for tells whether there is another page.
+      // One more shows whether there is another page.
       more = count === limit;
       if (more || reporter.closed) break;
       const written = reporter.item({ value: record, id: record.id, many: true });

@@ -28,9 +28,9 @@ export const open = defineCommand<object, { reference: string }>({
     const library = await openLibrary();
     const record = await library.find(reference, signal);
     assertNoProgram(record.name);
-    // Hidden or not: it is alone in a directory of its own.
+    // Hidden files are fine in a directory of their own.
     const file = fileNameOf(record.name, sep === "\\", true);
-    // A copy for this user alone: an editor that saved into the stored file would make it another document.
+    // A private read-only copy: an editor must not change the stored file.
     const folder = await mkdtemp(join(resolve(tmpdir()), "docproc-")).catch((error) => {
       throw fromSystemError(error, tmpdir());
     });
@@ -40,7 +40,7 @@ export const open = defineCommand<object, { reference: string }>({
       const readOnly = { force: false, umask: 0o377 };
       await downloadTo(path, library.read(record, signal), { ...readOnly, signal, onProgress: progress.advance });
     } catch (error) {
-      // Nothing is in it after a download that failed.
+      // A failed download leaves it empty.
       const own = { root: dirname(folder), path: basename(folder), form: /^docproc-[^/]{6}$/ };
       await removeDirectory(own).catch(() => {});
       throw error;

@@ -126,19 +126,19 @@ export const commands: readonly CommandEntry[] = [
   },
 ];
 
-/** Words after which help may be about any of the commands. */
+/** Words that ask for help, which may be about any command. */
 const helpWords = ["help", "-h", "--help"];
 
 /**
- * The commands that this command line can be about: those whose name stands anywhere in it. A description of another
- * one's arguments and flags is not needed to parse it; where none is named, or help is asked for, all of them are.
+ * The commands that a command line may mean: those named anywhere in it. Parsing needs the arguments and flags of no
+ * others; all of them when none is named or help is requested.
  */
 export function commandsIn(argv: readonly string[]): ReadonlySet<CommandEntry> {
   const named = commandsNamed(argv);
   return named.size === 0 || helpWords.some((word) => argv.includes(word)) ? new Set(commands) : named;
 }
 
-/** The commands whose name, or another name of theirs, is one of the words. */
+/** The commands with a name or alias among the words. */
 export function commandsNamed(argv: readonly string[]): ReadonlySet<CommandEntry> {
   const words = new Set(argv);
   return new Set(commands.filter(({ name, aliases = [] }) => [name, ...aliases].some((word) => words.has(word))));

@@ -25,7 +25,7 @@ export const stats = defineCommand<FilterFlags, Chosen>({
   },
 });
 
-/** RequestBatcher of each kind that a person sees; a program sees all of them. */
+/** Groups per kind for people; programs get all of them. */
 const shown = 10;
 /** Columns of the longest bar. */
 const barWidth = 20;
@@ -37,7 +37,7 @@ const columns: readonly Column[] = [
   { heading: "", narrow: "drop" },
 ];
 
-/** For `awk` and the like: what kind of group, its key, documents, bytes. */
+/** For `awk` and the like: kind of group, key, documents, bytes. */
 function lines({ count, bytes, types, tags, days }: Stats, painter: Painter): string {
   const rows = Object.entries({ type: types, tag: tags, day: days }).flatMap(([kind, groups]) =>
     groups.map((group) => [kind, painter.text(group.key), String(group.count), painter.size(group.bytes)]),
@@ -50,7 +50,7 @@ function chart({ count, bytes, types, tags, days }: Stats, painter: Painter): st
   const parts = [
     part("TYPE", types, painter),
     part("TAG", tags, painter),
-    // The last ones: a person looks for what happened lately.
+    // The last ones, since people look for recent days.
     part("DAY", days.slice(-shown), painter, days.length),
   ];
   return [painter.strong(total), ...parts.filter((text) => text !== "")].join("\n\n");
@@ -68,7 +68,7 @@ function part(heading: string, groups: readonly Group[], painter: Painter, all =
   return all > some.length ? `${table}\n${painter.faint(`and ${all - some.length} more`)}` : table;
 }
 
-/** Something that is there has a bar, however small. */
+/** A non-empty group has a bar, however small. */
 function bar(share: number): string {
   return share === 0 ? "" : "█".repeat(Math.max(1, Math.round(share * barWidth)));
 }

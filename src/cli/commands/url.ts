@@ -53,9 +53,9 @@ export const url = defineCommand<UrlFlags, UrlInput>({
   },
 });
 
-/** The URL is not repeated: it lets its reader in, and belongs on stdout alone. */
+/** The URL is not repeated: it grants access and belongs on stdout alone. */
 function howToSend({ name }: DocumentRecord, { headers }: SignedRequest): string {
-  // A content type is whatever somebody wrote into the catalog, and this is for a shell.
+  // A content type may be any text from the catalog, and this is for a shell.
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
   const flags = Object.entries(headers).map(([header, value]) => `-H ${quoted(`${header}: ${value}`)}`);
   return `Send ${name}, and nothing else, with: curl -fT FILE ${flags.join(" ")} URL`;

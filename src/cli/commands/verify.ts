@@ -16,7 +16,7 @@ interface VerifyFlags {
 interface VerifyInput {
   readonly references: readonly string[];
   readonly deep: boolean;
-  /** The share of the documents that is checked, from 0 to 1. */
+  /** The share of documents to check, from 0 to 1. */
   readonly share: number;
 }
 
@@ -132,7 +132,7 @@ function failureOf(
   }
   if (failed === 0) return undefined;
   if (failed === 1 && checked === 0 && firstFailure) return firstFailure.error;
-  // None of them, and all for the same reason: that is no partial result.
+  // Not PARTIAL when all of them failed for the same reason.
   const [code = "PARTIAL"] = checked === 0 && codes.size === 1 ? codes : [];
   return new DocprocError(code, `${failed} of ${checked + failed} documents could not be checked.`, {
     hint: "Run the same command again.",

@@ -1,15 +1,15 @@
-/** Stack traces for `-v` and bug reports, with lines of src/: in a build all code of a file is on one line. */
+/** Stack traces for `-v` and bug reports, with lines of src/: a build has all code of a file on one line. */
 import { readFileSync } from "node:fs";
 import { SourceMap } from "node:module";
 import { dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Those of an error and of each of its causes. */
+/** The traces of an error and of each of its causes. */
 export function tracesOf(error: Error): string[] {
   const toSource = sourceMapper();
   const traces: string[] = [];
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    // Its name and message may be a server's own words, and make no lines of their own.
+    // Name and message may be a server's words, so they must not form lines of their own.
     const title = `${cause.name}: ${cause.message}`.replaceAll("\n", "\\n");
     traces.push([title, ...framesOf(cause).map(toSource)].join("\n"));
   }
@@ -22,7 +22,7 @@ function framesOf({ stack = "", message }: Error): string[] {
   return lines.slice(lines.findLastIndex((line) => !line.startsWith("    at ")) + 1);
 }
 
-/** Puts the place in src/ into a frame of this build; any other frame stays as it is. */
+/** Maps the frames of this build to src/, and leaves all others unchanged. */
 function sourceMapper(): (frame: string) => string {
   const folder = dirname(fileURLToPath(import.meta.url)) + sep;
   const maps = new Map<string, SourceMap | undefined>();

@@ -1,8 +1,8 @@
 /**
  * The catalog in one DynamoDB table.
  *
- * Every command loads this file; only commands that use DynamoDB load the SDK. catalog.ts reads and writes records,
- * table.ts makes the table, removal.ts removes it.
+ * Every command loads this file; the SDK loads on use: catalog.ts reads and writes records, table.ts creates the table,
+ * removal.ts removes it.
  */
 import { closing } from "../../aws/failures.ts";
 import { type DerivedAwsSettings, deriveAwsSettings } from "../../aws/settings.ts";
@@ -17,7 +17,7 @@ export const dynamodbMetadata = defineDriver<MetadataService, typeof dynamodbSet
   title: "DynamoDB",
   traits: dynamodbTraits,
   settings: dynamodbSettings,
-  // A bucket alone means S3 and a table of the same name.
+  // A bucket alone selects S3 and a table of the same name.
   chosenBy: ["table", "bucket"],
   isRemote: true,
   derive: deriveAwsSettings,

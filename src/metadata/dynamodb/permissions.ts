@@ -1,4 +1,4 @@
-/** What docproc may have to be allowed on DynamoDB. */
+/** The DynamoDB permissions that docproc needs. */
 import { type Call, partitionOf, statementsFor } from "../../aws/permissions.ts";
 import { type PolicyStatement, type Role, roles } from "../../core/policy.ts";
 import type { DynamodbSettings } from "./settings.ts";
@@ -34,7 +34,7 @@ export function dynamodbPermissions(role: Role, settings: DynamodbSettings): Pol
   return statementsFor(dynamodbCalls, role, [{ kind: "table", sid: "DocprocTable", arn }]);
 }
 
-/** The account that a bucket beside the table has to belong to is the one whose tables are meant. */
+/** The account that must own the bucket also owns the table. */
 function accountOf(settings: object): string | undefined {
   return "bucketOwner" in settings && typeof settings.bucketOwner === "string" ? settings.bucketOwner : undefined;
 }

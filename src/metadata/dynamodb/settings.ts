@@ -1,10 +1,10 @@
-/** The setting of DynamoDB beside those of everything on AWS. */
+/** DynamoDB's own settings. */
 import { type AwsSettings, awsSettings } from "../../aws/settings.ts";
 import type { SettingTable, ValuesOf } from "../../core/setting.ts";
 import { text } from "../../core/values.ts";
 
 export const dynamodbSettings = {
-  /** A DynamoDB table; the bucket's name where only a bucket is given. */
+  /** A DynamoDB table; default: the bucket's name. */
   table: {
     parse: text,
     flag: { placeholder: "<name>", help: "DynamoDB table" },

@@ -58,7 +58,7 @@ export const localStorage = defineDriver<StorageService, typeof directorySetting
   settings: directorySettings,
   chosenBy: ["directory"],
   isRemote: false,
-  // Bytes on this machine in a team's catalog is never what `--storage local` alone means.
+  // `--storage local` alone never means a team's catalog of bytes on this machine.
   implies: { metadata: "local" },
   check() {},
   async open(settings) {

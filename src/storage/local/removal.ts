@@ -26,7 +26,7 @@ export async function* removeObjects(
   await assertRemovable(settings);
   await assertOwnParts(directory, "storage");
   yield { kind: "objects", name: join(directory, "objects"), ...(await remove(settings, options)) };
-  // A catalog in the same directory goes after the objects, and the directory with it.
+  // A catalog in the same directory is removed later, and the directory with it.
   if (!options.shared) yield await removeDirectory(settings, options, await doomedParts(directory, ["storage"]));
 }
 

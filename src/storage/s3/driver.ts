@@ -1,8 +1,8 @@
 /**
  * Bytes in an Amazon S3 bucket, or in one that speaks its protocol.
  *
- * Every command loads this file; only commands that use S3 load the SDK. storage.ts stores and reads, multipart.ts
- * drives lib-storage, bucket.ts makes and hardens the bucket, removal.ts removes it.
+ * Every command loads this file; the SDK loads on use: storage.ts stores and reads, multipart.ts drives lib-storage,
+ * bucket.ts creates and hardens the bucket, removal.ts removes it.
  */
 import { closing } from "../../aws/failures.ts";
 import { type DerivedAwsSettings, deriveAwsSettings } from "../../aws/settings.ts";

@@ -1,4 +1,4 @@
-/** What docproc may have to be allowed on S3. */
+/** The S3 permissions that docproc needs. */
 import { type Call, partitionOf, statementsFor } from "../../aws/permissions.ts";
 import { type PolicyStatement, type Role, roles } from "../../core/policy.ts";
 import type { S3Settings } from "./settings.ts";

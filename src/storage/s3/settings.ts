@@ -1,10 +1,10 @@
-/** The settings of S3 beside those of everything on AWS. */
+/** S3's own settings. */
 import { type AwsSettings, awsSettings } from "../../aws/settings.ts";
 import type { SettingTable, ValuesOf } from "../../core/setting.ts";
 import { text } from "../../core/values.ts";
 
 export const s3Settings = {
-  /** An S3 bucket; alone it means S3 and a DynamoDB table of the same name. */
+  /** An S3 bucket; alone it selects S3 and a DynamoDB table of the same name. */
   bucket: {
     parse: text,
     flag: { placeholder: "<name>", help: "S3 bucket; by default with a DynamoDB table of the same name" },
@@ -12,7 +12,7 @@ export const s3Settings = {
     isPlace: true,
     written: "chosen",
   },
-  /** The AWS account that the bucket has to belong to, 12 digits; S3 refuses every request to another one's. */
+  /** The AWS account that must own the bucket, 12 digits; S3 refuses every request to another account's. */
   bucketOwner: {
     parse: account,
     flag: { placeholder: "<account>", help: "AWS account that must own the bucket" },

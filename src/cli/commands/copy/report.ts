@@ -3,7 +3,7 @@ import ms from "ms";
 import prettyBytes from "pretty-bytes";
 import type { CopiedDocument, CopyAction } from "../../../library/copy.ts";
 
-/** Sums over the documents of a copy, none of which has to be kept for them. */
+/** Totals of a copy, so that its documents need not be kept. */
 export class CopyCounts {
   readonly #actions: Record<CopyAction, number> = { copied: 0, unchanged: 0, planned: 0 };
   #bytes = 0;
@@ -21,7 +21,7 @@ export class CopyCounts {
   }
 }
 
-/** A line for a person. */
+/** A line for people. */
 export function copySummary(summary: ReturnType<CopyCounts["summary"]>): string {
   const { copied, unchanged, planned, failed, bytes, bytesSent, durationMs } = summary;
   const outcomes = Object.entries({ copied, unchanged, planned, failed }).filter(([, count]) => count > 0);

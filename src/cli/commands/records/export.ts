@@ -15,7 +15,7 @@ interface ExportFlags extends FilterFlags {
 }
 
 interface ExportInput {
-  /** Undefined is standard output. */
+  /** Undefined: standard output. */
   readonly output: string | undefined;
   readonly force: boolean;
   readonly chosen: Chosen;

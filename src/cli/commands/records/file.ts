@@ -17,12 +17,12 @@ import {
 import { fromJson } from "../../../document/stored-form.ts";
 import { jsonLine } from "../../output/json.ts";
 
-/** Characters that are written at a time. */
+/** Characters per write. */
 const chunkLength = 64 * 1024;
 
 /**
  * Whole lines, many at a time.
- * @param onRecord called with every record that was taken
+ * @param onRecord called with every record taken
  */
 export async function* linesOf(records: AsyncIterable<DocumentRecord>, onRecord: () => void): AsyncIterable<string> {
   let held = "";
@@ -37,7 +37,7 @@ export async function* linesOf(records: AsyncIterable<DocumentRecord>, onRecord:
 }
 
 /**
- * Bytes. A record has at most some 100 KiB; more than this is no item of DynamoDB, which has 400 KB at most:
+ * Bytes. A record has about 100 KiB at most, and a DynamoDB item 400 KB:
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
  */
 const maxLineLength = 384 * 1024;
@@ -45,11 +45,11 @@ const maxLineLength = 384 * 1024;
 export interface Line {
   /** From 1. */
   readonly number: number;
-  /** The bytes of the line; undefined for one that is too long to be a record. */
+  /** The bytes of the line; undefined when it is too long for a record. */
   readonly bytes: Buffer | undefined;
 }
 
-/** The lines that hold anything. However long a line is, no more of it is kept than a record can have. */
+/** Yields the non-blank lines. Of a line of any length, no more is kept than a record can have. */
 export async function* splitLines(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Line> {
   let number = 1;
   let pieces: Uint8Array[] = [];
@@ -89,17 +89,17 @@ const fields: ReadonlySet<string> = new Set([
   ...(["tags", "metadata", "source", "provenance", "crc32"] satisfies (keyof DocumentRecord)[]),
 ]);
 
-/** Kinds of source that this version knows; the compiler asks for every one. */
+/** The known kinds of source; the compiler demands each one. */
 const kinds: Record<DocumentRecord["source"]["kind"], true> = { file: true, stdin: true, register: true };
 
 type Is = (value: unknown) => boolean;
 
-/** Text that every catalog gives back as it was. */
+/** Text that every catalog returns unchanged. */
 const isText: Is = (value) => typeof value === "string" && value.isWellFormed();
 const isTextOrNull: Is = (value) => value === null || isText(value);
 const isFactOrNull: Is = (value) => value === null || typeof value === "boolean";
 
-/** Fields that this version knows; the compiler asks for these, too. */
+/** The known fields; the compiler demands these, too. */
 const sourceFields: Record<keyof DocumentSource, Is> = {
   kind: (kind) => typeof kind === "string" && Object.hasOwn(kinds, kind),
   path: isTextOrNull,
@@ -124,7 +124,7 @@ const provenanceFields: Record<keyof Provenance, Is> = {
   ci: (ci) => ci === null || consistsOf(ci, ciFields),
 };
 
-/** Whether an object has these fields and no other. */
+/** Whether an object has exactly these fields. */
 function consistsOf(value: unknown, fields: Readonly<Record<string, Is>>): boolean {
   const entries = Object.entries(value as object);
   if (entries.length !== Object.keys(fields).length) return false;
@@ -132,7 +132,7 @@ function consistsOf(value: unknown, fields: Readonly<Record<string, Is>>): boole
 }
 
 /**
- * The record of a line. It may come from anywhere, so it is held to all that an upload is held to.
+ * Parses the record of a line. It may come from anywhere, so it is validated like an upload.
  * @throws USAGE, with the field
  */
 export function parseRecord({ bytes }: Line): DocumentRecord {
@@ -140,10 +140,10 @@ export function parseRecord({ bytes }: Line): DocumentRecord {
   const given = parseJson(bytes);
   if (typeof given !== "object" || given === null || Array.isArray(given)) throw noRecord("it is no JSON object");
   const { schema = "docproc.record/1", ...values } = given as Record<string, unknown>;
-  // Shown only where it is text: anything else may be nested deeper than can be printed.
+  // Shown only if it is text: other values may be nested too deeply to print.
   const title = typeof schema === "string" ? JSON.stringify(schema.slice(0, 100)) : "not text";
   if (schema !== "docproc.record/1") throw noRecord(`its schema is ${title}`);
-  // Taken in without it, a record that a newer version wrote would lose it in silence.
+  // Otherwise records from a newer version would silently lose the field.
   const unknown = Object.keys(values).find((key) => !fields.has(key));
   if (unknown !== undefined) throw noRecord(`it has the unknown field ${JSON.stringify(unknown).slice(0, 100)}`);
   const record = fromJson(values, (_id, field) => {
@@ -173,7 +173,7 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
-/** What is wrong with a value is said once, in the words for a line. */
+/** Validation errors become the line's error. */
 function isTrue(holds: () => boolean): boolean {
   try {
     return holds();
@@ -182,7 +182,7 @@ function isTrue(holds: () => boolean): boolean {
   }
 }
 
-/** As they would be given on the command line; a key that holds `=` comes back as another one. */
+/** The pairs as typed on the command line; a key that contains `=` returns as another key. */
 function pairsOf(map: TextMap): string[] {
   return Object.entries(map).map(([key, value]) => `${key}=${value}`);
 }

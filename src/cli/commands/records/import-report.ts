@@ -1,12 +1,12 @@
 /** Reports an import of many records. */
 import type { ImportedDocument } from "../../../library/import.ts";
 
-/** Other catalogs that are named: a hostile bucket may have marks of any number. */
+/** Limit on named catalogs: a hostile bucket may have any number of marks. */
 const catalogsNamed = 5;
 
-/** Sums over the records of an import, none of which has to be kept for them. */
+/** Totals of an import, so that its records need not be kept. */
 export class ImportCounts {
-  /** Whether an object is marked with the catalog that was to be adopted. */
+  /** Whether any object belongs to the catalog to adopt. */
   adopted = false;
   readonly #counts = { imported: 0, unchanged: 0, unhashed: 0 };
   readonly #others = new Set<string>();
@@ -16,7 +16,7 @@ export class ImportCounts {
     if (!hashed) this.#counts.unhashed += 1;
   }
 
-  /** @param id of another catalog that an object is marked with */
+  /** @param id of another catalog that an object belongs to */
   addOther(id: string): void {
     if (this.#others.size < catalogsNamed) this.#others.add(id);
   }
@@ -27,7 +27,7 @@ export class ImportCounts {
   }
 }
 
-/** Lines for a person. */
+/** Lines for people. */
 export function importSummary(summary: ReturnType<ImportCounts["summary"]>): string {
   const { imported, unchanged, unhashed, failed, otherCatalogs } = summary;
   const sentences = [`${imported} imported, ${unchanged} unchanged, ${failed} failed.`];

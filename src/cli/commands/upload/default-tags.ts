@@ -6,27 +6,27 @@ import { documentTags, type TextMap } from "../../../document/record.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** `$$`, `${NAME}` or `${NAME:-what else}`. */
+/** `$$`, `${NAME}` or `${NAME:-default}`. */
 const reference = /\$\$|\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}/g;
 
-/** What CI systems say of a job begins with one of these: see the lists that ci.ts links. */
+/** Prefixes of CI variables that describe a job: see the lists linked in ci.ts. */
 const describesJob = /^(GITHUB|CI|BUILDKITE|BUILD|JENKINS|CIRCLE|GIT)_/;
-/** Names that hold one of these words are refused, whatever else allows them; the short ones as whole parts of a name. */
+/** Names that contain one of these words are always refused; the short ones count only as whole parts of a name. */
 const namesSecret =
   /TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|COOKIE|CONFIG|NETRC|(^|_)(PAT|JWT|PWD|PW|CREDS?|CERT|DSN|SSH|SIG)(_|$)/i;
 
 export interface ConfiguredTags {
   readonly tags: TextMap;
-  /** True for tags of a file. What came from the environment is text: a branch may be called `${NPM_TOKEN}`. */
+  /** True for tags from a file. Tags from the environment are literal: a branch may be called `${NPM_TOKEN}`. */
   readonly expand: boolean;
-  /** Variables that may be expanded beside those that describe a CI job. */
+  /** Variables that may be expanded besides those of CI jobs. */
   readonly variables: readonly string[];
 }
 
 /**
- * The tags that were given on the command line, and the configured ones whose keys were not given.
- * @throws USAGE when they are no tags, see {@link documentTags}
- * @throws INVALID_CONFIG for a variable that may not be expanded, or that is unset or empty and has no default
+ * The given tags, and the configured ones with other keys.
+ * @throws USAGE for invalid tags, see {@link documentTags}
+ * @throws INVALID_CONFIG for a variable that may not be expanded, or that is unset or empty without a default
  */
 export function defaultTags({ tags, expand, variables }: ConfiguredTags, given: TextMap, env: Env): TextMap {
   const all: Record<string, string> = Object.assign(Object.create(null), given);
@@ -36,7 +36,7 @@ export function defaultTags({ tags, expand, variables }: ConfiguredTags, given: 
   return documentTags(Object.entries(all).map(([key, value]) => `${key}=${value}`));
 }
 
-/** Replaces every reference once: a value that holds `${…}` itself stays as it is. */
+/** Expands every reference once: `${…}` within a value stays. */
 function expanded(key: string, text: string, variables: readonly string[], env: Env): string {
   return text.replace(reference, (whole, name?: string, instead?: string) => {
     if (name === undefined) return "$";

@@ -7,13 +7,13 @@ import type { Reporter } from "../../output/reporter.ts";
 import type { Input } from "./inputs.ts";
 
 export type InputRequest = Pick<UploadRequest, "tags" | "metadata" | "provenance" | "onDuplicate" | "dryRun"> & {
-  /** Undefined: the input's own. */
+  /** Default: the input's own name. */
   readonly name: string | undefined;
-  /** Undefined: what the name and the first bytes tell. */
+  /** Default: detected from the name and the first bytes. */
   readonly contentType: string | undefined;
 };
 
-/** @throws what opening it throws, and what {@link Library.upload} does */
+/** @throws errors of opening the input, and of {@link Library.upload} */
 export async function uploadInput(
   { reporter, signal }: { readonly reporter: Reporter; readonly signal: AbortSignal },
   library: Library,

@@ -9,17 +9,17 @@ import { compareBytes } from "../../../document/record.ts";
 import { type Bounds, openBounds, outsideOf } from "../../../files/bounds.ts";
 import { openFile, openStdin, type Source } from "../../../transfer/source.ts";
 
-/** One thing to upload, or the reason why a path is none. */
+/** One thing to upload, or the reason why a path is not. */
 export interface Input {
   /** As the user would type it. */
   readonly label: string;
-  /** Bytes, where that was asked for and is known. */
+  /** Bytes; null when unknown or not requested. */
   readonly size: number | null;
-  /** @throws what makes this input impossible to read */
+  /** @throws the reason why the input cannot be read */
   open(): Promise<Source>;
 }
 
-/** What a walk left out, by reason. */
+/** Entries that a walk skipped, by reason. */
 export interface Skipped {
   hidden: number;
   symlinks: number;
@@ -32,38 +32,38 @@ export interface Skipped {
 export interface InputOptions {
   /** Files, directories, and `-` for standard input. */
   readonly paths: readonly string[];
-  /** A file with more of them, or `-`. */
+  /** A file with more paths, or `-`. */
   readonly filesFrom: string | undefined;
-  /** Whether NUL, and not the end of a line, is what ends a path in it. */
+  /** Whether paths in it end with NUL instead of a line end. */
   readonly nul: boolean;
   readonly cwd: string;
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly recursive: boolean;
   readonly exclude: readonly string[];
-  /** A directory that every file has to be in, links resolved; undefined for anywhere. */
+  /** The directory that every file must be in after resolving links; undefined: anywhere. */
   readonly within?: string | undefined;
-  /** Absolute paths of directories that are written to meanwhile; a walk goes into none of them. */
+  /** Absolute paths of docproc's own directories, which a walk must not enter. */
   readonly own: readonly string[];
   readonly signal: AbortSignal;
 }
 
 export interface FoundInputs {
-  /** In the order given, the files of a directory in byte order. Found while they are taken, and to be taken once. */
+  /** In the order given, the files of a directory in byte order. Found lazily, to be read once. */
   readonly inputs: AsyncIterable<Input>;
-  /** What was left out so far; final when the inputs are at their end. */
+  /** Entries skipped so far; final at the end of the inputs. */
   readonly skipped: Skipped;
   /** False for exactly one input. */
   readonly several: boolean;
   /**
-   * Counts all of them in a walk of its own, which is ahead of the one above. One that is interrupted tells nothing.
-   * @param withSizes costs a system call a file; without it `bytes` is null, as where one's size is not known
+   * Counts all inputs in a separate walk ahead of the main one. Reports nothing if it fails.
+   * @param withSizes costs a system call per file; without it, or with any unknown size, `bytes` is null
    */
   count(withSizes: boolean, onCounted: (files: number, bytes: number | null) => void): void;
 }
 
 /**
- * Begins to find inputs; the rest is found when it is needed, so that any number of them takes the same memory.
- * @throws NOT_FOUND when there is none: a build that made nothing should not look like one that worked
+ * Starts to find inputs; the rest is found on demand, so that any number needs the same memory.
+ * @throws NOT_FOUND when there are none, so that a build without output does not look like a success
  */
 export async function findInputs(options: InputOptions): Promise<FoundInputs> {
   const { filesFrom, nul, cwd, stdin, within } = options;
@@ -89,7 +89,7 @@ export async function findInputs(options: InputOptions): Promise<FoundInputs> {
     skipped,
     several: !second.done,
     count(withSizes, onCounted) {
-      // What keeps it from going on is said of the walk that uploads.
+      // The main walk reports the error.
       countAll(all, withSizes).then(
         ({ files, bytes }) => onCounted(files, bytes),
         () => {},
@@ -98,7 +98,7 @@ export async function findInputs(options: InputOptions): Promise<FoundInputs> {
   };
 }
 
-/** In a list - is a file of that name: standard input may be the list. */
+/** In a list, - is a file of that name, since standard input may be the list. */
 function asName(path: string): string {
   return path === "-" ? "./-" : path;
 }
@@ -122,7 +122,7 @@ interface Searched extends InputOptions {
   readonly bounds: Bounds | undefined;
 }
 
-/** What a walk needs to know at every step. */
+/** The context of a walk. */
 interface Search extends Searched {
   readonly skipped: Skipped;
   readonly isExcluded: IsExcluded;
@@ -144,8 +144,8 @@ async function* search(given: Searched, skipped: Skipped, withSizes: boolean): A
 }
 
 /**
- * Reads paths from a file, one a line; `-` reads them from stdin. Nothing is a comment, since a name may
- * begin with anything.
+ * Reads paths from a file, one per line; `-` reads them from stdin. There are no comments, since a name may begin with
+ * anything.
  */
 async function readPathList(file: string, nul: boolean, cwd: string, stdin: () => Readable): Promise<string[]> {
   let list: string;
@@ -165,7 +165,7 @@ async function readPathList(file: string, nul: boolean, cwd: string, stdin: () =
 
 type IsExcluded = (name: string, path: string) => boolean;
 
-/** A glob without a slash is for names at any depth, one with a slash for the path below what was given. */
+/** A glob without a slash matches names at any depth, one with a slash the path below the given directory. */
 function excludeMatcher(globs: readonly string[]): IsExcluded {
   const matchers = globs.map((glob) => {
     const bare = glob.replace(/\/$/, "");
@@ -191,7 +191,7 @@ async function* fromPath(path: string, options: Search): AsyncIterable<Input> {
     return;
   }
   const absolute = resolve(options.cwd, path);
-  // stat() follows a link that the user named; the walk below follows none, so it meets no cycle.
+  // stat() follows a link that the user named; the walk follows none, so it cannot loop.
   const seen = await stat(absolute).catch((error: unknown) => fromSystemError(error, path));
   if (seen instanceof DocprocError) yield impossible(path, seen);
   else if (!seen.isDirectory() || !options.recursive) {
@@ -202,7 +202,7 @@ async function* fromPath(path: string, options: Search): AsyncIterable<Input> {
   }
 }
 
-/** A directory of a walk: where it is, as the user would type it, and relative to what they gave. */
+/** A directory of a walk: its absolute path, its path as typed, and its path below the given one. */
 interface Place {
   readonly absolute: string;
   readonly label: string;
@@ -212,7 +212,7 @@ interface Place {
 async function* walk(directory: Place, options: Search): AsyncIterable<Input> {
   const { skipped, isExcluded, own, bounds } = options;
   throwIfCancelled(options.signal);
-  // What is uploaded from here would be found again below the library, and uploaded, without an end.
+  // The library would receive files during the walk, which would be found and uploaded without end.
   if (own.some((path) => directory.absolute === path || directory.absolute.startsWith(`${path}${sep}`))) {
     skipped.excluded += 1;
     return;
@@ -237,7 +237,7 @@ async function* walk(directory: Place, options: Search): AsyncIterable<Input> {
   }
 }
 
-/** What is found outside of the bounds, by a link that the user named or one that was put there since, is not listed. */
+/** Refuses directories outside of the bounds, reached by a named link or one placed meanwhile. */
 async function entriesOf({ absolute, label }: Place, bounds: Bounds | undefined) {
   if (bounds && !(await bounds.holds(absolute))) throw outsideOf(bounds, label);
   return await readdir(absolute, { withFileTypes: true });
@@ -250,7 +250,7 @@ async function fileOfWalk({ absolute, label }: Place, { withSizes, bounds }: Sea
         () => null,
       )
     : null;
-  // Found as a file, and opened much later: by then a link to a secret may be there.
+  // Opened long after it was found: a link to a secret may have replaced it.
   return { label, size, open: () => openFile(absolute, label, { follow: false, bounds }) };
 }
 
@@ -264,7 +264,7 @@ function impossible(label: string, error: DocprocError): Input {
   };
 }
 
-/** For example `2 hidden, 1 symlink`; empty when nothing was left out. */
+/** For example `2 hidden, 1 symlink`; empty when nothing was skipped. */
 export function describeSkipped(skipped: Skipped): string {
   return Object.entries(skipped)
     .filter(([, count]) => count > 0)

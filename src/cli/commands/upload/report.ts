@@ -6,7 +6,7 @@ import { type Batch, failureList } from "../../batch.ts";
 import type { Painter } from "../../output/reporter.ts";
 import { describeSkipped, type Skipped } from "./inputs.ts";
 
-/** Sums over the documents of an upload, none of which has to be kept for them. */
+/** Totals of an upload, so that its documents need not be kept. */
 export class UploadCounts {
   readonly actions: Record<UploadAction, number> = { uploaded: 0, resumed: 0, unchanged: 0, planned: 0 };
   bytes = 0;
@@ -36,7 +36,7 @@ export function uploadEnvelope(
     failures: failureList(failures, "path"),
     summary: {
       total,
-      // Those among them that went on from an earlier run are counted once more.
+      // Includes the resumed ones.
       uploaded: uploaded + resumed,
       resumed,
       unchanged,
@@ -49,7 +49,7 @@ export function uploadEnvelope(
   };
 }
 
-/** A line for a person; undefined for one file and nothing left out, which speaks for itself. */
+/** A line for people; undefined for a single file with nothing skipped. */
 export function uploadSummary(counts: ReturnType<typeof uploadEnvelope>["summary"]): string | undefined {
   const { total, uploaded, resumed, unchanged, failed, bytesSent, durationMs, skipped } = counts;
   const leftOut = describeSkipped(skipped);
@@ -61,7 +61,7 @@ export function uploadSummary(counts: ReturnType<typeof uploadEnvelope>["summary
   return leftOut === "" ? `${sent}.` : `${sent}; left out: ${leftOut}.`;
 }
 
-/** How a person sees one document, as soon as it is there. */
+/** One document's line for people, as soon as it is stored. */
 export function uploadLine({ action, id, size, name }: UploadedDocument, painter: Painter): string {
   const sent = action === "uploaded" || action === "resumed";
   const mark = sent ? painter.good(action.padEnd(9)) : painter.faint(action.padEnd(9));

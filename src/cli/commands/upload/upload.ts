@@ -107,7 +107,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     const provenance = settings.provenance ? findProvenance(context) : Promise.resolve(null);
     const place = { cwd: host.cwd, stdin: host.stdin, own: ownPaths(settings) };
     const { inputs, skipped, several, count } = await findInputs({ ...input, ...place, signal });
-    // Until they are counted, progress has no totals.
+    // Progress has no totals until the inputs are counted.
     count(reporter.progress.drawn, (files, bytes) => reporter.progress.expect(files, bytes));
     const library = await context.library();
     const request = { ...input, tags, provenance, onDuplicate: settings.onDuplicate };
@@ -123,7 +123,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
         await reporter.item({ value: document, id: document.id, line: (painter) => uploadLine(document, painter) });
         counts.add(document);
       },
-      // The only failure of a command is its error; it is not said twice.
+      // The only failure of a command is its error, which is printed once.
       onFailure: ({ label, error }) => several && reporter.problem(label, error),
     });
     const envelope = uploadEnvelope(batch, counts, skipped, host.now() - started);
@@ -133,7 +133,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
   },
 });
 
-/** It takes a moment, and nothing has to wait for it before the first record. */
+/** Slow, and needed only for the first record. */
 async function findProvenance({ host, reporter }: Context) {
   const { findProvenance } = await import("../../../provenance/collect.ts");
   return await findProvenance(host, (message) => reporter.debug(message));
