@@ -196,7 +196,7 @@ describe("an import", () => {
       [{ ...record, size: "1" }, "its size cannot be"],
       [{ ...record, sha256: "A".repeat(64) }, "its sha256 cannot be"],
       [{ ...record, uploadedAt: "2020-01-01T00:00:00.000Z" }, "its uploadedAt cannot be"],
-      [{ ...record, uri: "http://localhost/" }, "its uri cannot be"],
+      [{ ...record, uri: "localhost/key" }, "its uri cannot be"],
       [{ ...record, contentType: "text/plain\r\nx: y" }, "its contentType cannot be"],
       [{ ...record, tags: { "a=b": "c" } }, "its tags cannot be"],
       [{ ...record, tags: { "": "c" } }, "its tags cannot be"],
