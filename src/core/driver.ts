@@ -5,8 +5,6 @@ import type { ServiceName, SettingTable, ValuesOf } from "./setting.ts";
 import type { Settings } from "./settings.ts";
 
 export interface Driver<Service extends { readonly traits: object }, Own = object> {
-  /** One line for the documentation. */
-  readonly summary: string;
   /** The common name of the service, such as `Amazon S3`. */
   readonly title: string;
   /** The traits of every service that {@link open} opens. */

@@ -13,7 +13,6 @@ import { dynamodbSettings } from "./settings.ts";
 import { dynamodbTraits } from "./traits.ts";
 
 export const dynamodbMetadata = defineDriver<MetadataService, typeof dynamodbSettings, DerivedAwsSettings>({
-  summary: "an Amazon DynamoDB table",
   title: "DynamoDB",
   traits: dynamodbTraits,
   settings: dynamodbSettings,

@@ -40,7 +40,6 @@ import { pagesInOrder } from "./sorting.ts";
 const traits: MetadataTraits = { sorts: true, readsFree: true };
 
 export const localMetadata = defineDriver<MetadataService, typeof directorySettings>({
-  summary: "an SQLite file on this machine",
   title: "SQLite",
   traits,
   settings: directorySettings,

@@ -52,7 +52,6 @@ const traits: StorageTraits = {
 };
 
 export const localStorage = defineDriver<StorageService, typeof directorySettings>({
-  summary: "a directory on this machine",
   title: "a directory",
   traits,
   settings: directorySettings,

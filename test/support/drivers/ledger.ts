@@ -39,7 +39,6 @@ export function claimKey(name: string, identity: string): string {
 const traits: MetadataTraits = { sorts: false, readsFree: true };
 
 export const ledgerMetadata = defineDriver<MetadataService, typeof ledgerSettings>({
-  summary: "a catalog in memory",
   title: "a ledger in memory",
   traits,
   settings: ledgerSettings,

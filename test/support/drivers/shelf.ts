@@ -48,7 +48,6 @@ const traits: StorageTraits = {
 };
 
 export const shelfStorage = defineDriver<StorageService, typeof shelfSettings>({
-  summary: "a shelf in memory",
   title: "a shelf in memory",
   traits,
   settings: shelfSettings,
