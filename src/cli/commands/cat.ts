@@ -2,19 +2,13 @@ import { DocprocError } from "../../core/errors.ts";
 import { writeToStdout } from "../output/document.ts";
 import { defineCommand } from "./command.ts";
 
-interface CatFlags {
-  json?: boolean;
-  ndjson?: boolean;
-  quiet?: boolean;
-}
-
-export const cat = defineCommand<CatFlags, { reference: string }>({
+export const cat = defineCommand({
   examples: [
     ["Pipe a document to another command", "cat dump.sql | psql app"],
     ["Choose an older version by its id", "cat 019aae5c-1f2e"],
   ],
   configure(command) {
-    command.argument("<ref>", "id, unique id prefix, or name");
+    return command.argument("<ref>", "id, unique id prefix, or name");
   },
   parse([reference = ""], flags) {
     if (flags.json || flags.ndjson || flags.quiet) {

@@ -1,24 +1,37 @@
 /** A command: its flags, the input parsed from them, and a run() that knows neither flags nor output. */
+import type { OptionValues, Command as TypedCommand } from "@commander-js/extra-typings";
 import type { Command as CommanderCommand } from "commander";
 import type { Context } from "../context.ts";
 import type { Result } from "../output/reporter.ts";
 
-export interface Command<Flags = never, Input = never> {
+/** A command with the types of its flags, which are those that it declares, and of its input. */
+interface Command<Declaring, Declared, Flags, Input> {
   /** Whether its items are documents that it created, which a CI job then gets as outputs. */
   readonly makesDocuments?: boolean;
   /** Worked examples for `--help`: what each does, and its arguments. */
   readonly examples: readonly (readonly [what: string, args: string])[];
   /** Declares arguments and flags. No defaults here, so that unset flags can be told from typed ones. */
-  configure(command: CommanderCommand): void;
+  configure(command: Declaring): Declared;
   /** @throws USAGE for an invalid command line */
   parse(args: readonly string[], flags: Flags, now: number): Input;
   run(context: Context, input: Input): Promise<Result>;
 }
 
 /** A command with its types erased. */
-export type AnyCommand = Command<never, never>;
+export type AnyCommand = Command<CommanderCommand, void, never, never>;
 
-export function defineCommand<Flags, Input>(command: Command<Flags, Input>): AnyCommand {
+/** The global flags that a command may look at itself. */
+export interface GlobalFlags {
+  readonly json?: true;
+  readonly ndjson?: true;
+  readonly quiet?: true;
+  readonly format?: string;
+  readonly null?: true;
+}
+
+export function defineCommand<Args extends unknown[], Flags extends OptionValues, Input>(
+  command: Command<TypedCommand, TypedCommand<Args, Flags>, Flags & GlobalFlags, Input>,
+): AnyCommand {
   return command as unknown as AnyCommand;
 }
 

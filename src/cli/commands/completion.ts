@@ -3,12 +3,6 @@ import type { ShellName } from "../completion/shells.ts";
 import { writeAll } from "../output/reporter.ts";
 import { completionWord, defineCommand } from "./command.ts";
 
-interface CompletionFlags {
-  json?: boolean;
-  ndjson?: boolean;
-  quiet?: boolean;
-}
-
 /** How to install each shell's script. */
 const installations: Readonly<Record<ShellName, string>> = {
   bash: 'Add to ~/.bashrc: eval "$(docproc completion bash)"',
@@ -19,7 +13,7 @@ const installations: Readonly<Record<ShellName, string>> = {
 
 const shells = Object.keys(installations) as ShellName[];
 
-export const completion = defineCommand<CompletionFlags, { shell: ShellName }>({
+export const completion = defineCommand({
   examples: [
     ["Print the script for bash, to load in ~/.bashrc", "completion bash"],
     ["Print the script for zsh, to load in ~/.zshrc after compinit", "completion zsh"],
@@ -27,7 +21,7 @@ export const completion = defineCommand<CompletionFlags, { shell: ShellName }>({
     ["Load it for PowerShell, in $PROFILE", "completion powershell | Out-String | Invoke-Expression"],
   ],
   configure(command) {
-    command.argument(`<${shells.join("|")}>`, "shell that loads the script");
+    return command.argument(`<${shells.join("|")}>`, "shell that loads the script");
   },
   parse([shell], flags) {
     const known = shells.find((name) => name === shell);

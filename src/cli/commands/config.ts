@@ -1,8 +1,8 @@
 import { defineCommand } from "./command.ts";
 
-export const config = defineCommand<object, null>({
+export const config = defineCommand({
   examples: [["Show the settings that a command in this directory would use", "config"]],
-  configure() {},
+  configure: (command) => command,
   parse: () => null,
   async run({ configAsFound, reporter }) {
     const { origins, projectFile, projectUse } = await configAsFound();

@@ -26,18 +26,18 @@ const whyKept: Record<KeptFor, string> = {
 const howToAdopt =
   "If that catalog is gone for good, adopt it before you delete more: docproc export | docproc import says which it is, and --adopt takes its objects over.";
 
-export const remove = defineCommand<{ yes?: boolean }, DeleteInput>({
+export const remove = defineCommand({
   examples: [
     ["Delete the newest document of a name", "delete invoice.pdf"],
     ["Delete without confirmation, in a script", "delete 019aae5c-1f2e --yes"],
     ["Delete the artifacts of a build", "delete $(docproc list --tag build=42 --all -q) --yes"],
   ],
   configure(command) {
-    command
+    return command
       .argument("<ref...>", "ids, unique id prefixes, or names (the newest)")
       .option("-y, --yes", "do not ask for confirmation; required without a terminal");
   },
-  parse: (references, flags) => ({ references, yes: flags.yes ?? false }),
+  parse: (references, flags): DeleteInput => ({ references, yes: flags.yes ?? false }),
   async run(context, { references, yes }) {
     const { reporter, signal, host } = context;
     const started = host.now();

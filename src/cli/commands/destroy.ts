@@ -14,7 +14,7 @@ interface DestroyInput {
   readonly confirm: string | undefined;
 }
 
-export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, DestroyInput>({
+export const destroy = defineCommand({
   examples: [
     ["Show what would be removed", "destroy --bucket my-documents --plan"],
     ["Remove bucket and table after asking for the name of the bucket", "destroy --bucket my-documents"],
@@ -24,11 +24,11 @@ export const destroy = defineCommand<{ dryRun?: boolean; confirm?: string }, Des
     ],
   ],
   configure(command) {
-    command
+    return command
       .option("--confirm <name>", "bucket or directory to remove, as confirmation; required without a terminal")
       .option("--plan, --dry-run", "show what would be removed, change nothing");
   },
-  parse: (_args, { dryRun = false, confirm }) => ({ plan: dryRun, confirm }),
+  parse: (_args, { dryRun = false, confirm }): DestroyInput => ({ plan: dryRun, confirm }),
   async run(context, { plan, confirm }) {
     const { reporter, signal, host } = context;
     const { projectFile } = await context.config();

@@ -19,17 +19,17 @@ interface Check {
 /** Milliseconds; listings are ordered by ids, which contain this machine's time. */
 const tolerableSkew = 60_000;
 
-export const doctor = defineCommand<{ repair?: boolean; yes?: boolean }, DoctorInput>({
+export const doctor = defineCommand({
   examples: [
     ["Check the library, change nothing", "doctor"],
     ["Clean up leftovers of interrupted uploads that are over a day old", "doctor --repair"],
   ],
   configure(command) {
-    command
+    return command
       .option("--repair", "remove objects without records, unfinished uploads and stray claims over a day old")
       .option("-y, --yes", "with --repair: trust the catalog even if most objects have no record");
   },
-  parse: (_args, flags) => ({ repair: flags.repair ?? false, yes: flags.yes ?? false }),
+  parse: (_args, flags): DoctorInput => ({ repair: flags.repair ?? false, yes: flags.yes ?? false }),
   async run(context, { repair, yes }) {
     const { reporter, signal, host } = context;
     const started = host.now();

@@ -8,15 +8,6 @@ import type { Context } from "../context.ts";
 import { writeToStdout } from "../output/document.ts";
 import { defineCommand } from "./command.ts";
 
-interface DownloadFlags {
-  output?: string;
-  force?: boolean;
-  hidden?: boolean;
-  json?: boolean;
-  ndjson?: boolean;
-  quiet?: boolean;
-}
-
 interface DownloadInput {
   readonly references: readonly string[];
   readonly output: string | undefined;
@@ -26,7 +17,7 @@ interface DownloadInput {
 
 type Downloaded = DocumentRecord & { readonly action: "downloaded"; readonly path: string };
 
-export const download = defineCommand<DownloadFlags, DownloadInput>({
+export const download = defineCommand({
   examples: [
     ["Download the newest document of a name into this directory", "download invoice.pdf"],
     ["Download a document under another name", "download 019aae5c-1f2e -o ./copy.pdf"],
@@ -34,13 +25,13 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
     ["Pipe a document to another command", "download dump.sql -o - | psql app"],
   ],
   configure(command) {
-    command
+    return command
       .argument("<ref...>", "ids, unique id prefixes, or names")
       .option("-o, --output <path>", "file, directory, or - for standard output (default: this directory)")
       .option("--force", "replace existing files")
       .option("--hidden", "also write hidden files (names with a leading dot) for documents given by id");
   },
-  parse(references, flags) {
+  parse(references, flags): DownloadInput {
     if (flags.output === "-") {
       if (references.length > 1) {
         throw new DocprocError("USAGE", "Only one document can go to standard output.", { hint: "Name a directory." });

@@ -1,21 +1,13 @@
 /** The flags that select documents, shared by every command that reads the catalog. */
-import type { Command as CommanderCommand } from "commander";
+import type { OptionValues, Command as TypedCommand } from "@commander-js/extra-typings";
 import { DocprocError } from "../../core/errors.ts";
 import { commitPrefix, type ListQuery, parseTime } from "../../document/query.ts";
 import { documentTags } from "../../document/record.ts";
 import { collect } from "./command.ts";
 
-export interface FilterFlags {
-  tag?: string[];
-  name?: string;
-  type?: string;
-  since?: string;
-  until?: string;
-  commit?: string;
-  run?: string;
-}
+export type FilterFlags = ReturnType<ReturnType<typeof addFilterFlags<[], Record<never, never>>>["opts"]>;
 
-export function addFilterFlags(command: CommanderCommand): CommanderCommand {
+export function addFilterFlags<Args extends unknown[], Flags extends OptionValues>(command: TypedCommand<Args, Flags>) {
   return command
     .option("--tag <key=value>", "only with this tag (repeatable; all must match)", collect)
     .option("--name <glob>", "only with a matching name, such as 'inv*.pdf'")

@@ -5,14 +5,14 @@ import { defineCommand } from "./command.ts";
 
 type InitialisedResource = Pick<ProvisionedResource, "kind" | "name" | "action" | "settings">;
 
-export const init = defineCommand<{ plan?: boolean }, { plan: boolean }>({
+export const init = defineCommand({
   examples: [
     ["Create an embedded library in a directory", "init --directory ./library"],
     ["Create a bucket and a table of the same name", "init --bucket my-documents --region eu-west-1"],
     ["Show what would be created, with all settings", "init --bucket my-documents --plan --json"],
   ],
   configure(command) {
-    command.option("--plan", "show what would be created, change nothing");
+    return command.option("--plan", "show what would be created, change nothing");
   },
   parse: (_args, flags) => ({ plan: flags.plan ?? false }),
   async run(context, { plan }) {

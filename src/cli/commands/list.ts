@@ -3,15 +3,7 @@ import { type ListQuery, listOrder } from "../../document/query.ts";
 import { type DocumentRecord, isDocumentId } from "../../document/record.ts";
 import type { Column, Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
-import { addFilterFlags, type FilterFlags, parseFilter } from "./filter.ts";
-
-interface ListFlags extends FilterFlags {
-  limit?: string;
-  cursor?: string;
-  all?: boolean;
-  asc?: boolean;
-  sort?: string;
-}
+import { addFilterFlags, parseFilter } from "./filter.ts";
 
 interface ListInput {
   readonly query: ListQuery;
@@ -20,7 +12,7 @@ interface ListInput {
 
 const defaultLimit = 50;
 
-export const list = defineCommand<ListFlags, ListInput>({
+export const list = defineCommand({
   examples: [
     ["List the newest fifty documents", "list"],
     ["List the artifacts of a build", "list --tag build=42"],
@@ -30,14 +22,14 @@ export const list = defineCommand<ListFlags, ListInput>({
     ["Print every record, one per line", "list --all --ndjson"],
   ],
   configure(command) {
-    addFilterFlags(command)
+    return addFilterFlags(command)
       .option("--sort <time|size|name>", "sort newest first (default), largest first, or by name")
       .option("--limit <count>", `list at most this many (default: ${defaultLimit})`)
       .option("--cursor <id>", "continue after this document: the nextCursor of the previous page")
       .option("--all", "list all, without a limit")
       .option("--asc", "reverse the order: oldest or smallest first");
   },
-  parse(_args, flags, now) {
+  parse(_args, flags, now): ListInput {
     if (flags.all && flags.limit !== undefined) {
       throw new DocprocError("USAGE", "--all and --limit contradict each other.", { hint: "Give one of them." });
     }

@@ -9,13 +9,13 @@ import { downloadTo } from "../../transfer/download.ts";
 import { assertDesktop, assertNoProgram, showOnDesktop } from "../desktop.ts";
 import { defineCommand } from "./command.ts";
 
-export const open = defineCommand<object, { reference: string }>({
+export const open = defineCommand({
   examples: [
     ["Open the newest document of a name", "open invoice.pdf"],
     ["Open an older version by its id", "open 019aae5c-1f2e"],
   ],
   configure(command) {
-    command.argument("<ref>", "id, unique id prefix, or name");
+    return command.argument("<ref>", "id, unique id prefix, or name");
   },
   parse([reference = ""]) {
     return { reference };

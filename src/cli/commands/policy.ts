@@ -5,19 +5,12 @@ import { type Role, roles } from "../../core/policy.ts";
 import { flagOf } from "../../core/setting.ts";
 import { defineCommand } from "./command.ts";
 
-interface PolicyFlags {
-  format?: string;
-  json?: boolean;
-  ndjson?: boolean;
-  quiet?: boolean;
-}
-
 interface PolicyInput {
   readonly role: Role;
   readonly format: "json" | "terraform";
 }
 
-export const policy = defineCommand<PolicyFlags, PolicyInput>({
+export const policy = defineCommand({
   examples: [
     ["Print the policy of a CI job that uploads", "policy upload"],
     [
@@ -27,11 +20,11 @@ export const policy = defineCommand<PolicyFlags, PolicyInput>({
     ["Print it for Terraform", "policy read --format terraform > docproc.tf"],
   ],
   configure(command) {
-    command
+    return command
       .argument(`<${roles.join("|")}>`, "what to allow: uploading and tagging, listing and reading, or everything")
       .option("--format <json|terraform>", "print the policy, or a Terraform resource (default: json)");
   },
-  parse([given = ""], { format = "json", json, ndjson, quiet }) {
+  parse([given = ""], { format = "json", json, ndjson, quiet }): PolicyInput {
     const role = roles.find((name) => name === given);
     if (role === undefined) {
       throw new DocprocError("USAGE", `There is no policy for ${JSON.stringify(given)}.`, {

@@ -3,13 +3,6 @@ import { contentType, documentMetadata, documentName, documentTags, type TextMap
 import type { FileProgress } from "../output/reporter.ts";
 import { collect, defineCommand } from "./command.ts";
 
-interface RegisterFlags {
-  name?: string;
-  contentType?: string;
-  tag?: string[];
-  meta?: string[];
-}
-
 interface RegisterInput {
   readonly uri: string;
   readonly name: string | undefined;
@@ -20,13 +13,13 @@ interface RegisterInput {
 
 const schemes = sharedSchemes.join(":// or ");
 
-export const register = defineCommand<RegisterFlags, RegisterInput>({
+export const register = defineCommand({
   examples: [
     ["Register an object of the configured bucket", "register s3://my-documents/incoming/invoice.pdf"],
     ["Register an object with a name and a tag", "register s3://my-documents/dumps/17 --name dump.sql --tag app=shop"],
   ],
   configure(command) {
-    command
+    return command
       .argument("<uri>", `object in the configured storage, ${schemes}://...; stays where it is`)
       .option("--name <name>", "name of the document (default: last segment of the key)")
       .option("--content-type <type>", "content type (default: the object's own, else detected)")
@@ -34,7 +27,7 @@ export const register = defineCommand<RegisterFlags, RegisterInput>({
       .option("--meta <key=value>", "metadata to keep with it (repeatable)", collect)
       .option("--on-duplicate <reuse|store>", "what to do if the document is already stored (default: reuse)");
   },
-  parse([uri = ""], flags) {
+  parse([uri = ""], flags): RegisterInput {
     return {
       uri,
       name: flags.name === undefined ? undefined : documentName(flags.name),

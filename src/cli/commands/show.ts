@@ -2,14 +2,14 @@ import type { DocumentRecord } from "../../document/record.ts";
 import type { Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
 
-export const show = defineCommand<object, { reference: string }>({
+export const show = defineCommand({
   examples: [
     ["Show a document by id, or the first digits of it", "show 019aae5c-1f2e"],
     ["Show the newest document of a name", "show invoice.pdf"],
     ["Print only its uri", "show invoice.pdf --json | jq -r .uri"],
   ],
   configure(command) {
-    command.argument("<ref>", "id, unique id prefix, or name");
+    return command.argument("<ref>", "id, unique id prefix, or name");
   },
   parse([reference = ""]) {
     return { reference };

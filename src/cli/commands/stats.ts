@@ -1,16 +1,16 @@
 import type { Group, Stats } from "../../library/stats.ts";
 import type { Column, Painter } from "../output/reporter.ts";
 import { defineCommand } from "./command.ts";
-import { addFilterFlags, type Chosen, type FilterFlags, parseFilter } from "./filter.ts";
+import { addFilterFlags, parseFilter } from "./filter.ts";
 
-export const stats = defineCommand<FilterFlags, Chosen>({
+export const stats = defineCommand({
   examples: [
     ["Count everything", "stats"],
     ["Count last week's builds", "stats --since 7d --name '*.tgz'"],
     ["Print bytes by type as JSON", "stats --json | jq '.types'"],
   ],
   configure(command) {
-    addFilterFlags(command);
+    return addFilterFlags(command);
   },
   parse: (_args, flags, now) => parseFilter(flags, now),
   async run({ library: openLibrary, reporter, signal }, query) {

@@ -1,14 +1,14 @@
 import { documentTags } from "../../document/record.ts";
-import { type TagEdit, tagEdit } from "../../library/tag.ts";
+import { tagEdit } from "../../library/tag.ts";
 import { defineCommand } from "./command.ts";
 
-export const tag = defineCommand<object, { reference: string; edit: TagEdit }>({
+export const tag = defineCommand({
   examples: [
     ["Set tags", "tag invoice.pdf paid=yes year=2026"],
     ["Remove a tag", "tag invoice.pdf draft-"],
   ],
   configure(command) {
-    command
+    return command
       .argument("<ref>", "id, unique id prefix, or name")
       .argument("<changes...>", "key=value sets a tag, key- removes it");
   },

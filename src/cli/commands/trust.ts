@@ -12,13 +12,13 @@ interface GuardedSetting {
   readonly origin: string;
 }
 
-export const trust = defineCommand<{ remove?: boolean }, { remove: boolean }>({
+export const trust = defineCommand({
   examples: [
     ["Trust the current project file, as it is now", "trust"],
     ["Revoke the trust", "trust --remove"],
   ],
   configure(command) {
-    command.option("--remove", "revoke the trust in every version of the file");
+    return command.option("--remove", "revoke the trust in every version of the file");
   },
   parse: (_args, flags) => ({ remove: flags.remove ?? false }),
   async run({ configAsFound, host, reporter }, { remove }) {

@@ -3,11 +3,6 @@ import type { DocumentRecord } from "../../document/record.ts";
 import { expiryOf, type SignedRequest } from "../../library/sign.ts";
 import { defineCommand } from "./command.ts";
 
-interface UrlFlags {
-  expiresIn?: string;
-  put?: boolean;
-}
-
 interface UrlInput {
   readonly reference: string;
   readonly method: "GET" | "PUT";
@@ -15,19 +10,19 @@ interface UrlInput {
   readonly expiresIn: number;
 }
 
-export const url = defineCommand<UrlFlags, UrlInput>({
+export const url = defineCommand({
   examples: [
     ["Print a link that is valid for an hour", "url invoice.pdf --expires-in 1h"],
     ["Download with curl, on a host without credentials", 'curl -fsSLJO "$(docproc url app.tgz)"'],
     ["Print a link that restores lost bytes", "url invoice.pdf --put"],
   ],
   configure(command) {
-    command
+    return command
       .argument("<ref>", "id, unique id prefix, or name")
       .option("--expires-in <time>", "how long the link is valid, such as 30s, 1h or 7d (default: 15m)")
       .option("--put", "print a link for restoring the document's bytes if they are lost");
   },
-  parse([reference = ""], { expiresIn = "15m", put }) {
+  parse([reference = ""], { expiresIn = "15m", put }): UrlInput {
     return { reference, method: put ? "PUT" : "GET", expiresIn: expiryOf(duration(expiresIn), expiresIn) };
   },
   async run({ library: openLibrary, reporter, signal }, { reference, method, expiresIn }) {

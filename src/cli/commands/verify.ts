@@ -7,12 +7,6 @@ import { type Account, type FailedInput, failureList, runBatch } from "../batch.
 import type { Context } from "../context.ts";
 import { defineCommand } from "./command.ts";
 
-interface VerifyFlags {
-  all?: boolean;
-  deep?: boolean;
-  sample?: string;
-}
-
 interface VerifyInput {
   readonly references: readonly string[];
   readonly deep: boolean;
@@ -20,20 +14,20 @@ interface VerifyInput {
   readonly share: number;
 }
 
-export const verify = defineCommand<VerifyFlags, VerifyInput>({
+export const verify = defineCommand({
   examples: [
     ["Check size and checksum of a document", "verify invoice.pdf"],
     ["Check every document", "verify --all"],
     ["Read and hash a random twentieth of the documents", "verify --all --deep --sample 5%"],
   ],
   configure(command) {
-    command
+    return command
       .argument("[ref...]", "ids, unique id prefixes, or names")
       .option("--all", "check every document")
       .option("--deep", "also read and hash the documents")
       .option("--sample <percent>", "with --all: check only a random share, such as 5%");
   },
-  parse(references, flags) {
+  parse(references, flags): VerifyInput {
     if (references.length > 0 === Boolean(flags.all)) {
       throw new DocprocError("USAGE", "Name documents to check, or give --all.", { hint: "docproc verify --all" });
     }

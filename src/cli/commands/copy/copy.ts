@@ -6,15 +6,8 @@ import type { DocumentLibrary } from "../../../library/library.ts";
 import { type BatchOptions, batchFailure, failureList, runBatch, runNamed } from "../../batch.ts";
 import type { Context } from "../../context.ts";
 import { defineCommand } from "../command.ts";
-import { addFilterFlags, type Chosen, type FilterFlags, hasFilter, parseFilter } from "../filter.ts";
+import { addFilterFlags, type Chosen, hasFilter, parseFilter } from "../filter.ts";
 import { CopyCounts, copySummary } from "./report.ts";
-
-interface CopyFlags extends FilterFlags {
-  to?: string;
-  from?: string;
-  dryRun?: boolean;
-  failFast?: boolean;
-}
 
 interface CopyInput {
   readonly references: readonly string[];
@@ -25,7 +18,7 @@ interface CopyInput {
   readonly failFast: boolean;
 }
 
-export const copy = defineCommand<CopyFlags, CopyInput>({
+export const copy = defineCommand({
   examples: [
     ["Copy everything to the library of a profile", "copy --to archive"],
     ["Copy everything from the library of a profile", "copy --from archive"],
@@ -33,16 +26,17 @@ export const copy = defineCommand<CopyFlags, CopyInput>({
     ["Show what would be copied", "copy invoice.pdf --from archive --to team --dry-run"],
   ],
   configure(command) {
-    command
-      .argument("[ref...]", "ids, unique id prefixes, or names (default: all documents)")
-      .option("--to <profile>", "library to copy to (default: the configured one)")
-      .option("--from <profile>", "library to copy from (default: the configured one)");
-    addFilterFlags(command)
+    return addFilterFlags(
+      command
+        .argument("[ref...]", "ids, unique id prefixes, or names (default: all documents)")
+        .option("--to <profile>", "library to copy to (default: the configured one)")
+        .option("--from <profile>", "library to copy from (default: the configured one)"),
+    )
       .option("--dry-run", "show what would be copied, send nothing")
       .option("--no-resume", "restart interrupted copies of large documents from the beginning")
       .option("--fail-fast", "start no more documents after a failure");
   },
-  parse(references, flags, now) {
+  parse(references, flags, now): CopyInput {
     const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
     if (flags.to === undefined && flags.from === undefined) {
       throw usage("Nothing says where to copy to.", "Name a profile of the config file: docproc copy --to archive");

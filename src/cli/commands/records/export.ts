@@ -3,16 +3,8 @@ import { DocprocError } from "../../../core/errors.ts";
 import { downloadTo } from "../../../transfer/download.ts";
 import { writeAll } from "../../output/reporter.ts";
 import { defineCommand } from "../command.ts";
-import { addFilterFlags, type Chosen, type FilterFlags, parseFilter } from "../filter.ts";
+import { addFilterFlags, type Chosen, parseFilter } from "../filter.ts";
 import { linesOf } from "./file.ts";
-
-interface ExportFlags extends FilterFlags {
-  output?: string;
-  force?: boolean;
-  json?: boolean;
-  quiet?: boolean;
-  format?: string;
-}
 
 interface ExportInput {
   /** Undefined: standard output. */
@@ -21,19 +13,20 @@ interface ExportInput {
   readonly chosen: Chosen;
 }
 
-export const exportRecords = defineCommand<ExportFlags, ExportInput>({
+export const exportRecords = defineCommand({
   examples: [
     ["Export every record to a file", "export -o records.ndjson"],
     ["Move the records to another catalog of the same bucket", "export | docproc import --use other"],
     ["Compress the export", "export | gzip > records.ndjson.gz"],
   ],
   configure(command) {
-    command
-      .option("-o, --output <file>", "write to this file, completely or not at all (default: standard output)")
-      .option("--force", "replace an existing file");
-    addFilterFlags(command);
+    return addFilterFlags(
+      command
+        .option("-o, --output <file>", "write to this file, completely or not at all (default: standard output)")
+        .option("--force", "replace an existing file"),
+    );
   },
-  parse(_args, flags, now) {
+  parse(_args, flags, now): ExportInput {
     const output = flags.output === "-" ? undefined : flags.output;
     if (output === undefined && (flags.json || flags.quiet || flags.format !== undefined)) {
       throw new DocprocError("USAGE", "Standard output cannot hold the records and a report.", {

@@ -9,12 +9,6 @@ import { defineCommand } from "../command.ts";
 import { parseRecord, type RecordLine, splitLines } from "./file.ts";
 import { ImportCounts, importSummary } from "./import-report.ts";
 
-interface ImportFlags {
-  deep?: boolean;
-  adopt?: string;
-  failFast?: boolean;
-}
-
 interface ImportInput {
   readonly file: string;
   readonly deep: boolean;
@@ -22,20 +16,20 @@ interface ImportInput {
   readonly failFast: boolean;
 }
 
-export const importRecords = defineCommand<ImportFlags, ImportInput>({
+export const importRecords = defineCommand({
   examples: [
     ["Import what docproc export wrote", "import records.ndjson"],
     ["Import records and check the hash of every document", "import records.ndjson --deep"],
     ["Import records from standard input", "import < records.ndjson"],
   ],
   configure(command) {
-    command
+    return command
       .argument("[file]", "exported records; - is standard input (default: -)")
       .option("--deep", "read and hash the documents, so that later uploads can reuse them")
       .option("--adopt <catalog>", "take over the objects of this lost catalog")
       .option("--fail-fast", "start no more records after a failure");
   },
-  parse([file = "-"], { deep = false, adopt, failFast = false }) {
+  parse([file = "-"], { deep = false, adopt, failFast = false }): ImportInput {
     if (adopt === undefined || isCatalogId(adopt)) return { file, deep, adopt, failFast };
     throw new DocprocError("USAGE", `${JSON.stringify(adopt)} is not the id of a catalog.`, {
       hint: "docproc import says which catalog the objects are marked with.",

@@ -10,20 +10,6 @@ import { uploadInput } from "./input.ts";
 import { findInputs } from "./inputs.ts";
 import { UploadCounts, uploadEnvelope, uploadLine, uploadSummary } from "./report.ts";
 
-interface UploadFlags {
-  name?: string;
-  contentType?: string;
-  tag?: string[];
-  meta?: string[];
-  recursive?: boolean;
-  exclude?: string[];
-  filesFrom?: string;
-  within?: string;
-  null?: boolean;
-  dryRun?: boolean;
-  failFast?: boolean;
-}
-
 interface UploadInput {
   readonly paths: readonly string[];
   readonly filesFrom: string | undefined;
@@ -39,7 +25,7 @@ interface UploadInput {
   readonly failFast: boolean;
 }
 
-export const upload = defineCommand<UploadFlags, UploadInput>({
+export const upload = defineCommand({
   makesDocuments: true,
   examples: [
     ["Upload a file", "upload ./invoice.pdf"],
@@ -48,7 +34,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
     ["Upload standard input", "upload - --name dump.sql < dump.sql"],
   ],
   configure(command) {
-    command
+    return command
       .argument("[paths...]", "files, directories with -r, or - for standard input")
       .option("--name <name>", "name of the document (required for -)")
       .option("--content-type <type>", "content type (default: detected)")
@@ -69,7 +55,7 @@ export const upload = defineCommand<UploadFlags, UploadInput>({
       .option("--part-size <size>", "part size of multipart uploads, such as 16MiB (default: by file size)")
       .option("--parts-in-flight <count>", "maximum parts in flight, over all files (default: by memory)");
   },
-  parse(paths, flags) {
+  parse(paths, flags): UploadInput {
     const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
     if (paths.length === 0 && flags.filesFrom === undefined) {
       throw usage("Nothing to upload was named.", "Name files: docproc upload ./file.pdf");
