@@ -149,14 +149,14 @@ export interface Damage {
   readonly name: string;
   readonly uri: string;
   readonly message: string;
-  /** The one thing to do about it. */
+  /** The fix. */
   readonly fix: string;
 }
 
 export interface CopyOptions extends CallOptions {
   /** Another library that `openLibrary()` opened. */
   readonly to: Library;
-  /** Called with bytes newly on their way. */
+  /** Called with the bytes newly sent. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
@@ -164,7 +164,7 @@ export interface CopyOptions extends CallOptions {
 export interface CopiedRecord extends DocumentRecord {
   /** `unchanged` was there, and nothing was sent. */
   readonly action: "copied" | "unchanged";
-  /** Bytes that travelled. */
+  /** Bytes sent. */
   readonly bytesSent: number;
 }
 

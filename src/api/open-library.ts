@@ -234,7 +234,7 @@ class OpenLibrary implements Library {
         const record = await ownRecord(library, document, signal);
         const { onProgress = () => {} } = options;
         const copying = { dryRun: false, signal, onProgress, onSkipped() {} };
-        // What only a dry run leaves open is known.
+        // Only a dry run leaves fields unknown.
         return frozenRecord((await other.copyFrom(library, record, copying)) as CopiedRecord);
       });
     });

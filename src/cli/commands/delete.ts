@@ -13,7 +13,7 @@ interface DeleteInput {
 
 type Deleted = DocumentRecord & RemovedBytes & { readonly action: "deleted" };
 
-/** Names in the question before documents are deleted; more would not be read. */
+/** Names shown in the question. */
 const namesAsked = 5;
 
 const whyKept: Record<KeptFor, string> = {

@@ -53,7 +53,7 @@ export const list = defineCommand<ListFlags, ListInput>({
         ...parseFilter(flags, now),
         ...order,
         after: flags.cursor,
-        // One more tells whether there is another page.
+        // One more shows whether there is another page.
         expected: flags.all ? undefined : limit + 1,
       },
       limit,
