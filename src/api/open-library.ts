@@ -10,7 +10,7 @@ import { detectedType } from "../document/detected-type.ts";
 import { frozenRecord } from "../document/frozen.ts";
 import { commitPrefix, listOrder, parseTime } from "../document/query.ts";
 import { contentType, type DocumentRecord, documentMetadata, documentName, documentTags } from "../document/record.ts";
-import { Library as OpenedLibrary } from "../library/library.ts";
+import { DocumentLibrary } from "../library/library.ts";
 import { expiryOf } from "../library/sign.ts";
 import type { Stats } from "../library/stats.ts";
 import { tagEdit } from "../library/tag.ts";
@@ -52,7 +52,7 @@ export interface Surroundings extends Omit<ConfigInput, "flags" | "file"> {
  */
 export async function openLibraryIn(options: LibraryOptions, surroundings: Surroundings): Promise<Library> {
   const settings = await settingsFrom(options, surroundings);
-  const library = new OpenedLibrary(settings, { now: Date.now, debug() {} });
+  const library = new DocumentLibrary(settings, { now: Date.now, debug() {} });
   // Invalid settings fail now, not at the first upload.
   library.check();
   return new OpenLibrary(library, surroundings);
@@ -82,11 +82,11 @@ async function settingsFrom(options: LibraryOptions, surroundings: Surroundings)
 }
 
 class OpenLibrary implements Library {
-  readonly #library: OpenedLibrary;
+  readonly #library: DocumentLibrary;
   readonly #surroundings: Surroundings;
   #closed = false;
 
-  constructor(library: OpenedLibrary, surroundings: Surroundings) {
+  constructor(library: DocumentLibrary, surroundings: Surroundings) {
     this.#library = library;
     this.#surroundings = surroundings;
   }
@@ -268,7 +268,7 @@ class OpenLibrary implements Library {
   /** Runs a call, and converts every error to a DocprocError. */
   async #call<T>(
     { signal }: CallOptions,
-    run: (library: OpenedLibrary, signal: AbortSignal) => Promise<T>,
+    run: (library: DocumentLibrary, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     try {
       if (this.#closed) throw new DocprocError("USAGE", "The library is closed.", { hint: "Open it again." });
@@ -282,7 +282,7 @@ class OpenLibrary implements Library {
 }
 
 async function found(
-  library: OpenedLibrary,
+  library: DocumentLibrary,
   document: string | DocumentRecord,
   signal: AbortSignal,
 ): Promise<DocumentRecord> {
@@ -291,7 +291,7 @@ async function found(
 
 /** What the library itself has: a record from elsewhere may have the same id, and one from before may have other tags. */
 async function ownRecord(
-  library: OpenedLibrary,
+  library: DocumentLibrary,
   document: string | DocumentRecord,
   signal: AbortSignal,
 ): Promise<DocumentRecord> {

@@ -193,7 +193,7 @@ async function unless<T>(promise: Promise<T>, watch: (reject: (error: Error) => 
   }
 }
 
-interface Request {
+interface OutgoingRequest {
   readonly method?: string;
   readonly protocol?: string;
   readonly hostname?: string;
@@ -209,7 +209,7 @@ interface SigningContext {
   };
 }
 
-type Next = (args: { request: Request; input: object }) => Promise<Reply>;
+type Next = (args: { request: OutgoingRequest; input: object }) => Promise<Reply>;
 
 /** Milliseconds that a service's clock was ahead of ours at its last response. */
 const skews = new WeakMap<AnyClient, number>();

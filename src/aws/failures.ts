@@ -76,7 +76,7 @@ export function errorNameOf(error: unknown): string {
   return factsOf(error).name;
 }
 
-interface Facts {
+interface ErrorFacts {
   readonly name: string;
   readonly message: string;
   readonly status: number | undefined;
@@ -89,7 +89,7 @@ interface Facts {
   readonly bucketRegion: string | undefined;
 }
 
-function factsOf(error: unknown): Facts {
+function factsOf(error: unknown): ErrorFacts {
   const record = asRecord(error);
   const metadata = asRecord(record["$metadata"]);
   const response = asRecord(record["$response"]);
@@ -130,8 +130,8 @@ const nameless = new Set(["Unknown", "UnknownError", "BadRequest", "400"]);
 interface Meaning {
   readonly code: ErrorCode;
   readonly names: ReadonlySet<string>;
-  readonly matches?: (facts: Facts) => boolean;
-  readonly explain: (operation: AwsOperation, facts: Facts) => [message: string, hint: string];
+  readonly matches?: (facts: ErrorFacts) => boolean;
+  readonly explain: (operation: AwsOperation, facts: ErrorFacts) => [message: string, hint: string];
 }
 
 /**

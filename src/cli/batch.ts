@@ -16,10 +16,10 @@ export interface BatchOptions<Input, Done> {
   readonly labelOf: (input: Input) => string;
   readonly run: (input: Input) => Promise<Done>;
   readonly onDone?: (done: Done) => Promise<void>;
-  readonly onFailure: (failure: Failure) => void;
+  readonly onFailure: (failure: FailedInput) => void;
 }
 
-export interface Failure {
+export interface FailedInput {
   /** The user's spelling. */
   readonly label: string;
   readonly error: DocprocError;
@@ -33,7 +33,7 @@ export interface Account {
   readonly complete: boolean;
   readonly doneCount: number;
   readonly failedCount: number;
-  readonly firstFailure: Failure | undefined;
+  readonly firstFailure: FailedInput | undefined;
   /** Of all failures. */
   readonly codes: ReadonlySet<ErrorCode>;
 }
@@ -42,7 +42,7 @@ export interface Batch<Done> extends Account {
   /** In the order of the inputs; empty when not kept. */
   readonly done: readonly Done[];
   /** In the order of the inputs; empty when not kept. */
-  readonly failures: readonly Failure[];
+  readonly failures: readonly FailedInput[];
 }
 
 /**
@@ -54,10 +54,10 @@ export async function runBatch<Input, Done>(
   options: BatchOptions<Input, Done>,
 ): Promise<Batch<Done>> {
   const { keep = true, inOrder = false, signal } = options;
-  const outcomes: ({ done: Done } | { failure: Failure })[] = [];
+  const outcomes: ({ done: Done } | { failure: FailedInput })[] = [];
   const codes = new Set<ErrorCode>();
   const counts = { total: 0, doneCount: 0, failedCount: 0 };
-  let firstFailure: Failure | undefined;
+  let firstFailure: FailedInput | undefined;
   let search: { failed?: unknown } = {};
   let stopped = false;
   /** When the input before has been reported. */
@@ -164,7 +164,7 @@ export function batchFailure(
 }
 
 /** The failures of a batch for its JSON document. */
-export function failureList(failures: readonly Failure[], labelField: "path" | "ref") {
+export function failureList(failures: readonly FailedInput[], labelField: "path" | "ref") {
   return failures.map(({ label, error }) => {
     const { code, message, hint } = error.toJSON();
     return { [labelField]: label, code, message, hint };

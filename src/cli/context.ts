@@ -2,7 +2,7 @@
 import type { Readable } from "node:stream";
 import { type Config, type ConfigInput, loadConfig } from "../config/config.ts";
 import { assertAgreed, useWithoutConsent } from "../config/consent.ts";
-import { Library, once } from "../library/library.ts";
+import { DocumentLibrary, once } from "../library/library.ts";
 import type { OutputStream, Reporter } from "./output/reporter.ts";
 
 /** What the program may know of its process. bin/docproc.ts builds the real one, tests build others. */
@@ -44,7 +44,7 @@ export interface Context {
   /** The same for display, whatever a project file says. */
   configAsFound(): Promise<Config>;
   /** The library that the command works on; it uses nothing below it. */
-  library(): Promise<Library>;
+  library(): Promise<DocumentLibrary>;
   /** The context of a profile's library, independent of flags and variables about this one's place. */
   inProfile(name: string): Context;
   /** Closes the opened libraries. */
@@ -62,10 +62,10 @@ export function createContext(host: Host, reporter: Reporter, flags: ConfigFlags
     if (said !== undefined) reporter.note(said);
     return found;
   });
-  const opened: Library[] = [];
+  const opened: DocumentLibrary[] = [];
   const library = once(async () => {
     const { settings } = await config();
-    const made = new Library(settings, { now: host.now, debug: (message) => reporter.debug(message) });
+    const made = new DocumentLibrary(settings, { now: host.now, debug: (message) => reporter.debug(message) });
     opened.push(made);
     return made;
   });

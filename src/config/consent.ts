@@ -11,7 +11,7 @@ import { isUsed, placeSettings, type SettingName, settingNames, settingTable, us
 import type { Consent } from "./trust.ts";
 
 /** A setting of a project file that needs the user's consent. */
-export interface Claim {
+export interface PendingConsent {
   readonly name: SettingName;
   /** What the file wants, continuing after `to`. */
   readonly wish: string;
@@ -24,7 +24,7 @@ export interface ProjectFileUse {
   /** Settings whose values come from the file. */
   readonly used: readonly { readonly name: SettingName; readonly value: Value }[];
   /** Those of them that need consent and are set nowhere else. */
-  readonly claims: readonly Claim[];
+  readonly claims: readonly PendingConsent[];
 }
 
 /**
@@ -37,7 +37,7 @@ export async function useOfProjectFile(
   settings: Settings,
   saidElsewhere: (name: SettingName, value: Value) => boolean,
 ): Promise<ProjectFileUse> {
-  const claims: Claim[] = [];
+  const claims: PendingConsent[] = [];
   for (const { name, value } of used) {
     const wish = saidElsewhere(name, value) ? undefined : await wishOf(name, value, settings, path);
     if (wish !== undefined) claims.push({ name, wish });

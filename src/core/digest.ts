@@ -35,7 +35,7 @@ export class RunningDigest {
   }
 }
 
-interface Waiting {
+interface PendingUpdate {
   readonly resolve: (digests: Digests) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -45,7 +45,7 @@ class HashingThread {
   // The worker needs no environment, and an inherited --import could load anything.
   readonly #worker = new Worker(new URL("./digest-thread.js", import.meta.url), { execArgv: [], env: {} });
   /** Pending requests, in the order in which the thread answers. */
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: PendingUpdate[] = [];
 
   static get(): HashingThread {
     HashingThread.#started ??= new HashingThread();

@@ -9,25 +9,25 @@ import { createNew, privateDirectory } from "./atomic.ts";
 
 export type { Database };
 
-export type Row = Record<string, unknown>;
+export type NamedRow = Record<string, unknown>;
 
 /** Narrows the engines' type for rows. */
-export function asRow(value: unknown): Row {
-  return value as Row;
+export function asRow(value: unknown): NamedRow {
+  return value as NamedRow;
 }
 
-export type Statement = ReturnType<Database["prepare"]>;
+export type PreparedStatement = ReturnType<Database["prepare"]>;
 
 /** Prepares a hot statement that returns rows as lists: naming every value takes as long as reading it. */
-export function prepareForLists(database: Database, sql: string): Statement {
-  const statement: Statement & { setReturnArrays?: (on: boolean) => void } = database.prepare(sql);
+export function prepareForLists(database: Database, sql: string): PreparedStatement {
+  const statement: PreparedStatement & { setReturnArrays?: (on: boolean) => void } = database.prepare(sql);
   // Since Node 22.16.
   statement.setReturnArrays?.(true);
   return statement;
 }
 
 /** Runs a statement of {@link prepareForLists}; each row is a list of its column values. */
-export function listsOf(statement: Statement, ...values: (string | number)[]): unknown[][] {
+export function listsOf(statement: PreparedStatement, ...values: (string | number)[]): unknown[][] {
   const rows: unknown[] = statement.all(...values);
   return rows.map((row) => (Array.isArray(row) ? row : Object.values(asRow(row))));
 }

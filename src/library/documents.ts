@@ -2,7 +2,7 @@
 import { DocprocError } from "../core/errors.ts";
 import { type DocumentRecord, storageKey } from "../document/record.ts";
 import type { StoredObject } from "../storage/service.ts";
-import type { Commit } from "../transfer/commit.ts";
+import type { CommitOptions } from "../transfer/commit.ts";
 import { storageFlags } from "./hints.ts";
 import type { Services } from "./services.ts";
 
@@ -48,7 +48,7 @@ export async function* bytesOf(
 export async function recordStored(
   { storage, metadata, now }: Services,
   record: DocumentRecord,
-  committing: Pick<Commit, "key" | "onDuplicate" | "claim" | "signal">,
+  committing: Pick<CommitOptions, "key" | "onDuplicate" | "claim" | "signal">,
 ): Promise<DocumentRecord> {
   const [opened, { commitRecord }] = await Promise.all([
     Promise.all([storage(), metadata()]),

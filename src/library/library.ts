@@ -31,7 +31,7 @@ import type { Stats } from "./stats.ts";
 import type { RetaggedDocument, TagEdit } from "./tag.ts";
 import type { Damage, VerifyOptions } from "./verify.ts";
 
-export interface LibraryOptions {
+export interface DocumentLibraryOptions {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Receives details for debugging. */
@@ -41,7 +41,7 @@ export interface LibraryOptions {
 /** Bytes; up to this size a document is read into memory and hashed before it is sent. */
 const inMemoryLimit = 8 * 1024 * 1024;
 
-export class Library {
+export class DocumentLibrary {
   readonly settings: Settings;
   readonly #services: Services;
   /** The checked drivers that the settings chose. */
@@ -51,7 +51,7 @@ export class Library {
   readonly #opened: (StorageService | MetadataService)[] = [];
 
   /** Opens nothing. The first call that needs a driver throws if the driver refuses the settings. */
-  constructor(settings: Settings, { now, debug }: LibraryOptions) {
+  constructor(settings: Settings, { now, debug }: DocumentLibraryOptions) {
     this.settings = settings;
     const { prefix, retries } = settings;
     this.#drivers = once(() => {
@@ -174,7 +174,7 @@ export class Library {
   }
 
   /** Copies a document from another library into this one: see `copyDocument`. */
-  async copyFrom(from: Library, record: DocumentRecord, options: CopyOptions): Promise<CopiedDocument> {
+  async copyFrom(from: DocumentLibrary, record: DocumentRecord, options: CopyOptions): Promise<CopiedDocument> {
     const { copyDocument } = await import("./copy.ts");
     return await copyDocument(record, from.#side(), this.#side(), options);
   }
@@ -183,7 +183,7 @@ export class Library {
    * Refuses to copy a library onto itself.
    * @throws USAGE
    */
-  async assertApartFrom(from: Library, signal: AbortSignal): Promise<void> {
+  async assertApartFrom(from: DocumentLibrary, signal: AbortSignal): Promise<void> {
     const { assertApart } = await import("./copy.ts");
     await assertApart(from.#side(), this.#side(), signal);
   }

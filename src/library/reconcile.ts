@@ -5,7 +5,7 @@
 
 import { mostNamed } from "../core/not-empty.ts";
 import { type DocumentRecord, idOfKey, isDocumentId } from "../document/record.ts";
-import { asRow, type Database, openDatabase, type Row } from "../files/sqlite.ts";
+import { asRow, type Database, type NamedRow, openDatabase } from "../files/sqlite.ts";
 import type { Owner } from "../metadata/marks.ts";
 import type { ListedObject } from "../storage/service.ts";
 
@@ -160,7 +160,7 @@ export class Comparison {
   }
 }
 
-function objectOf({ id, key, size, age }: Row): ComparedObject {
+function objectOf({ id, key, size, age }: NamedRow): ComparedObject {
   return { id: String(id), key: String(key), size: Number(size), age: Number(age) };
 }
 

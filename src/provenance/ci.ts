@@ -5,7 +5,7 @@ import type { CiProvenance } from "../document/record.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 type Fact = "run" | "attempt" | "job" | "actor" | "url" | "branch" | "commit";
-type Facts = Readonly<Record<Fact, (env: Env) => string | null | undefined>>;
+type FactReaders = Readonly<Record<Fact, (env: Env) => string | null | undefined>>;
 
 /** Characters. */
 const longestFact = 1_000;
@@ -22,7 +22,7 @@ const firstOf =
     names.map((name) => env[name]).find(Boolean);
 
 /** The variables of each provider, by ci-info's name for it. For a pull request, `branch` is the source branch. */
-const providers: Readonly<Record<string, Facts>> = {
+const providers: Readonly<Record<string, FactReaders>> = {
   // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
   GITHUB_ACTIONS: {
     run: of("GITHUB_RUN_ID"),

@@ -106,7 +106,7 @@ export class StreamedBody implements Body {
 }
 
 /** The beginning of a source, perhaps all of it. */
-export interface Head {
+export interface SourceHead {
   readonly bytes: Buffer;
   /** Reads the remainder; undefined when there is none. */
   readonly rest: SourceReader | undefined;
@@ -119,7 +119,7 @@ const headSize = 256 * 1024;
  * Reads all of a source up to `limit` bytes, or only the beginning of a larger file.
  * @throws INTEGRITY when a file ends before its size
  */
-export async function readHead(source: Source, limit: number, signal: AbortSignal): Promise<Head> {
+export async function readHead(source: Source, limit: number, signal: AbortSignal): Promise<SourceHead> {
   const { size } = source;
   const reader = source.read(signal);
   // One byte beyond the limit shows whether a stream has more.
@@ -138,7 +138,7 @@ export async function readHead(source: Source, limit: number, signal: AbortSigna
  * The body of a source larger than its head. It ends only if the source did not change, so that no mixture of two
  * versions is stored.
  */
-export function streamedBody(source: Source, head: Head, signal: AbortSignal): StreamedBody {
+export function streamedBody(source: Source, head: SourceHead, signal: AbortSignal): StreamedBody {
   const { size } = source;
   let begun = false;
   return new StreamedBody({

@@ -8,7 +8,7 @@ import { isRecorded, mayHaveSucceeded, orphanClaim, outcomeUnknown } from "../me
 import { apart, type MetadataService } from "../metadata/service.ts";
 import type { StorageService } from "../storage/service.ts";
 
-export interface Commit {
+export interface CommitOptions {
   readonly metadata: MetadataService;
   readonly storage: StorageService;
   /** Storage key of the bytes. */
@@ -41,7 +41,7 @@ const claimAttempts = 5;
  * @throws CONFLICT when another document has the id, or the holder of the claim is gone; INTEGRITY when the bytes
  *   were removed meanwhile
  */
-export async function commitRecord(record: DocumentRecord, commit: Commit): Promise<DocumentRecord> {
+export async function commitRecord(record: DocumentRecord, commit: CommitOptions): Promise<DocumentRecord> {
   const { metadata, onDuplicate, storedAt, now, signal } = commit;
   const identity = commit.claim ?? identityOf(record);
   try {
@@ -77,7 +77,7 @@ export async function commitRecord(record: DocumentRecord, commit: Commit): Prom
   return record;
 }
 
-async function assertStored({ size }: DocumentRecord, { storage, key, signal }: Commit): Promise<void> {
+async function assertStored({ size }: DocumentRecord, { storage, key, signal }: CommitOptions): Promise<void> {
   if ((await storage.stat(key, signal))?.size === size) return;
   throw new DocprocError("INTEGRITY", `The bytes stored as ${key} were removed before they were recorded.`, {
     hint: "Nothing was recorded. Run the same command again.",

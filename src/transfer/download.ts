@@ -17,7 +17,7 @@ import {
   temporaryIn,
 } from "../files/removal.ts";
 
-export interface DownloadOptions {
+export interface DownloadToOptions {
   /** Replace an existing file. */
   readonly force: boolean;
   /** Permission bits that new files do not get. */
@@ -85,7 +85,7 @@ export class Destination {
 export async function downloadTo(
   path: string,
   bytes: AsyncIterable<Uint8Array>,
-  options: DownloadOptions,
+  options: DownloadToOptions,
 ): Promise<void> {
   await assertFree(path, options.force);
   // In the same directory, because rename works only within one file system.

@@ -21,8 +21,8 @@ import {
   asRow,
   type Database,
   makeDatabaseFile,
+  type NamedRow,
   openDatabase,
-  type Row,
   sqliteCodeOf,
   sqliteCorrupt,
   sqliteError,
@@ -239,7 +239,7 @@ function release(database: Database, path: string): boolean {
 }
 
 /** The stored plan; undefined when its key is no upload's, since anything could be stored under that key. */
-function earlierPlan(row: Row): Row | undefined {
+function earlierPlan(row: NamedRow): NamedRow | undefined {
   const [id, key] = [String(row["id"]), String(row["key"])];
   return idOfKey(key, undefined) === id ? row : undefined;
 }

@@ -8,7 +8,7 @@ import type { StorageService } from "../storage/service.ts";
 import type { UploadIdentity, UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
 import type { Source } from "./source.ts";
 
-interface Request {
+interface ResumptionRequest {
   readonly name: string;
   readonly tags: TextMap;
   readonly signal: AbortSignal;
@@ -34,7 +34,7 @@ export class Resumption {
    * Opens the journal of an upload. Its plan is an earlier run's if that can be resumed, else `plan`.
    * @returns undefined when there is no journal: for stdin, a storage that cannot resume, or beside another process
    */
-  async open(source: Source, request: Request, plan: UploadPlan): Promise<UploadJournal | undefined> {
+  async open(source: Source, request: ResumptionRequest, plan: UploadPlan): Promise<UploadJournal | undefined> {
     const { journals, metadata } = this.#options;
     const identity = journals && (await this.#identity(source, request));
     let journal = identity && (await journals.open(identity, plan));
@@ -55,7 +55,7 @@ export class Resumption {
   }
 
   /** Removes what an interrupted upload left of a document that exists by now. */
-  async drop(source: Source, request: Request, plan: UploadPlan): Promise<void> {
+  async drop(source: Source, request: ResumptionRequest, plan: UploadPlan): Promise<void> {
     const { journals } = this.#options;
     const identity = journals && (await this.#identity(source, request));
     if (!identity || !(await journals.has(identity))) return;
@@ -72,7 +72,7 @@ export class Resumption {
     await journal.remove();
   }
 
-  async #identity(source: Source, { name, tags, signal }: Request): Promise<UploadIdentity | undefined> {
+  async #identity(source: Source, { name, tags, signal }: ResumptionRequest): Promise<UploadIdentity | undefined> {
     const { storage, catalog } = this.#options;
     if (!storage.traits.resumes || source.place === null) return undefined;
     return { target: `${storage.uri("")} ${await catalog(signal)}`, path: source.place.path, name, tags };

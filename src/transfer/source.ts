@@ -32,7 +32,7 @@ export interface SourceReader {
   close(): Promise<void>;
 }
 
-export interface OpenOptions {
+export interface OpenFileOptions {
   /** Follow symbolic links (default). Otherwise a link that has replaced a file is refused. */
   readonly follow?: boolean;
   /** Where the file must be; default: anywhere. */
@@ -47,7 +47,7 @@ export interface OpenOptions {
 export async function openFile(
   path: string,
   label = path,
-  { follow = true, bounds }: OpenOptions = {},
+  { follow = true, bounds }: OpenFileOptions = {},
 ): Promise<Source> {
   let handle: FileHandle | undefined;
   try {

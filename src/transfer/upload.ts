@@ -25,7 +25,7 @@ import { mayHaveSucceeded } from "../metadata/commit-outcome.ts";
 import type { Marks } from "../metadata/marks.ts";
 import type { MetadataService } from "../metadata/service.ts";
 import type { Body, PutResult, StorageService } from "../storage/service.ts";
-import { type Head, hashAll, MemoryBody, readHead, streamedBody } from "./body.ts";
+import { hashAll, MemoryBody, readHead, type SourceHead, streamedBody } from "./body.ts";
 import { commitRecord } from "./commit.ts";
 import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
 import { Resumption } from "./resumption.ts";
@@ -61,7 +61,7 @@ export type UploadedDocument = { [Field in keyof DocumentRecord]: DocumentRecord
   readonly bytesSent: number;
 };
 
-export interface UploadOptions {
+export interface UploadProtocolOptions {
   /** Called on first use: a document that exists already needs no storage. */
   readonly storage: () => Promise<StorageService>;
   readonly metadata: () => Promise<MetadataService>;
@@ -82,10 +82,10 @@ export interface UploadOptions {
 }
 
 export class UploadProtocol {
-  readonly #options: UploadOptions;
+  readonly #options: UploadProtocolOptions;
   readonly #memory: MemoryBudget;
 
-  constructor(options: UploadOptions) {
+  constructor(options: UploadProtocolOptions) {
     this.#options = options;
     this.#memory = new MemoryBudget(options.memory);
   }
@@ -143,7 +143,7 @@ export class UploadProtocol {
   }
 
   /** A document that is hashed while it is sent. */
-  async #uploadStream(source: Source, head: Head, request: UploadRequest): Promise<UploadedDocument> {
+  async #uploadStream(source: Source, head: SourceHead, request: UploadRequest): Promise<UploadedDocument> {
     const { size } = source;
     // Reading a large file twice pays only if it is probably known: same name, same size.
     if (size !== null && (await this.#nameHasSize(request, size))) {

@@ -596,8 +596,8 @@ export const mutations = [
   [
     "a page by size leaves out documents of the same size",
     "src/metadata/local/sorting.ts",
-    "[end.at(-1) as Value, String(end[0])]",
-    '[end.at(-1) as Value, ascending ? "~" : ""]',
+    "[end.at(-1) as SqlValue, String(end[0])]",
+    '[end.at(-1) as SqlValue, ascending ? "~" : ""]',
     ["test/metadata/local/listing.test.ts"],
   ],
   [

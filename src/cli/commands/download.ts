@@ -1,7 +1,7 @@
 import { DocprocError } from "../../core/errors.ts";
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import type { Library } from "../../library/library.ts";
+import type { DocumentLibrary } from "../../library/library.ts";
 import { Destination, downloadTo } from "../../transfer/download.ts";
 import { type Batch, batchFailure, failureList, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
@@ -97,7 +97,7 @@ export const download = defineCommand<DownloadFlags, DownloadInput>({
 
 async function downloadOne(
   { reporter, signal, host }: Context,
-  library: Library,
+  library: DocumentLibrary,
   reference: string,
   destination: Destination,
   { force, hidden }: Pick<DownloadInput, "force" | "hidden">,

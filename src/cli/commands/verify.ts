@@ -1,9 +1,9 @@
 import { cancelled, DocprocError } from "../../core/errors.ts";
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import type { Library } from "../../library/library.ts";
+import type { DocumentLibrary } from "../../library/library.ts";
 import type { Damage } from "../../library/verify.ts";
-import { type Account, type Failure, failureList, runBatch } from "../batch.ts";
+import { type Account, type FailedInput, failureList, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
 import { defineCommand } from "./command.ts";
 
@@ -49,7 +49,7 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
     const library = await context.library();
     const { concurrency = defaultConcurrency } = library.settings;
     const findings: Damage[] = [];
-    const failures: Failure[] = [];
+    const failures: FailedInput[] = [];
     const counts = { checked: 0, damaged: 0, failed: 0, bytes: 0 };
     const inputs = references.length > 0 ? references : sampled(library, share, signal);
     // Keeps nothing of sound documents, so that a catalog of any size needs the same memory.
@@ -100,7 +100,7 @@ interface Checked {
 
 async function verifyOne(
   { reporter, signal }: Context,
-  library: Library,
+  library: DocumentLibrary,
   of: string | DocumentRecord,
   deep: boolean,
 ): Promise<Checked> {
@@ -113,7 +113,7 @@ async function verifyOne(
   }
 }
 
-async function* sampled(library: Library, share: number, signal: AbortSignal): AsyncIterable<DocumentRecord> {
+async function* sampled(library: DocumentLibrary, share: number, signal: AbortSignal): AsyncIterable<DocumentRecord> {
   for await (const record of await library.list({ ascending: true }, signal)) {
     if (share === 1 || Math.random() < share) yield record;
   }

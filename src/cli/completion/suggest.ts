@@ -7,7 +7,7 @@ import { type ConfigInput, loadConfig } from "../../config/config.ts";
 import { assertAgreed } from "../../config/consent.ts";
 import { settingChoices, settingNames } from "../../config/settings.ts";
 import type { DocumentRecord } from "../../document/record.ts";
-import { Library } from "../../library/library.ts";
+import { DocumentLibrary } from "../../library/library.ts";
 import { configInput, type Host } from "../context.ts";
 import { display } from "../output/display.ts";
 import { forShell, isShell, type Suggestion, wordFrom } from "./shells.ts";
@@ -57,7 +57,7 @@ async function suggest(host: Host, before: readonly string[], word: string, tree
 }
 
 /** The state of the command line before the typed word. */
-interface Line {
+interface CommandLine {
   /** The named command, or the program itself. */
   readonly command: Command;
   /** The number of its arguments so far. */
@@ -71,8 +71,14 @@ interface Line {
 }
 
 /** @returns undefined for an unknown command */
-function read(program: Command, words: readonly string[]): Line | undefined {
-  let line: Line = { command: program, arguments: 0, waiting: undefined, onlyArguments: false, given: new Map() };
+function read(program: Command, words: readonly string[]): CommandLine | undefined {
+  let line: CommandLine = {
+    command: program,
+    arguments: 0,
+    waiting: undefined,
+    onlyArguments: false,
+    given: new Map(),
+  };
   for (const word of words) {
     if (line.waiting) {
       line = { ...line, waiting: undefined, given: new Map(line.given).set(line.waiting.attributeName(), word) };
@@ -95,7 +101,7 @@ function read(program: Command, words: readonly string[]): Line | undefined {
   return line;
 }
 
-function optionOf({ command }: Line, program: Command, name: string): Option | undefined {
+function optionOf({ command }: CommandLine, program: Command, name: string): Option | undefined {
   return [...command.options, ...program.options].find((option) => option.long === name || option.short === name);
 }
 
@@ -130,7 +136,7 @@ interface ExpectedValue {
 async function candidates(
   { placeholder, choices, about }: ExpectedValue,
   word: string,
-  line: Line,
+  line: CommandLine,
   program: Command,
   host: Host,
 ): Promise<Suggestion[]> {
@@ -171,17 +177,17 @@ function tagsOf({ tags }: DocumentRecord): [text: string, description: string][]
 /** Suggestions from the newest records that were read in time. */
 async function fromCatalog(
   host: Host,
-  given: Line["given"],
+  given: CommandLine["given"],
   word: string,
   offers: (record: DocumentRecord, word: string) => [text: string, description: string][],
 ): Promise<Suggestion[]> {
   const found = new Map<string, Suggestion>();
   const giveUp = new AbortController();
-  let library: Library | undefined;
+  let library: DocumentLibrary | undefined;
   const reading = async () => {
     const { settings, projectUse } = await loadConfig(configInput(host, configFlags(given, host.home)));
     assertAgreed(projectUse);
-    library = new Library({ ...settings, timeout: catalogTimeout, retries: 0 }, { now: host.now, debug() {} });
+    library = new DocumentLibrary({ ...settings, timeout: catalogTimeout, retries: 0 }, { now: host.now, debug() {} });
     let seen = 0;
     const query = { ascending: false, expected: maxRecords };
     for await (const record of await library.list(query, giveUp.signal)) {
@@ -209,7 +215,7 @@ function isSafe(text: string): boolean {
   return display(text) === text && !text.startsWith("-");
 }
 
-function configFlags(given: Line["given"], home: string): Pick<ConfigInput, "flags" | "file"> {
+function configFlags(given: CommandLine["given"], home: string): Pick<ConfigInput, "flags" | "file"> {
   // The shell expands the tilde only when the line is run.
   const textOf = (name: string) => given.get(name)?.replace(/^~(?=\/|$)/, home);
   const set = settingNames.map((name) => [name, textOf(name)] as const).filter(([, value]) => value !== undefined);

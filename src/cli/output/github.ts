@@ -7,7 +7,7 @@ import { appendFile } from "node:fs/promises";
 import prettyBytes from "pretty-bytes";
 import { type DocprocError, fromSystemError } from "../../core/errors.ts";
 import { display } from "./display.ts";
-import type { Item, OutputStream, Reporter, Result } from "./reporter.ts";
+import type { OutputStream, ReportedItem, Reporter, Result } from "./reporter.ts";
 import { withoutCommands } from "./runner-commands.ts";
 
 /**
@@ -62,7 +62,7 @@ export class GithubReporter implements Reporter {
     return this.#inner.progress;
   }
 
-  item(item: Item): Promise<void> | undefined {
+  item(item: ReportedItem): Promise<void> | undefined {
     if (this.#options.makesDocuments) {
       this.#count += 1;
       const made = item.value as UploadedItem;

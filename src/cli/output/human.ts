@@ -3,10 +3,10 @@ import type { DocprocError } from "../../core/errors.ts";
 import { display } from "./display.ts";
 import {
   BatchedLines,
-  type Item,
   isGone,
   type Painter,
   type Progress,
+  type ReportedItem,
   type Reporter,
   type Result,
   type Streams,
@@ -34,7 +34,7 @@ export class HumanReporter implements Reporter {
     return isGone(this.output.stdout);
   }
 
-  item(item: Item): Promise<void> | undefined {
+  item(item: ReportedItem): Promise<void> | undefined {
     return item.line && this.print(`${linesWithoutCommands(item.line(this.#painters.stdout))}\n`);
   }
 
@@ -89,7 +89,7 @@ export class HumanReporter implements Reporter {
 }
 
 /** How `-q` and `--format` print an item; undefined: not at all. */
-export type LineOf = (item: Item) => string | undefined;
+export type LineOf = (item: ReportedItem) => string | undefined;
 
 /** `-q` and `--format`: one line per item as it arrives, and otherwise only failures and warnings. */
 export class LineReporter extends HumanReporter {
@@ -106,7 +106,7 @@ export class LineReporter extends HumanReporter {
     this.#batched = new BatchedLines(this.output.stdout);
   }
 
-  override item(item: Item): Promise<void> | undefined {
+  override item(item: ReportedItem): Promise<void> | undefined {
     const line = this.#lineOf(item);
     if (line === undefined) return undefined;
     return item.many ? this.#batched.add(`${line}${this.#end}`) : this.print(`${line}${this.#end}`);

@@ -2,9 +2,9 @@
 import type { DocprocError } from "../../core/errors.ts";
 import {
   BatchedLines,
-  type Item,
   isGone,
   type Progress,
+  type ReportedItem,
   type Reporter,
   type Result,
   type Streams,
@@ -32,7 +32,7 @@ export class JsonReporter implements Reporter {
     return isGone(this.output.stdout);
   }
 
-  item(_item: Item): Promise<void> | undefined {
+  item(_item: ReportedItem): Promise<void> | undefined {
     return undefined;
   }
 
@@ -73,7 +73,7 @@ export class NdjsonReporter extends JsonReporter {
     this.#batched = new BatchedLines(output.stdout);
   }
 
-  override item(item: Item): Promise<void> | undefined {
+  override item(item: ReportedItem): Promise<void> | undefined {
     return item.many ? this.#batched.add(jsonLine(item.value)) : writeAll(this.output.stdout, jsonLine(item.value));
   }
 

@@ -14,7 +14,7 @@ export interface Reporter {
   readonly closed: boolean;
   readonly progress: Progress;
   /** Prints one item as soon as it is final. No promise when there is nothing to await: there may be millions. */
-  item(item: Item): Promise<void> | undefined;
+  item(item: ReportedItem): Promise<void> | undefined;
   /** Prints the failure of one input; the others go on. */
   problem(path: string, error: DocprocError): void;
   /** Prints information for people; never data. */
@@ -27,7 +27,7 @@ export interface Reporter {
   failure(error: DocprocError): void;
 }
 
-export interface Item {
+export interface ReportedItem {
   readonly value: object;
   readonly id: string | null;
   /** One of many existing items: may be batched with those that follow immediately. */

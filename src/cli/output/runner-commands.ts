@@ -33,14 +33,14 @@ export function isReadForCommands(env: Readonly<Record<string, string | undefine
 }
 
 /** A part of a line. */
-export interface Piece {
+export interface LinePiece {
   readonly text: string;
   /** Whether it is from the command line, whose author may mean a command. */
   readonly own: boolean;
 }
 
 /** Joins the pieces, and defuses every command that is not entirely their own. */
-export function joinWithoutCommands(pieces: readonly Piece[]): string {
+export function joinWithoutCommands(pieces: readonly LinePiece[]): string {
   const text = pieces.map((piece) => piece.text).join("");
   if (!text.includes("::") && !text.includes("##")) return text;
   const isOwn = pieces.map((piece) => (piece.own ? "y" : "n").repeat(piece.text.length)).join("");

@@ -1,7 +1,7 @@
 /** `--format`: a line template with the fields of a result. It has names and escapes, and executes nothing. */
 import { DocprocError } from "../../core/errors.ts";
 import { nearestTo } from "../../core/suggestion.ts";
-import { type Piece, withoutCommands } from "./runner-commands.ts";
+import { type LinePiece, withoutCommands } from "./runner-commands.ts";
 
 export type Template = (value: object) => string;
 
@@ -13,7 +13,7 @@ export interface TemplateOptions {
   /** Prints a value; the template's own text is printed unchanged. */
   readonly shown?: ((value: string) => string) | undefined;
   /** Joins the template's own text and the values to a line. */
-  readonly join?: ((pieces: readonly Piece[]) => string) | undefined;
+  readonly join?: ((pieces: readonly LinePiece[]) => string) | undefined;
 }
 
 /**
@@ -25,7 +25,7 @@ export function parseTemplate(
   fields: readonly string[],
   { shown = (value) => value, join = plainly }: TemplateOptions = {},
 ): Template {
-  const pieces: (Piece | readonly [path: string])[] = [];
+  const pieces: (LinePiece | readonly [path: string])[] = [];
   const say = (literal: string) => pieces.push({ text: literal, own: true });
   let end = 0;
   for (const match of text.matchAll(piece)) {
@@ -43,7 +43,7 @@ export function parseTemplate(
     join(pieces.map((one) => ("own" in one ? one : { text: shown(textOf(valueAt(value, one[0]))), own: false })));
 }
 
-function plainly(pieces: readonly Piece[]): string {
+function plainly(pieces: readonly LinePiece[]): string {
   return pieces.map(({ text }) => text).join("");
 }
 

@@ -19,7 +19,7 @@ const mostBytes = 4_000_000;
 /** Items of a commit: the document and its claim. */
 const itemsEach = 2;
 
-interface Commit {
+interface CommitTask {
   readonly items: readonly TransactWriteItem[];
   /** Of its items. */
   readonly keys: readonly string[];
@@ -27,11 +27,11 @@ interface Commit {
   readonly bytes: number;
 }
 
-type Waiting = Member<Commit, TransactionOutcome>;
+type PendingCommit = Member<CommitTask, TransactionOutcome>;
 
 export class Commits {
   readonly #transactions: Transactions;
-  readonly #groups = new RequestBatcher<Commit, TransactionOutcome>({
+  readonly #groups = new RequestBatcher<CommitTask, TransactionOutcome>({
     maxTasks: mostItems / itemsEach,
     fits,
     // A sent transaction is awaited: its outcome counts.
@@ -54,7 +54,7 @@ export class Commits {
     return await this.#groups.add({ items, keys, bytes: Buffer.byteLength(JSON.stringify(puts)) }, signal);
   }
 
-  async #send(group: readonly Waiting[], signal: AbortSignal): Promise<void> {
+  async #send(group: readonly PendingCommit[], signal: AbortSignal): Promise<void> {
     const items = group.flatMap(({ task }) => task.items);
     let answer: TransactionAnswer;
     try {
@@ -68,7 +68,7 @@ export class Commits {
       for (const one of group) one.answer(answer);
       return;
     }
-    const resendable: Waiting[] = [];
+    const resendable: PendingCommit[] = [];
     for (const [index, one] of group.entries()) {
       const reasons = answer.reasons.slice(index * itemsEach, (index + 1) * itemsEach);
       if (group.length > 1 && reasons.every(({ Code }) => Code === "None")) resendable.push(one);
@@ -82,13 +82,13 @@ export class Commits {
     if (others.length > 0) await this.#send(others, signal);
   }
 
-  #alone(group: readonly Waiting[]): void {
+  #alone(group: readonly PendingCommit[]): void {
     for (const { task, signal, answer } of group) answer(this.#transactions.write(task.items, signal));
   }
 }
 
 /** A transaction that names an item twice is refused. */
-function fits({ keys, bytes }: Commit, group: readonly Commit[]): boolean {
+function fits({ keys, bytes }: CommitTask, group: readonly CommitTask[]): boolean {
   const taken = group.reduce((sum, other) => sum + other.bytes, bytes);
   return taken <= mostBytes && !group.some((other) => other.keys.some((key) => keys.includes(key)));
 }

@@ -7,10 +7,10 @@
 import { DocprocError } from "../../core/errors.ts";
 import { type DocumentFilter, literalName, literalType, typeGlob } from "../../document/query.ts";
 
-export type Value = string | number;
+export type SqlValue = string | number;
 /** A row is a list of its column values. */
 export type Row = readonly unknown[];
-export type Select = (sql: string, ...values: Value[]) => Promise<Row[]>;
+export type Select = (sql: string, ...values: SqlValue[]) => Promise<Row[]>;
 
 /** Aborts a statement that takes too many glob steps: it must be repeated for fewer documents. */
 export class TooManySteps extends DocprocError {
@@ -19,9 +19,9 @@ export class TooManySteps extends DocprocError {
   }
 }
 
-export interface Statement {
+export interface BoundSql {
   readonly sql: string;
-  readonly values: readonly Value[];
+  readonly values: readonly SqlValue[];
 }
 
 /** Characters of a name in documents_by_beginning; the index expression repeats the number. */
@@ -162,7 +162,7 @@ function withGlob(column: keyof typeof indexedBy, glob: string, ends: readonly [
 }
 
 /** SQL that tests whether an `entry` of a table meets all conditions. */
-export function testOf(conditions: readonly Condition[], entries: Condition["table"]): Statement {
+export function testOf(conditions: readonly Condition[], entries: Condition["table"]): BoundSql {
   const tests = conditions.map(({ table, bounds, rest }) =>
     table === "documents" && entries === "documents"
       ? `${bounds("entry")} AND ${rest("entry")}`

@@ -18,9 +18,9 @@ import {
   listsOf,
   makeDatabaseFile,
   openDatabase,
+  type PreparedStatement,
   prepareForLists,
   rollBack,
-  type Statement,
 } from "../../files/sqlite.ts";
 import { statIfThere } from "../../files/stat.ts";
 import {
@@ -32,7 +32,7 @@ import {
   type RetagResult,
   unproved,
 } from "../service.ts";
-import type { Select, Value } from "./conditions.ts";
+import type { Select, SqlValue } from "./conditions.ts";
 import type { GlobFunction } from "./glob-function.ts";
 import { namedRecord, pagesOf, storedColumns } from "./listing.ts";
 import { pagesInOrder } from "./sorting.ts";
@@ -152,7 +152,7 @@ class LocalMetadata implements MetadataService {
   /** One connection, also for concurrent callers: prepared statements belong to their connection. */
   #database: Promise<Database> | undefined;
   /** By SQL text. Listing a million records runs one statement two thousand times. */
-  readonly #statements = new Map<string, Statement>();
+  readonly #statements = new Map<string, PreparedStatement>();
   #globs: GlobFunction | undefined;
 
   /** @param busyTimeout milliseconds that a statement waits for another process */
@@ -297,7 +297,7 @@ class LocalMetadata implements MetadataService {
   }
 
   /** Runs a statement. Without a catalog the result is empty; reading does not create one. */
-  async #select(signal: AbortSignal, sql: string, ...values: Value[]): Promise<unknown[][]> {
+  async #select(signal: AbortSignal, sql: string, ...values: SqlValue[]): Promise<unknown[][]> {
     throwIfCancelled(signal);
     if (this.#database === undefined && !(await exists(this.#path))) return [];
     const database = await this.#open();
@@ -332,7 +332,7 @@ class LocalMetadata implements MetadataService {
     });
   }
 
-  #prepare(database: Database, sql: string): Statement {
+  #prepare(database: Database, sql: string): PreparedStatement {
     const statement = this.#statements.get(sql) ?? prepareForLists(database, sql);
     this.#statements.set(sql, statement);
     return statement;

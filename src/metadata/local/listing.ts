@@ -6,13 +6,13 @@
  */
 import { idRange, type ListQuery } from "../../document/query.ts";
 import {
+  type BoundSql,
   type Condition,
   conditionsOf,
   everything,
   isOrdered,
   type Row,
   type Select,
-  type Statement,
   TooManySteps,
   testOf,
 } from "./conditions.ts";
@@ -48,7 +48,7 @@ export interface Range {
   readonly to: string;
 }
 
-type MakeStatement = (range: Range, limit: number) => Statement;
+type MakeStatement = (range: Range, limit: number) => BoundSql;
 
 /**
  * The rows of a query, page by page. Pages may be empty, and are small when few records are expected. An empty page
@@ -203,11 +203,7 @@ function recordsOf(ids: string, ascending: boolean): string {
 }
 
 /** @param asked SQL that each `entry` must also meet */
-export function entriesOf(
-  condition: Condition,
-  range: Range,
-  asked: Statement = { sql: "true", values: [] },
-): Statement {
+export function entriesOf(condition: Condition, range: Range, asked: BoundSql = { sql: "true", values: [] }): BoundSql {
   const { table, index, bounds, rest, values, each } = condition;
   if (each && each.length > 0) {
     const all = each.map((one) => entriesOf(one, range, asked));

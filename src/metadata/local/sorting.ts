@@ -7,14 +7,14 @@
 import { DocprocError } from "../../core/errors.ts";
 import { idRange, type ListQuery } from "../../document/query.ts";
 import {
+  type BoundSql,
   type Condition,
   conditionsOf,
   type Row,
   type Select,
-  type Statement,
+  type SqlValue,
   TooManySteps,
   testOf,
-  type Value,
 } from "./conditions.ts";
 import {
   entriesOf,
@@ -36,7 +36,7 @@ type SortColumn = "size" | "name";
 export async function* pagesInOrder(select: Select, query: ListQuery, by: SortColumn): AsyncIterable<Row[]> {
   const { ascending, after, expected = pageSize } = query;
   const [beyond, upTo, direction] = ascending ? [">", "<=", "ASC"] : ["<", ">=", "DESC"];
-  let last: Place | undefined;
+  let last: SortPosition | undefined;
   if (after !== undefined) last = await placeOf(select, by, after);
   const conditions = await conditionsOf(select, query.filter);
   let entries = await entriesFor(select, query, conditions, by);
@@ -68,13 +68,13 @@ export async function* pagesInOrder(select: Select, query: ListQuery, by: SortCo
     const isCut = rows.length === size;
     if (!isCut && edge === undefined) return;
     const end = rows.at(-1) ?? [];
-    last = isCut ? [end.at(-1) as Value, String(end[0])] : edge;
+    last = isCut ? [end.at(-1) as SqlValue, String(end[0])] : edge;
     size = Math.min(2 * size, pageSize);
     if (Number.isFinite(window)) window = Math.min(2 * window, sortLimit);
   }
 
   /** The place that ends the next `count` entries; undefined when there are no more. */
-  async function placeAhead(count: number): Promise<Place | undefined> {
+  async function placeAhead(count: number): Promise<SortPosition | undefined> {
     const [row] = await select(
       `SELECT ${by}, id FROM documents entry INDEXED BY documents_by_${by}
        WHERE ${last ? `(entry.${by}, entry.id) ${beyond} (?, ?)` : "true"}
@@ -82,15 +82,15 @@ export async function* pagesInOrder(select: Select, query: ListQuery, by: SortCo
       ...(last ?? []),
       count - 1,
     );
-    return row && [row[0] as Value, String(row[1])];
+    return row && [row[0] as SqlValue, String(row[1])];
   }
 }
 
 /** A value of the column, and an id. */
-type Place = readonly [Value, string];
+type SortPosition = readonly [SqlValue, string];
 
 /** The documents to read, each as `entry`: the condition, and the index to use. */
-interface Entries extends Statement {
+interface Entries extends BoundSql {
   readonly index: string;
 }
 
@@ -124,9 +124,9 @@ function rangeOf(query: ListQuery): Range {
   return { from, to };
 }
 
-async function placeOf(select: Select, by: SortColumn, id: string): Promise<Place> {
+async function placeOf(select: Select, by: SortColumn, id: string): Promise<SortPosition> {
   const [row] = await select(`SELECT ${by} FROM documents WHERE id = ?`, id);
-  if (row) return [row[0] as Value, id];
+  if (row) return [row[0] as SqlValue, id];
   throw new DocprocError("NOT_FOUND", `The document ${id}, behind which the listing goes on, is gone.`, {
     hint: "Begin the listing again, without --cursor.",
   });

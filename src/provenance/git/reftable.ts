@@ -8,7 +8,7 @@ import type { GitConfig } from "./config.ts";
 import { withGitDirectory } from "./directory.ts";
 import { settingsOf } from "./settings.ts";
 
-export interface Head {
+export interface GitHead {
   /** Undefined when a commit without a branch is checked out. */
   readonly ref: string | undefined;
   /** Undefined before the first commit. */
@@ -28,7 +28,7 @@ export function hasReftable(config: GitConfig): boolean {
 export async function readHeadOfReftable(
   { own, shared, config }: { own: string; shared: string; config: GitConfig },
   { signal, ...place }: ProgramPlace & { signal: AbortSignal },
-): Promise<Head> {
+): Promise<GitHead> {
   const git = await findProgram("git", place);
   if (git === undefined) throw new Error("there is no git in a place that is trusted");
   // The layout of an additional worktree, where both directories have tables.

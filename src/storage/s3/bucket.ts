@@ -86,13 +86,13 @@ function missing(bucket: string, cause: unknown): DocprocError {
   });
 }
 
-export type Failure = (error: unknown, action: string) => DocprocError;
+export type ErrorMapper = (error: unknown, action: string) => DocprocError;
 
 async function createBucket(
   client: S3Client,
   bucket: string,
   { plan, signal }: ProvisionOptions,
-  failure: Failure,
+  failure: ErrorMapper,
 ): Promise<ProvisionAction> {
   if (await bucketExists(client, bucket, signal, failure)) return "exists";
   if (plan) return "would-create";
@@ -125,7 +125,7 @@ export async function bucketExists(
   client: S3Client,
   bucket: string,
   signal: AbortSignal,
-  failure: Failure,
+  failure: ErrorMapper,
 ): Promise<boolean> {
   try {
     await client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal: signal });
@@ -148,7 +148,7 @@ async function ownsBucket(
   client: S3Client,
   bucket: string,
   signal: AbortSignal,
-  failure: Failure,
+  failure: ErrorMapper,
 ): Promise<boolean | undefined> {
   try {
     const own = await client.send(new ListBucketsCommand({ Prefix: bucket }), { abortSignal: signal });
@@ -181,7 +181,7 @@ async function applySetting(
   setting: BucketSetting,
   { plan }: ProvisionOptions,
   { customEndpoint, unsupported }: S3Settings,
-  failure: Failure,
+  failure: ErrorMapper,
 ): Promise<ProvisionAction> {
   try {
     const before = await readSetting(setting);

@@ -12,7 +12,7 @@ import { errorNameOf, fromAwsError, httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
 import type { DismantledResource, ProvisionOptions } from "../../core/resources.ts";
-import { bucketExists, type Failure, isUnsupported } from "./bucket.ts";
+import { bucketExists, type ErrorMapper, isUnsupported } from "./bucket.ts";
 import { bucketOwner } from "./endpoint.ts";
 import type { S3Settings } from "./settings.ts";
 
@@ -65,7 +65,7 @@ async function assertNothingIn(
   client: S3Client,
   bucket: string,
   abortSignal: AbortSignal,
-  failure: Failure,
+  failure: ErrorMapper,
 ): Promise<void> {
   const page = { Bucket: bucket };
   const versions = await versionsOf(client, bucket, abortSignal, failure);
@@ -85,7 +85,7 @@ async function assertNothingIn(
   assertEmpty(`bucket ${bucket}`, counts, versions.more || uploads.IsTruncated === true);
 }
 
-async function versionsOf(client: S3Client, Bucket: string, abortSignal: AbortSignal, failure: Failure) {
+async function versionsOf(client: S3Client, Bucket: string, abortSignal: AbortSignal, failure: ErrorMapper) {
   try {
     const command = new ListObjectVersionsCommand({ Bucket, MaxKeys: mostCounted });
     const { Versions = [], DeleteMarkers = [], IsTruncated } = await client.send(command, { abortSignal });
@@ -105,7 +105,7 @@ async function versionsOf(client: S3Client, Bucket: string, abortSignal: AbortSi
   }
 }
 
-async function untilGone(client: S3Client, Bucket: string, signal: AbortSignal, failure: Failure): Promise<void> {
+async function untilGone(client: S3Client, Bucket: string, signal: AbortSignal, failure: ErrorMapper): Promise<void> {
   const deadline = Date.now() + pollDeadline;
   for (;;) {
     try {

@@ -2,7 +2,7 @@ import { DocprocError } from "../../../core/errors.ts";
 import { uploadConcurrency } from "../../../core/limits.ts";
 import type { DocumentRecord } from "../../../document/record.ts";
 import type { CopiedDocument } from "../../../library/copy.ts";
-import type { Library } from "../../../library/library.ts";
+import type { DocumentLibrary } from "../../../library/library.ts";
 import { type BatchOptions, batchFailure, failureList, runBatch, runNamed } from "../../batch.ts";
 import type { Context } from "../../context.ts";
 import { defineCommand } from "../command.ts";
@@ -112,15 +112,15 @@ export const copy = defineCommand<CopyFlags, CopyInput>({
   },
 });
 
-async function openLibrary(context: Context, profile: string | undefined): Promise<Library> {
+async function openLibrary(context: Context, profile: string | undefined): Promise<DocumentLibrary> {
   return await (profile === undefined ? context : context.inProfile(profile)).library();
 }
 
 async function copyOne(
   { reporter, signal }: Context,
   record: DocumentRecord,
-  from: Library,
-  to: Library,
+  from: DocumentLibrary,
+  to: DocumentLibrary,
   dryRun: boolean,
 ): Promise<CopiedDocument> {
   const progress = reporter.progress.start(record.name, record.size);

@@ -42,7 +42,7 @@ export async function* linesOf(records: AsyncIterable<DocumentRecord>, onRecord:
  */
 const maxLineLength = 384 * 1024;
 
-export interface Line {
+export interface RecordLine {
   /** From 1. */
   readonly number: number;
   /** The bytes of the line; undefined when it is too long for a record. */
@@ -50,7 +50,7 @@ export interface Line {
 }
 
 /** Yields the non-blank lines. Of a line of any length, no more is kept than a record can have. */
-export async function* splitLines(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Line> {
+export async function* splitLines(chunks: AsyncIterable<Uint8Array>): AsyncIterable<RecordLine> {
   let number = 1;
   let pieces: Uint8Array[] = [];
   let length = 0;
@@ -59,7 +59,7 @@ export async function* splitLines(chunks: AsyncIterable<Uint8Array>): AsyncItera
     if (length <= maxLineLength) pieces.push(piece);
     else pieces = [];
   };
-  const end = (): Line => {
+  const end = (): RecordLine => {
     const line = { number, bytes: length > maxLineLength ? undefined : Buffer.concat(pieces) };
     number += 1;
     pieces = [];
@@ -80,7 +80,7 @@ export async function* splitLines(chunks: AsyncIterable<Uint8Array>): AsyncItera
   if (!isBlank(last)) yield last;
 }
 
-function isBlank({ bytes }: Line): boolean {
+function isBlank({ bytes }: RecordLine): boolean {
   return bytes?.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d) ?? false;
 }
 
@@ -135,7 +135,7 @@ function consistsOf(value: unknown, fields: Readonly<Record<string, Is>>): boole
  * Parses the record of a line. It may come from anywhere, so it is validated like an upload.
  * @throws USAGE, with the field
  */
-export function parseRecord({ bytes }: Line): DocumentRecord {
+export function parseRecord({ bytes }: RecordLine): DocumentRecord {
   if (bytes === undefined) throw noRecord(`it is longer than ${maxLineLength} bytes`);
   const given = parseJson(bytes);
   if (typeof given !== "object" || given === null || Array.isArray(given)) throw noRecord("it is no JSON object");

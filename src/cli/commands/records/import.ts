@@ -6,7 +6,7 @@ import { type ImportedDocument, isCatalogId } from "../../../library/import.ts";
 import { type Batch, batchFailure, runBatch } from "../../batch.ts";
 import type { Host } from "../../context.ts";
 import { defineCommand } from "../command.ts";
-import { type Line, parseRecord, splitLines } from "./file.ts";
+import { parseRecord, type RecordLine, splitLines } from "./file.ts";
 import { ImportCounts, importSummary } from "./import-report.ts";
 
 interface ImportFlags {
@@ -54,7 +54,7 @@ export const importRecords = defineCommand<ImportFlags, ImportInput>({
       },
       onOtherCatalog: (id: string) => counts.addOther(id),
     };
-    const importOne = async (line: Line) => {
+    const importOne = async (line: RecordLine) => {
       const record = parseRecord(line);
       const progress = deep ? reporter.progress.start(record.name, record.size) : undefined;
       try {
@@ -68,7 +68,7 @@ export const importRecords = defineCommand<ImportFlags, ImportInput>({
       failFast,
       keep: reporter.printsEnvelope,
       signal,
-      labelOf: ({ number }: Line) => String(number),
+      labelOf: ({ number }: RecordLine) => String(number),
       run: importOne,
       onDone: async (one) => {
         const { action, id, name } = one;

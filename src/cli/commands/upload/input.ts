@@ -1,7 +1,7 @@
 /** Uploads one input, from opening it to its record, and shows its progress. */
 import { detectedType } from "../../../document/detected-type.ts";
 import { documentName } from "../../../document/record.ts";
-import type { Library } from "../../../library/library.ts";
+import type { DocumentLibrary } from "../../../library/library.ts";
 import type { UploadedDocument, UploadRequest } from "../../../transfer/upload.ts";
 import type { Reporter } from "../../output/reporter.ts";
 import type { Input } from "./inputs.ts";
@@ -13,10 +13,10 @@ export type InputRequest = Pick<UploadRequest, "tags" | "metadata" | "provenance
   readonly contentType: string | undefined;
 };
 
-/** @throws errors of opening the input, and of {@link Library.upload} */
+/** @throws errors of opening the input, and of {@link DocumentLibrary.upload} */
 export async function uploadInput(
   { reporter, signal }: { readonly reporter: Reporter; readonly signal: AbortSignal },
-  library: Library,
+  library: DocumentLibrary,
   input: Input,
   { name: given, contentType, ...request }: InputRequest,
 ): Promise<UploadedDocument> {

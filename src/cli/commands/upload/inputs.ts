@@ -203,13 +203,13 @@ async function* fromPath(path: string, options: Search): AsyncIterable<Input> {
 }
 
 /** A directory of a walk: its absolute path, its path as typed, and its path below the given one. */
-interface Place {
+interface WalkPlace {
   readonly absolute: string;
   readonly label: string;
   readonly below: string;
 }
 
-async function* walk(directory: Place, options: Search): AsyncIterable<Input> {
+async function* walk(directory: WalkPlace, options: Search): AsyncIterable<Input> {
   const { skipped, isExcluded, own, bounds } = options;
   throwIfCancelled(options.signal);
   // The library would receive files during the walk, which would be found and uploaded without end.
@@ -223,7 +223,7 @@ async function* walk(directory: Place, options: Search): AsyncIterable<Input> {
     return;
   }
   for (const entry of entries.sort((a, b) => compareBytes(a.name, b.name))) {
-    const place: Place = {
+    const place: WalkPlace = {
       absolute: join(directory.absolute, entry.name),
       label: `${directory.label === "/" ? "" : directory.label}/${entry.name}`,
       below: directory.below === "" ? entry.name : `${directory.below}/${entry.name}`,
@@ -238,12 +238,12 @@ async function* walk(directory: Place, options: Search): AsyncIterable<Input> {
 }
 
 /** Refuses directories outside of the bounds, reached by a named link or one placed meanwhile. */
-async function entriesOf({ absolute, label }: Place, bounds: Bounds | undefined) {
+async function entriesOf({ absolute, label }: WalkPlace, bounds: Bounds | undefined) {
   if (bounds && !(await bounds.holds(absolute))) throw outsideOf(bounds, label);
   return await readdir(absolute, { withFileTypes: true });
 }
 
-async function fileOfWalk({ absolute, label }: Place, { withSizes, bounds }: Search): Promise<Input> {
+async function fileOfWalk({ absolute, label }: WalkPlace, { withSizes, bounds }: Search): Promise<Input> {
   const size = withSizes
     ? await stat(absolute).then(
         (seen) => seen.size,
