@@ -73,7 +73,7 @@ export interface DeletedRecord extends DocumentRecord {
   readonly reason: "registered" | "outside-prefix" | "other-catalog" | "unmarked" | null;
 }
 
-/** Which documents: those to which all of this applies. */
+/** Filters: documents that meet all of these. */
 export interface FilterOptions extends CallOptions {
   /** All of these tags. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
@@ -85,7 +85,7 @@ export interface FilterOptions extends CallOptions {
   readonly since?: Date | string | undefined;
   /** Uploaded before; see `since`. */
   readonly until?: Date | string | undefined;
-  /** Made from the git commit that begins so: 7 digits at least. */
+  /** Made from the git commit with this prefix, at least 7 digits. */
   readonly commit?: string | undefined;
   /** Made by this CI run. */
   readonly run?: string | undefined;
@@ -98,51 +98,51 @@ export interface ListOptions extends FilterOptions {
   readonly limit?: number | undefined;
   /** Oldest first; otherwise newest first. */
   readonly ascending?: boolean | undefined;
-  /** By `time` (the default), by `size`, largest first, or by `name`, which is always from A to Z. */
+  /** By `time` (default), by `size`, largest first, or by `name`, always from A to Z. */
   readonly sort?: "time" | "size" | "name" | undefined;
 }
 
 export interface TagOptions extends CallOptions {
-  /** Tags that are added, or get another value. */
+  /** Tags to add or change. */
   readonly set?: Readonly<Record<string, string>> | undefined;
-  /** Keys of tags that are removed. */
+  /** Keys of tags to remove. */
   readonly unset?: readonly string[] | undefined;
 }
 
 export interface TaggedRecord extends DocumentRecord {
-  /** `unchanged` had these tags already. */
+  /** `unchanged`: it had these tags already. */
   readonly action: "tagged" | "unchanged";
 }
 
 export interface UrlOptions extends CallOptions {
-  /** `GET` reads the document; `PUT` restores its bytes where they are lost, and can store no others. */
+  /** `GET` reads the document; `PUT` restores its lost bytes and can store no others. */
   readonly method?: "GET" | "PUT" | undefined;
-  /** How long it can be used, up to seven days: seconds, or text like `1h`. Otherwise it is 15 minutes. */
+  /** Life of the URL, up to seven days: seconds, or text like `1h`. Default: 15 minutes. */
   readonly expiresIn?: number | string | undefined;
 }
 
-/** A request that can be sent without credentials until it expires. */
+/** A request that anyone may send until it expires, without credentials. */
 export interface SignedUrl {
   readonly id: string;
   readonly name: string;
   readonly method: "GET" | "PUT";
   readonly url: string;
-  /** Have to be sent with it, as they are. */
+  /** Must be sent unchanged with the request. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Earlier than was asked for where the credentials that signed it expire earlier. */
+  /** Earlier than requested when the signing credentials expire first. */
   readonly expiresAt: string;
-  /** True where temporary credentials signed it that do not say when they expire. */
+  /** True for temporary signing credentials that do not say when they expire. */
   readonly mayExpireEarlier: boolean;
 }
 
 export interface VerifyOptions extends CallOptions {
-  /** Read the document and hash it; otherwise its size and checksum are compared. */
+  /** Read and hash the document; otherwise compare only size and checksum. */
   readonly deep?: boolean | undefined;
-  /** Called with bytes newly read. */
+  /** Called with the bytes newly read. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
-/** What is wrong with a stored document. */
+/** The damage of a stored document. */
 export interface Damage {
   readonly code: "MISSING" | "WRONG_SIZE" | "WRONG_CHECKSUM" | "WRONG_BYTES";
   readonly id: string;
@@ -154,25 +154,25 @@ export interface Damage {
 }
 
 export interface CopyOptions extends CallOptions {
-  /** Another library that `openLibrary()` opened. */
+  /** Another library from `openLibrary()`. */
   readonly to: Library;
   /** Called with the bytes newly sent. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
-/** The record in the library that it was copied to. */
+/** The record in the target library. */
 export interface CopiedRecord extends DocumentRecord {
-  /** `unchanged` was there, and nothing was sent. */
+  /** `unchanged`: it existed, and nothing was sent. */
   readonly action: "copied" | "unchanged";
   /** Bytes sent. */
   readonly bytesSent: number;
 }
 
-/** `name` is otherwise the last part of the key, `contentType` that of the object; `onProgress` counts bytes read. */
+/** Defaults: `name` is the last segment of the key, `contentType` the object's. `onProgress` counts bytes read. */
 export type RegisterOptions = UploadOptions;
 
 export interface RegisteredRecord extends DocumentRecord {
-  /** `unchanged` was recorded already. */
+  /** `unchanged`: it was recorded already. */
   readonly action: "registered" | "unchanged";
 }
 
@@ -238,36 +238,36 @@ export interface Library {
    */
   delete(document: string | DocumentRecord, options?: CallOptions): Promise<DeletedRecord>;
   /**
-   * Sets and removes tags, in one step; other tags stay as they are.
-   * @param document a reference, or a record of which the id counts
-   * @throws CONFLICT where another document has the same name, bytes and tags; NOT_FOUND
+   * Sets and removes tags atomically; other tags stay.
+   * @param document a reference, or a record, of which only the id is used
+   * @throws CONFLICT when another document has the same name, bytes and tags; NOT_FOUND
    */
   tag(document: string | DocumentRecord, options: TagOptions): Promise<TaggedRecord>;
   /**
    * Signs a request for a document, which anyone may send until it expires.
-   * @throws USAGE where the storage signs no requests; NOT_FOUND for a GET of bytes that are gone; CONFLICT for a PUT
-   *   of bytes that are there
+   * @throws USAGE when the storage cannot sign; NOT_FOUND for a GET of missing bytes; CONFLICT for a PUT of existing
+   *   bytes
    */
   url(document: string | DocumentRecord, options?: UrlOptions): Promise<SignedUrl>;
-  /** How many documents match, and how large they are: in all, by type, by tag, by day. Reads every one of their records. */
+  /** Counts matching documents and their bytes: in total, by type, by tag, by day. Reads every one of their records. */
   stats(options?: FilterOptions): Promise<Stats>;
   /**
-   * Whether a document is still what was uploaded. Changes nothing.
-   * @returns undefined for a sound one
+   * Checks that a document equals what was uploaded. Changes nothing.
+   * @returns undefined when it is sound
    */
   verify(document: string | DocumentRecord, options?: VerifyOptions): Promise<Damage | undefined>;
   /**
-   * Copies a document into another library, with its id, or finds that it is there.
-   * @param document a reference, or a record of which the id counts
-   * @throws USAGE where both are the same library; CONFLICT where that one has another document under the id, or the
-   *   same name, bytes and tags under another id; INTEGRITY where the bytes are not those that were uploaded
+   * Copies a document with its id into another library, or finds it there.
+   * @param document a reference, or a record, of which only the id is used
+   * @throws USAGE when both are the same library; CONFLICT when another document there has the id, or has the same
+   *   name, bytes and tags under another id; INTEGRITY when the bytes are damaged
    */
   copy(document: string | DocumentRecord, options: CopyOptions): Promise<CopiedRecord>;
   /**
-   * Records an object that is in the bucket of the library already, and leaves it where it is. It is read once.
+   * Records an object that the library's bucket holds already, and leaves it in place. It is read once.
    * @param uri `s3://bucket/key`
-   * @throws USAGE where it is not an object of this bucket; NOT_FOUND; CONFLICT where it is registered under another
-   *   name or with other tags; INTEGRITY where it changed while it was read
+   * @throws USAGE when it is no object of this bucket; NOT_FOUND; CONFLICT when it is registered under another name
+   *   or with other tags; INTEGRITY when it changed while it was read
    */
   register(uri: string, options?: RegisterOptions): Promise<RegisteredRecord>;
   /** Closes files and connections. May be called twice; the library is unusable afterwards. */

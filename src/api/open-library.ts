@@ -289,7 +289,7 @@ async function found(
   return typeof document === "string" ? await library.find(document, signal) : document;
 }
 
-/** What the library itself has: a record from elsewhere may have the same id, and one from before may have other tags. */
+/** The library's own record: one from elsewhere may have the same id, and an older one other tags. */
 async function ownRecord(
   library: DocumentLibrary,
   document: string | DocumentRecord,
@@ -327,7 +327,7 @@ function pairs(kind: string, map: Readonly<Record<string, string>> = {}): string
   });
 }
 
-/** The part of a query that chooses documents. */
+/** The part of a query that selects documents. */
 function chosenBy({ tags, name, type, since, until, commit, run }: FilterOptions) {
   return {
     since: timeOf("since", since),

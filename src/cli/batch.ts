@@ -10,7 +10,7 @@ export interface BatchOptions<Input, Done> {
   readonly failFast?: boolean;
   /** False keeps only counts, so that any number of inputs needs the same memory. */
   readonly keep?: boolean;
-  /** Report in the order of the inputs; otherwise each when it is through. */
+  /** Report in the order of the inputs; otherwise each one as it finishes. */
   readonly inOrder?: boolean;
   readonly signal: AbortSignal;
   readonly labelOf: (input: Input) => string;
@@ -60,7 +60,7 @@ export async function runBatch<Input, Done>(
   let firstFailure: FailedInput | undefined;
   let search: { failed?: unknown } = {};
   let stopped = false;
-  /** When the input before has been reported. */
+  /** Resolves when the previous input has been reported. */
   let reported = Promise.resolve();
 
   /** Ends without an error, or pMap would not wait for the inputs in flight. */
@@ -112,13 +112,13 @@ export async function runBatch<Input, Done>(
 
 export interface NamedBatchOptions<Done> extends Omit<BatchOptions<DocumentRecord, Done>, "labelOf"> {
   readonly find: (reference: string) => Promise<DocumentRecord>;
-  /** Called with the documents that were found, before anything is done to one. */
+  /** Called with the documents found, before anything is done to them. */
   readonly onFound?: (records: readonly DocumentRecord[]) => Promise<void>;
 }
 
 /**
- * Looks up all documents that were named, then runs over those that were found; a document that was named twice is one.
- * @throws what {@link NamedBatchOptions.onFound} throws, and CANCELLED when the signal fires before it is called
+ * Looks up all named documents, then runs over those found, each once.
+ * @throws the errors of {@link NamedBatchOptions.onFound}, and CANCELLED when the signal fires before it is called
  */
 export async function runNamed<Done>(
   references: readonly string[],

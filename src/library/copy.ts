@@ -22,7 +22,7 @@ export interface CopySide {
   readonly uploads: () => Promise<UploadProtocol>;
 }
 
-export interface CopyOptions {
+export interface CopyRequest {
   /** Check both libraries, send nothing. */
   readonly dryRun: boolean;
   readonly signal: AbortSignal;
@@ -54,7 +54,7 @@ export async function copyDocument(
   record: DocumentRecord,
   from: CopySide,
   to: CopySide,
-  options: CopyOptions,
+  options: CopyRequest,
 ): Promise<CopiedDocument> {
   const { dryRun, signal, onProgress, onSkipped } = options;
   const [here, over] = await Promise.all([from.services.metadata(), to.services.metadata()]);
@@ -96,7 +96,7 @@ export async function copyDocument(
  * Verifies the bytes of a record that was only imported there.
  * @throws CONFLICT when they differ
  */
-async function assertProved(there: DocumentRecord, services: Services, options: CopyOptions): Promise<void> {
+async function assertProved(there: DocumentRecord, services: Services, options: CopyRequest): Promise<void> {
   const { signal, onSkipped } = options;
   if (await isProved(services, there, signal)) return;
   await prove(services, there, signal, onSkipped).catch((error: unknown) => {

@@ -17,7 +17,7 @@ import { type StorageName, storageDrivers } from "../storage/registry.ts";
 import type { StorageService } from "../storage/service.ts";
 import type { Source } from "../transfer/source.ts";
 import type { UploadedDocument, UploadProtocol, UploadRequest } from "../transfer/upload.ts";
-import type { CopiedDocument, CopyOptions, CopySide } from "./copy.ts";
+import type { CopiedDocument, CopyRequest, CopySide } from "./copy.ts";
 import type { Drivers } from "./destroy.ts";
 import type { Examination, Examined, Finding } from "./doctor.ts";
 import { bytesOf } from "./documents.ts";
@@ -29,7 +29,7 @@ import type { Services } from "./services.ts";
 import type { SignedRequest, SignRequest } from "./sign.ts";
 import type { Stats } from "./stats.ts";
 import type { RetaggedDocument, TagEdit } from "./tag.ts";
-import type { Damage, VerifyOptions } from "./verify.ts";
+import type { DocumentDamage, VerifyRequest } from "./verify.ts";
 
 export interface DocumentLibraryOptions {
   /** Milliseconds since the epoch. */
@@ -174,7 +174,7 @@ export class DocumentLibrary {
   }
 
   /** Copies a document from another library into this one: see `copyDocument`. */
-  async copyFrom(from: DocumentLibrary, record: DocumentRecord, options: CopyOptions): Promise<CopiedDocument> {
+  async copyFrom(from: DocumentLibrary, record: DocumentRecord, options: CopyRequest): Promise<CopiedDocument> {
     const { copyDocument } = await import("./copy.ts");
     return await copyDocument(record, from.#side(), this.#side(), options);
   }
@@ -201,7 +201,7 @@ export class DocumentLibrary {
   }
 
   /** See `verifyDocument`. */
-  async verify(record: DocumentRecord, options: VerifyOptions): Promise<Damage | undefined> {
+  async verify(record: DocumentRecord, options: VerifyRequest): Promise<DocumentDamage | undefined> {
     const { verifyDocument } = await import("./verify.ts");
     return await verifyDocument(this.#services, record, options);
   }

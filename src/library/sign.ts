@@ -24,8 +24,9 @@ export async function signDocument(
 }
 
 /**
+ * Validates the life of a URL.
  * @param milliseconds any number
- * @param given the user's text, for the message
+ * @param given for the message
  * @returns whole seconds, in milliseconds
  * @throws USAGE when it is too short or too long
  */

@@ -12,7 +12,7 @@ export interface TagEdit {
   readonly unset: readonly string[];
 }
 
-/** @throws USAGE for a tag that is to be set and to be removed */
+/** @throws USAGE for a tag to be both set and removed */
 export function tagEdit(set: TextMap, unset: readonly string[]): TagEdit {
   const both = unset.find((key) => Object.hasOwn(set, key));
   if (both === undefined) return { set, unset };

@@ -6,7 +6,7 @@ import type { StoredObject } from "../storage/service.ts";
 import { bytesOf, statDocument } from "./documents.ts";
 import type { Services } from "./services.ts";
 
-export interface Damage {
+export interface DocumentDamage {
   readonly code: "MISSING" | "WRONG_SIZE" | "WRONG_CHECKSUM" | "WRONG_BYTES";
   readonly id: string;
   readonly name: string;
@@ -16,7 +16,7 @@ export interface Damage {
   readonly fix: string;
 }
 
-export interface VerifyOptions {
+export interface VerifyRequest {
   /** Read and hash it; otherwise compare only size and checksum from the storage. */
   readonly deep: boolean;
   readonly signal: AbortSignal;
@@ -34,10 +34,17 @@ export interface VerifyOptions {
 export async function verifyDocument(
   services: Services,
   record: DocumentRecord,
-  { deep, signal, onProgress, onStored }: VerifyOptions,
-): Promise<Damage | undefined> {
+  { deep, signal, onProgress, onStored }: VerifyRequest,
+): Promise<DocumentDamage | undefined> {
   const { id, name, uri } = record;
-  const damage = (code: Damage["code"], message: string): Damage => ({ code, id, name, uri, message, fix });
+  const damage = (code: DocumentDamage["code"], message: string): DocumentDamage => ({
+    code,
+    id,
+    name,
+    uri,
+    message,
+    fix,
+  });
   try {
     const stored = await statDocument(services, record, signal);
     if (stored) onStored?.(stored);

@@ -2,7 +2,7 @@ import { cancelled, DocprocError } from "../../core/errors.ts";
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
 import type { DocumentLibrary } from "../../library/library.ts";
-import type { Damage } from "../../library/verify.ts";
+import type { DocumentDamage } from "../../library/verify.ts";
 import { type Account, type FailedInput, failureList, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
 import { defineCommand } from "./command.ts";
@@ -42,7 +42,7 @@ export const verify = defineCommand({
     reporter.progress.expect(references.length || null, null);
     const library = await context.library();
     const { concurrency = defaultConcurrency } = library.settings;
-    const findings: Damage[] = [];
+    const findings: DocumentDamage[] = [];
     const failures: FailedInput[] = [];
     const counts = { checked: 0, damaged: 0, failed: 0, bytes: 0 };
     const inputs = references.length > 0 ? references : sampled(library, share, signal);
@@ -89,7 +89,7 @@ export const verify = defineCommand({
 
 interface Checked {
   readonly size: number;
-  readonly damage: Damage | undefined;
+  readonly damage: DocumentDamage | undefined;
 }
 
 async function verifyOne(
