@@ -218,7 +218,9 @@ type Intersection<Union> = (Union extends unknown ? (one: Union) => void : never
   ? All
   : never;
 type OptionsOf<Table> = {
-  readonly [Name in keyof Table]?: Table[Name] extends { parse: (value: unknown) => infer V }
+  readonly [Name in keyof Table as string extends Name ? never : Name]?: Table[Name] extends {
+    parse: (value: unknown) => infer V;
+  }
     ? (V extends number ? number | string : V) | undefined
     : never;
 };

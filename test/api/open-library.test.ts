@@ -238,7 +238,7 @@ test.each<[LibraryOptions, string]>([
   [{ directory: "a", retries: -1 }, "retries (the option retries)"],
   [{ directory: "a", timeout: 0.1 }, "timeout (the option timeout)"],
   [{ bukcet: "a" } as LibraryOptions, 'the unknown key "bukcet"'],
-  [{ bucket: "A" }, "cannot be the name of a bucket"],
+  [{ bucket: "A" }, "is not a valid bucket name"],
 ])("%j does not open a library", async (options, message) => {
   const { surroundings } = await open();
   await expect(openLibraryIn(options, surroundings)).rejects.toMatchObject({

@@ -169,9 +169,9 @@ const table: Record<string, BadInput> = {
   "a flag without its value": { argv: ["list", "--limit"], status: 2, says: "--limit" },
   "an argument too many": { argv: ["list", "kept.txt"], status: 2, says: "Too many arguments" },
   "a name no bucket can have": { argv: ["upload", file, "--bucket", "Invoices"], status: 2, says: "lower-case" },
-  "a bucket like an address": { argv: ["init", "--bucket", "192.168.0.1"], status: 2, says: "name of a bucket" },
-  "a bucket with two dots": { argv: ["init", "--bucket", "a..b"], status: 2, says: "name of a bucket" },
-  "a name no table can have": { argv: ["list", "--table", "my documents"], status: 2, says: "name of a table" },
+  "a bucket like an address": { argv: ["init", "--bucket", "192.168.0.1"], status: 2, says: "valid bucket name" },
+  "a bucket with two dots": { argv: ["init", "--bucket", "a..b"], status: 2, says: "valid bucket name" },
+  "a name no table can have": { argv: ["list", "--table", "my documents"], status: 2, says: "valid table name" },
   "an endpoint without TLS": {
     argv: ["list", "--bucket", "documents", "--endpoint-url", "http://192.0.2.1:1"],
     status: 2,
