@@ -231,14 +231,14 @@ test.each<[string, (library: Anything) => Promise<unknown>]>([
 });
 
 test.each<[LibraryOptions, string]>([
-  [{}, "was not told where the library is"],
-  [{ storage: "s3", bucket: "docs", metadata: "local" }, "was not told where the library is"],
+  [{}, "needs to know where the library is"],
+  [{ storage: "s3", bucket: "docs", metadata: "local" }, "needs to know where the library is"],
   [{ storage: "s3", metadata: "dynamodb", table: "t" }, "needs a bucket"],
   [{ directory: "a", region: "EU 1" }, "region (the option region)"],
   [{ directory: "a", retries: -1 }, "retries (the option retries)"],
   [{ directory: "a", timeout: 0.1 }, "timeout (the option timeout)"],
   [{ bukcet: "a" } as LibraryOptions, 'the unknown key "bukcet"'],
-  [{ bucket: "A" }, "cannot be the name of a bucket"],
+  [{ bucket: "A" }, "is not a valid bucket name"],
 ])("%j does not open a library", async (options, message) => {
   const { surroundings } = await open();
   await expect(openLibraryIn(options, surroundings)).rejects.toMatchObject({

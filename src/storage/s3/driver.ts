@@ -13,7 +13,7 @@ import { s3Settings } from "./settings.ts";
 import { s3Traits } from "./traits.ts";
 
 export const s3Storage = defineDriver<StorageService, typeof s3Settings, DerivedAwsSettings>({
-  summary: "an Amazon S3 bucket, or one that speaks its protocol",
+  summary: "an Amazon S3 bucket or a compatible one",
   title: "Amazon S3",
   traits: s3Traits,
   settings: s3Settings,
