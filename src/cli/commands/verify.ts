@@ -36,14 +36,10 @@ export const verify = defineCommand<VerifyFlags, VerifyInput>({
   },
   parse(references, flags) {
     if (references.length > 0 === Boolean(flags.all)) {
-      throw new DocprocError("USAGE", "Name documents to check, or add --all.", {
-        hint: "For example: docproc verify --all",
-      });
+      throw new DocprocError("USAGE", "Name documents to check, or add --all.", { hint: "docproc verify --all" });
     }
     if (flags.sample !== undefined && !flags.all) {
-      throw new DocprocError("USAGE", "--sample needs --all.", {
-        hint: "For example: docproc verify --all --sample 5%",
-      });
+      throw new DocprocError("USAGE", "--sample needs --all.", { hint: "Add --all." });
     }
     return { references, deep: flags.deep ?? false, share: parseShare(flags.sample) };
   },
@@ -131,13 +127,9 @@ function failureOf(
 ): DocprocError | undefined {
   if (signal.aborted) return cancelled(signal);
   if (damaged > 0) {
-    return new DocprocError(
-      "INTEGRITY",
-      `${damaged} of ${counted(checked + failed, "document")} ${damaged === 1 ? "is" : "are"} damaged.`,
-      {
-        hint: "Nothing was changed. Upload the files again with --on-duplicate store, then delete the damaged documents by id.",
-      },
-    );
+    return new DocprocError("INTEGRITY", `${damaged} of ${counted(checked + failed, "document")} failed the check.`, {
+      hint: "Nothing was changed. Upload the files again with --on-duplicate store, then delete the damaged documents by id.",
+    });
   }
   if (failed === 0) return undefined;
   if (failed === 1 && checked === 0 && firstFailure) return firstFailure.error;
