@@ -130,7 +130,7 @@ function isOwnDirectory(path: string, never: number): boolean {
 /** Node reads a directory as empty input, and an empty document would be a mistake. */
 function openStdin() {
   if (fstatSync(0).isDirectory()) {
-    throw new DocprocError("USAGE", "Standard input is a directory.", { hint: "Add -r to upload the files in one." });
+    throw new DocprocError("USAGE", "Standard input is a directory.", { hint: "Redirect a file instead." });
   }
   return process.stdin;
 }

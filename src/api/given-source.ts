@@ -13,8 +13,8 @@ export async function openGiven(given: string | URL | Uint8Array | Chunks): Prom
   if (typeof given === "string") return await openFile(given);
   if (given instanceof Uint8Array) return openChunks(oneChunk(given));
   if (typeof given === "object" && given !== null && Symbol.asyncIterator in given) return openChunks(given);
-  throw new DocprocError("USAGE", "What was given is neither a path, nor bytes, nor a stream of them.", {
-    hint: "Give a path, a file: URL, a Uint8Array, or anything that yields Uint8Arrays, such as a stream.",
+  throw new DocprocError("USAGE", "The source is neither a path, nor bytes, nor a stream of bytes.", {
+    hint: "Pass a path, a file: URL, a Uint8Array, or anything that yields Uint8Arrays, such as a stream.",
   });
 }
 
@@ -65,7 +65,7 @@ async function* untilAborted(chunks: Chunks, signal: AbortSignal): Chunks {
 function brokeOff(error: unknown): never {
   if (error instanceof DocprocError) throw error;
   const why = error instanceof Error ? error.message : String(error);
-  throw new DocprocError("UNAVAILABLE", `The stream that was given broke off: ${why}`, {
+  throw new DocprocError("UNAVAILABLE", `The source stream failed: ${why}`, {
     hint: "Nothing was stored. Upload it again.",
     cause: error,
   });
@@ -75,7 +75,7 @@ function brokeOff(error: unknown): never {
 function asBytes(chunk: unknown): Uint8Array {
   if (chunk instanceof Uint8Array) return chunk;
   if (typeof chunk === "string") return Buffer.from(chunk);
-  throw new DocprocError("USAGE", "The stream that was given does not yield bytes.", {
-    hint: "Give one of Uint8Arrays.",
+  throw new DocprocError("USAGE", "The source stream does not yield bytes.", {
+    hint: "Pass a stream of Uint8Arrays.",
   });
 }

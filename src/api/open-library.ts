@@ -61,7 +61,7 @@ export async function openLibraryIn(options: LibraryOptions, surroundings: Surro
 async function settingsFrom(options: LibraryOptions, surroundings: Surroundings): Promise<Settings> {
   const { config, ...given } = options;
   for (const key of Object.keys(given)) {
-    if (!settingNames.some((name) => name === key)) throw unknownKey("What openLibrary() was given", key);
+    if (!settingNames.some((name) => name === key)) throw unknownKey("The argument of openLibrary()", key);
   }
   const asked = config === true || typeof config === "string";
   const file = typeof config === "string" ? config : undefined;
@@ -74,8 +74,8 @@ async function settingsFrom(options: LibraryOptions, surroundings: Surroundings)
   const places = settingNames.filter((name) => settingTable[name]?.isPlace && settingTable[name].isPath);
   if (places.some((name) => isUsed(name, settings) && isDefault(name))) {
     const options = choosingSettings("storage").map((name) => `{ ${name} }`);
-    throw new DocprocError("INVALID_CONFIG", "openLibrary() was not told where the library is.", {
-      hint: `Give ${options.join(" or ")}, or { config: true } for the one that the command line uses.`,
+    throw new DocprocError("INVALID_CONFIG", "openLibrary() needs to know where the library is.", {
+      hint: `Pass ${options.join(" or ")}, or { config: true } for the library of the command line.`,
     });
   }
   return { ...settings, resume: settings.resume && !isDefault("stateDirectory") };
@@ -119,7 +119,9 @@ class OpenLibrary implements Library {
       try {
         const name = options.name ?? source.name;
         if (name === "") {
-          throw new DocprocError("USAGE", "A document that is not a file needs a name.", { hint: "Give { name }." });
+          throw new DocprocError("USAGE", "A document that does not come from a file needs a name.", {
+            hint: "Pass { name }.",
+          });
         }
         const document = await library.upload(source, {
           ...request,
@@ -138,7 +140,7 @@ class OpenLibrary implements Library {
     const { after, limit = Number.POSITIVE_INFINITY, ascending = false, sort = "time" } = options;
     if (!(limit >= 1) || (limit !== Number.POSITIVE_INFINITY && !Number.isInteger(limit))) {
       throw new DocprocError("USAGE", `The limit ${String(limit)} is not a whole number above 0.`, {
-        hint: "Leave it out for everything.",
+        hint: "Omit it to get all documents.",
       });
     }
     const query = {
@@ -225,8 +227,8 @@ class OpenLibrary implements Library {
   async copy(document: string | DocumentRecord, { to, ...options }: CopyOptions): Promise<CopiedRecord> {
     return await this.#call(options, async (library, signal) => {
       if (!(to instanceof OpenLibrary)) {
-        throw new DocprocError("USAGE", "Nothing says where to copy to.", {
-          hint: "Give { to }, a library that openLibrary() opened.",
+        throw new DocprocError("USAGE", "No library was named to copy to or from.", {
+          hint: "Pass { to }, a library from openLibrary().",
         });
       }
       return await to.#call(options, async (other) => {
@@ -321,8 +323,8 @@ async function* heldBack(first: IteratorResult<Uint8Array>, rest: AsyncIterator<
 function pairs(kind: string, map: Readonly<Record<string, string>> = {}): string[] {
   return Object.entries(map).map(([key, value]) => {
     if (key !== "" && !key.includes("=") && typeof value === "string") return `${key}=${value}`;
-    throw new DocprocError("USAGE", `The ${kind} ${JSON.stringify(key)} cannot be kept.`, {
-      hint: "A key is text without =, and a value is text.",
+    throw new DocprocError("USAGE", `The ${kind} ${JSON.stringify(key)} is invalid.`, {
+      hint: "Keys are text without =, and values are text.",
     });
   });
 }
@@ -346,5 +348,5 @@ function timeOf(option: string, time: Date | string | undefined): number | undef
   if (time === undefined) return undefined;
   if (typeof time === "string") return parseTime(option, time, Date.now());
   if (!Number.isNaN(time.getTime())) return time.getTime();
-  throw new DocprocError("USAGE", `${option} is not a time.`, { hint: "Give a date, or text like 7d." });
+  throw new DocprocError("USAGE", `${option} is not a time.`, { hint: "Pass a Date, or text such as 7d." });
 }

@@ -119,7 +119,7 @@ async function withRegion<C extends AnyClient>(
     client.destroy();
     if (settings.customEndpoint !== undefined) return make({ ...clientOptions(settings), region: "us-east-1" });
     throw new DocprocError("INVALID_CONFIG", "No AWS region is set.", {
-      hint: "Add --region, set AWS_REGION, or put a region into the AWS profile.",
+      hint: "Add --region, set AWS_REGION, or set a region in the AWS profile.",
       cause: error,
     });
   }
@@ -149,8 +149,8 @@ function limitCredentialTime({ config }: AnyClient, { timeout, profile }: AwsSet
   const load = config.credentials;
   const tooLate = () => {
     const whose = profile === undefined ? "" : ` of the profile ${profile}`;
-    return new DocprocError("UNAVAILABLE", `What gives out the AWS credentials${whose} does not answer.`, {
-      hint: "Check the network, and the AWS profile or the variables that say where credentials come from.",
+    return new DocprocError("UNAVAILABLE", `The source of the AWS credentials${whose} does not respond.`, {
+      hint: "Check the network, and the AWS profile or the variables that configure the credentials.",
     });
   };
   const bounded = async (options?: object) =>
@@ -245,8 +245,8 @@ function noteClock(client: AnyClient, response: Reply["response"] | undefined): 
 }
 
 function plainHttp(hostname: string): DocprocError {
-  return new DocprocError("INVALID_CONFIG", `${hostname} would be sent documents and credentials without TLS.`, {
-    hint: "Use an https:// endpoint. In a network that you trust: DOCPROC_ALLOW_HTTP=true.",
+  return new DocprocError("INVALID_CONFIG", `Refusing to send documents and credentials to ${hostname} without TLS.`, {
+    hint: "Use an https:// endpoint, or set DOCPROC_ALLOW_HTTP=true on a network that you trust.",
   });
 }
 
@@ -289,7 +289,7 @@ function limited(body: Readable): Readable {
 }
 
 function tooLong(): DocprocError {
-  return new DocprocError("UNAVAILABLE", "The service answered with more than any answer of AWS can be.", {
+  return new DocprocError("UNAVAILABLE", "The response of the service is larger than any response of AWS.", {
     hint: "Check the endpoint.",
   });
 }

@@ -28,7 +28,7 @@ export async function* advancingPages<Page>(
   let last: string | undefined;
   for await (const page of pages) {
     const marker = JSON.stringify(markerOf(page));
-    if (marker !== undefined && marker === last) throw new UnusableAnswer("A page of a listing leads to itself.");
+    if (marker !== undefined && marker === last) throw new UnusableAnswer("A page of a listing refers to itself.");
     last = marker;
     yield page;
   }
@@ -60,7 +60,7 @@ export function fromAwsError(error: unknown, operation: AwsOperation): DocprocEr
     }
   }
   return new DocprocError("INTERNAL", `${operation.action} failed: ${facts.name}: ${beginning(facts.message, 1000)}.`, {
-    hint: "Run the command again with -v for the details.",
+    hint: "Run the command again with -v for details.",
     requestId: facts.requestId,
     cause: error,
   });
@@ -143,7 +143,7 @@ const meanings: readonly Meaning[] = [
   {
     code: "CANCELLED",
     names: new Set(["AbortError"]),
-    explain: () => ["Cancelled before it was done.", "Run the same command again."],
+    explain: () => ["Cancelled before it was finished.", "Run the same command again."],
   },
   {
     code: "NOT_INITIALISED",
@@ -170,7 +170,10 @@ const meanings: readonly Meaning[] = [
   {
     code: "ACCESS_DENIED",
     names: new Set(["RequestTimeTooSkewed", "RequestInTheFuture"]),
-    explain: () => ["The clock of this machine is wrong by more than AWS accepts.", "Set the clock and run it again."],
+    explain: () => [
+      "This machine's clock differs from the real time by more than AWS accepts.",
+      "Set the clock and run the command again.",
+    ],
   },
   {
     code: "ACCESS_DENIED",
@@ -205,15 +208,15 @@ const meanings: readonly Meaning[] = [
   {
     code: "INVALID_CONFIG",
     names: new Set(["InvalidBucketName"]),
-    explain: ({ resource }) => [`The ${resource} cannot have that name.`, "Choose another one with --bucket."],
+    explain: ({ resource }) => [`The name of the ${resource} is invalid.`, "Choose another name with --bucket."],
   },
   {
     code: "ACCESS_DENIED",
     names: new Set(),
     matches: ({ name, status }) => status === 400 && nameless.has(name),
     explain: ({ resource, settings }) => [
-      `S3 refused a look at the ${resource} without saying why.`,
-      `The credentials may have expired, or the region may be another. ${signInHint(settings)}`,
+      `S3 denied access to the ${resource} without giving a reason.`,
+      `The credentials may have expired, or the region may be wrong. ${signInHint(settings)}`,
     ],
   },
   {
@@ -226,26 +229,23 @@ const meanings: readonly Meaning[] = [
       "XAmzContentChecksumMismatch",
     ]),
     explain: ({ resource }) => [
-      `The bytes that reached the ${resource} are not the bytes that were sent.`,
-      "Nothing was stored. Run it again; if it happens again, look at the network between here and there.",
+      `The ${resource} received other bytes than were sent.`,
+      "Nothing was stored. Run the command again; if it fails again, check the network and its proxies.",
     ],
   },
   {
     code: "CONFLICT",
     names: new Set(["PreconditionFailed", "BucketAlreadyExists"]),
     matches: ({ status }) => status === 412,
-    explain: ({ resource }) => [
-      `What was to be created in the ${resource} exists already.`,
-      "Nothing was overwritten.",
-    ],
+    explain: ({ resource }) => [`The ${resource} already has what was to be created.`, "Nothing was overwritten."],
   },
   {
     code: "UNAVAILABLE",
     // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
     names: new Set(["NoSuchUpload", "ConditionalRequestConflict"]),
     explain: ({ resource }) => [
-      `An upload to the ${resource} was dropped before it was complete.`,
-      "Run the same command again: it starts anew.",
+      `An unfinished upload to the ${resource} was aborted.`,
+      "Run the same command again; it starts over.",
     ],
   },
   {
@@ -275,7 +275,7 @@ const meanings: readonly Meaning[] = [
     matches: ({ systemCode }) => systemCode.startsWith("CERT_") || systemCode.startsWith("ERR_TLS_"),
     explain: ({ settings }, { systemCode }) => [
       `The certificate of ${endpointOf(settings)} is not trusted (${systemCode}).`,
-      "Name the authority that signed it in NODE_EXTRA_CA_CERTS.",
+      "Set NODE_EXTRA_CA_CERTS to the certificate of the authority that signed it.",
     ],
   },
   {
@@ -283,7 +283,7 @@ const meanings: readonly Meaning[] = [
     names: new Set(["NotImplemented", "UnknownOperationException"]),
     explain: ({ action, settings }) => [
       `${endpointOf(settings)} does not support ${action}.`,
-      "Choose an endpoint that does, or another kind of storage or metadata.",
+      "Choose another endpoint, or another kind of storage or metadata.",
     ],
   },
   {
@@ -301,7 +301,7 @@ const meanings: readonly Meaning[] = [
     ]),
     matches: ({ status }) => status === 429 || (status !== undefined && status >= 500),
     explain: ({ resource, action }, { status, name }) => [
-      `AWS could not answer ${action} for the ${resource} now (${status ?? "no status"} ${name}).`,
+      `AWS cannot process ${action} for the ${resource} now (${status ?? "no status"} ${name}).`,
       "Wait a moment and run the same command again.",
     ],
   },
@@ -312,7 +312,7 @@ const meanings: readonly Meaning[] = [
     matches: ({ message, status }) =>
       message.includes("Deserialization error:") || (status !== undefined && status >= 300 && status < 400),
     explain: ({ settings }) => [
-      `What ${endpointOf(settings)} answered is not an answer of AWS.`,
+      `The response of ${endpointOf(settings)} is not a response of AWS.`,
       "Check the endpoint.",
     ],
   },
@@ -322,7 +322,7 @@ const meanings: readonly Meaning[] = [
     // Sent and never answered, for a reason that this table does not list.
     matches: ({ status, attempts }) => status === undefined && attempts > 0,
     explain: ({ resource, settings }, { name, message }) => [
-      `No answer from ${endpointOf(settings)} for the ${resource} (${name}: ${beginning(message, 1000)}).`,
+      `No response from ${endpointOf(settings)} for the ${resource} (${name}: ${beginning(message, 1000)}).`,
       "Check the endpoint and the network, then run the same command again.",
     ],
   },
@@ -331,7 +331,7 @@ const meanings: readonly Meaning[] = [
     names: new Set(["AccessDenied", "AccessDeniedException", "AllAccessDisabled"]),
     matches: ({ status }) => status === 401 || status === 403,
     explain: ({ action, resource, settings }) => [
-      `${action} on the ${resource} is not allowed with the credentials${ofProfile(settings)}.`,
+      `The credentials${ofProfile(settings)} do not allow ${action} on the ${resource}.`,
       `Ask for the permission ${action}, or choose other credentials with --profile.`,
     ],
   },
@@ -339,7 +339,7 @@ const meanings: readonly Meaning[] = [
     code: "NOT_FOUND",
     names: new Set(["NoSuchKey", "NotFound"]),
     matches: ({ status }) => status === 404,
-    explain: ({ resource }) => [`The ${resource} does not hold this object.`, "Check the name, or list what is there."],
+    explain: ({ resource }) => [`The object does not exist in the ${resource}.`, "Check its name with docproc list."],
   },
 ];
 

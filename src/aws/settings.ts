@@ -31,7 +31,7 @@ export const awsSettings = {
   endpointUrl: {
     parse: endpointUrl,
     flag: { placeholder: "<url>", help: "S3 and DynamoDB endpoint other than Amazon's" },
-    docs: { fallback: "`AWS_ENDPOINT_URL` and its kin" },
+    docs: { fallback: "`AWS_ENDPOINT_URL` and similar variables" },
     saidTo: awsEndpoint,
     isPlace: true,
     written: "chosen",
@@ -58,7 +58,7 @@ export const awsSettings = {
     fallback: "",
     isPlace: true,
     written: "found",
-    wish: (value, use) => (staysHere(use) || value === "" ? undefined : `do without ${value}`),
+    wish: (value, use) => (staysHere(use) || value === "" ? undefined : `turn off ${value}`),
   },
 } as const satisfies SettingTable;
 
@@ -96,9 +96,9 @@ function region(value: unknown): string {
 function endpointUrl(value: unknown): string {
   const url = URL.canParse(text(value)) ? new URL(text(value)) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") throw new Error("it must be an http:// or https:// URL");
-  if (url.username !== "" || url.password !== "") throw new Error("it may not hold a user name or password");
+  if (url.username !== "" || url.password !== "") throw new Error("it must not contain a user name or password");
   // The SDK would put the whole address into its error message, and `docproc config` would show it.
-  if (publicAddress(text(value)) !== value) throw new Error("it may hold no more than a host, a port and a path");
+  if (publicAddress(text(value)) !== value) throw new Error("it may contain only a host, a port and a path");
   return text(value);
 }
 

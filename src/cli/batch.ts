@@ -156,11 +156,11 @@ export function batchFailure(
   if (total === 1 && complete && firstFailure) return firstFailure.error;
   if (signal.aborted && (doneCount < total || !complete)) {
     const of = complete ? ` of ${total}` : "";
-    return new DocprocError("CANCELLED", `Interrupted: ${doneCount}${of} ${what} are done.`, { hint });
+    return new DocprocError("CANCELLED", `Interrupted: ${doneCount}${of} ${what} finished.`, { hint });
   }
   if (firstFailure === undefined) return undefined;
   const code = doneCount === 0 && codes.size === 1 ? firstFailure.error.code : "PARTIAL";
-  return new DocprocError(code, `${failedCount} of ${total} ${what} failed; ${doneCount} are done.`, { hint });
+  return new DocprocError(code, `${failedCount} of ${total} ${what} failed; ${doneCount} finished.`, { hint });
 }
 
 /** The failures of a batch for its JSON document. */

@@ -12,7 +12,7 @@ export async function confirm(host: Host, question: string, yes: boolean): Promi
   if (yes) return;
   assertCanAsk(host, "Add --yes.");
   const answer = await ask(host, `${question} [y/N] `);
-  if (answer === undefined || !/^y(es)?$/i.test(answer)) throw unchanged("Answer y to go on.");
+  if (answer === undefined || !/^y(es)?$/i.test(answer)) throw unchanged("Answer y to continue.");
 }
 
 /**
@@ -22,7 +22,7 @@ export async function confirm(host: Host, question: string, yes: boolean): Promi
  */
 export async function confirmName(host: Host, question: string, isName: (text: string) => boolean): Promise<void> {
   const answer = await ask(host, question);
-  if (answer === undefined || !isName(answer)) throw unchanged("Type the name as it is shown to go on.");
+  if (answer === undefined || !isName(answer)) throw unchanged("Type the name exactly as shown to continue.");
 }
 
 /**
@@ -31,7 +31,7 @@ export async function confirmName(host: Host, question: string, isName: (text: s
  */
 export function assertCanAsk(host: Host, hint: string): void {
   if (host.stdin().isTTY && host.stderr.isTTY) return;
-  throw new DocprocError("USAGE", "Nobody can be asked here whether that is meant.", { hint });
+  throw new DocprocError("USAGE", "Refusing to delete without confirmation: there is no terminal.", { hint });
 }
 
 function unchanged(hint: string): DocprocError {

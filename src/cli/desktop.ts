@@ -28,10 +28,10 @@ interface Opener {
 
 /** @throws USAGE without a desktop: in a CI job, and on Linux without a display */
 export function assertDesktop({ env, platform }: Pick<Desktop, "env" | "platform">): void {
-  const hint = "docproc download REF writes it to a file.";
+  const hint = "Write it to a file with docproc download REF.";
   // Not every CI system is recognised by name, but most set CI.
   const inCi = readCi(env) !== null || (env["CI"] && env["CI"] !== "false");
-  if (inCi) throw new DocprocError("USAGE", "In a CI job there is no desktop to open it on.", { hint });
+  if (inCi) throw new DocprocError("USAGE", "Documents cannot be opened in a CI job: it has no desktop.", { hint });
   const isOwnDesktop = platform === "darwin" || platform === "win32" || env["WSL_DISTRO_NAME"];
   if (isOwnDesktop || env["DISPLAY"] || env["WAYLAND_DISPLAY"]) return;
   throw new DocprocError("USAGE", "There is no desktop: neither DISPLAY nor WAYLAND_DISPLAY is set.", { hint });
@@ -45,8 +45,8 @@ const programs =
 export function assertNoProgram(name: string): void {
   // Windows drops trailing dots and spaces.
   if (!programs.test(name.replace(/[. ]+$/, ""))) return;
-  throw new DocprocError("USAGE", `A desktop would run ${JSON.stringify(name)}, and not show it.`, {
-    hint: "docproc download REF writes it to a file. Open that yourself, if you trust who uploaded it.",
+  throw new DocprocError("USAGE", `A desktop would run ${JSON.stringify(name)} instead of showing it.`, {
+    hint: "If you trust its uploader, write it to a file with docproc download REF and open that.",
   });
 }
 
@@ -57,8 +57,8 @@ export function assertNoProgram(name: string): void {
  */
 export async function showOnDesktop(path: string, desktop: Desktop): Promise<void> {
   const failure = (cause?: unknown) =>
-    new DocprocError("NOT_FOUND", `This desktop has nothing to open ${path} with.`, {
-      hint: "The file is there: open it with a program of your choice.",
+    new DocprocError("NOT_FOUND", `This desktop has no application for ${path}.`, {
+      hint: "Open that file with a program of your choice.",
       cause,
     });
   const start = async () => {
@@ -94,7 +94,7 @@ async function openerOf(path: string, desktop: Desktop): Promise<Opener> {
   const inWindows = env["WSL_DISTRO_NAME"] ? await windowsOpenerOf(path, desktop) : undefined;
   if (inWindows !== undefined) return inWindows;
   const program = await findProgram("xdg-open", desktop);
-  if (program === undefined) throw new Error("There is no xdg-open in a place of PATH that is trusted.");
+  if (program === undefined) throw new Error("There is no xdg-open in a trusted directory of PATH.");
   return { program, argv: [path], cwd, patience };
 }
 

@@ -170,7 +170,7 @@ function parseLayer(given: Readonly<Record<string, unknown>>, originOf: (name: s
       const plain = typeof value === "string" ? value.replace(/\/\/.*@/s, "//***@") : value;
       const shown = typeof value === "object" ? "not a plain value" : JSON.stringify(plain).slice(0, 100);
       const message = `${name} (${originOf(name)}) is ${shown}, but ${why}.`;
-      throw new DocprocError("INVALID_CONFIG", message, { hint: `Correct ${originOf(name)}, or leave it out.` });
+      throw new DocprocError("INVALID_CONFIG", message, { hint: `Correct or remove ${originOf(name)}.` });
     }
   }
   return { values, originOf };

@@ -61,9 +61,9 @@ export function assertAgreed(use: ProjectFileUse | undefined): void {
   if (use === undefined || use.consent === "agreed" || use.claims.length === 0) return;
   const wishes = use.claims.map(({ wish }) => wish).join(", and to ");
   const variables = use.claims.map(({ name }) => variableOf(name)).join(", ");
-  const changed = use.consent === "changed" ? " The file has changed since you agreed to it." : "";
-  throw new DocprocError("INVALID_CONFIG", `${use.path} wants to ${wishes}. You have not agreed to that.${changed}`, {
-    hint: `Read the file, then run docproc trust. Or say the same yourself: ${variables}.`,
+  const changed = use.consent === "changed" ? " The file has changed since you trusted it." : "";
+  throw new DocprocError("INVALID_CONFIG", `${use.path} is not trusted to ${wishes}.${changed}`, {
+    hint: `Read the file, then run docproc trust, or set ${variables} yourself.`,
   });
 }
 
@@ -75,5 +75,5 @@ export function useWithoutConsent({ path, consent, used }: ProjectFileUse): stri
   const told = used.filter(({ name }) => place.has(name) && name !== "storage" && name !== "metadata");
   if (consent === "agreed" || told.length === 0) return undefined;
   const said = told.map(({ name, value }) => `${name} ${value}`).join(", ");
-  return `From ${path}: ${said}. Run docproc trust to agree to it.`;
+  return `From ${path}: ${said}. Run docproc trust to confirm it.`;
 }

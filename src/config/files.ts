@@ -61,7 +61,7 @@ async function searchDirectory(
       // In /tmp a file of another user is clutter, so it is not even parsed.
       if (await isWritableByAll(path)) continue;
       throw new DocprocError("INVALID_CONFIG", `The config file ${path} belongs to another user.`, {
-        hint: `If you trust that user, name the file: --config ${path}, or DOCPROC_CONFIG.`,
+        hint: `If you trust that user, name the file with --config ${path} or DOCPROC_CONFIG.`,
       });
     }
     const file = await readConfigFile(path);
@@ -103,7 +103,7 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
     }
     throw unreadable(path, reasonOf(error));
   }
-  throw new DocprocError("INVALID_CONFIG", `The config file ${path} does not hold settings.`, {
+  throw new DocprocError("INVALID_CONFIG", `The config file ${path} has no settings.`, {
     hint: 'It should look like {"bucket": "my-documents"}.',
   });
 }
@@ -141,7 +141,7 @@ async function parse(path: string, text: string): Promise<unknown> {
     case "":
       return loadYaml(path, text);
     default:
-      throw new Error("it ends neither in .json nor in .yaml");
+      throw new Error("its name ends neither in .json nor in .yaml");
   }
 }
 
@@ -157,7 +157,7 @@ function reasonOf(error: unknown): string {
 
 function unreadable(path: string, why: string, cause?: unknown): DocprocError {
   return new DocprocError("INVALID_CONFIG", `The config file ${path} cannot be read: ${why}.`, {
-    hint: 'It is JSON or YAML, and looks like {"bucket": "my-documents"}. Name another with --config.',
+    hint: 'It must be JSON or YAML, such as {"bucket": "my-documents"}. Name another with --config.',
     cause,
   });
 }

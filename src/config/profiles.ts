@@ -27,12 +27,12 @@ export function blocksOf({ path, values }: ConfigFile): ConfigFileBlocks {
   const { profiles: given, ...rest } = values;
   const profiles = new Map<string, SettingsBlock>();
   if (given !== undefined && given !== null && !isObject(given))
-    throw notProfiles(path, "its profiles are no settings");
+    throw notProfiles(path, "its profiles are not an object");
   for (const [name, settings] of Object.entries(given ?? {})) {
     if (!/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) {
-      throw notProfiles(path, `the name of a profile cannot be ${JSON.stringify(name).slice(0, 100)}`);
+      throw notProfiles(path, `${JSON.stringify(name).slice(0, 100)} is not a valid profile name`);
     }
-    if (!isObject(settings)) throw notProfiles(path, `the profile ${name} holds no settings`);
+    if (!isObject(settings)) throw notProfiles(path, `the profile ${name} has no settings`);
     profiles.set(name, { path, values: settings, origin: `${path} (profile ${name})` });
   }
   return { main: { path, values: rest, origin: path }, profiles };
@@ -49,7 +49,7 @@ export function pickProfile(name: string, files: readonly ConfigFileBlocks[]): S
   }
   const known = [...new Set(files.flatMap(({ profiles }) => [...profiles.keys()]))];
   const nearest = nearestTo(name, known);
-  const example = 'Add it to a config file, like {"profiles": {"archive": {"bucket": "my-archive"}}}.';
+  const example = 'Add it to a config file, as in {"profiles": {"archive": {"bucket": "my-archive"}}}.';
   const all = known.length === 0 ? example : `Profiles: ${known.join(", ")}.`;
   throw new DocprocError("INVALID_CONFIG", `No config file has the profile ${JSON.stringify(name)}.`, {
     hint: nearest ? `Did you mean ${nearest}?` : all,
@@ -61,7 +61,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function notProfiles(path: string, why: string): DocprocError {
-  return new DocprocError("INVALID_CONFIG", `The config file ${path} is not right: ${why}.`, {
-    hint: 'Profiles look like {"profiles": {"archive": {"bucket": "my-archive"}}}.',
+  return new DocprocError("INVALID_CONFIG", `The config file ${path} is invalid: ${why}.`, {
+    hint: 'Write profiles as in {"profiles": {"archive": {"bucket": "my-archive"}}}.',
   });
 }

@@ -42,11 +42,9 @@ export async function planProjectFile(
   if (isDeepStrictEqual(projectFile.values, values)) return { path, values, planned: "exists" };
   const isLink = (await statIfThere(path, lstat))?.isSymbolicLink();
   if (isLink || extname(path) !== ".json") {
-    const why = isLink
-      ? "is a symbolic link, which docproc does not replace"
-      : "only JSON files are changed by docproc";
+    const why = isLink ? "is a symbolic link, which docproc does not replace" : "docproc changes only JSON files";
     throw new DocprocError("CONFLICT", `${path} names other services, and ${why}.`, {
-      hint: `Edit it by hand so that it holds: ${JSON.stringify(chosen)}`,
+      hint: `Edit it by hand to contain: ${JSON.stringify(chosen)}`,
     });
   }
   return { path, values, planned: "would-update" };
@@ -91,8 +89,8 @@ export async function writeProjectFile({ path, values, planned }: PlannedFile): 
     if (await publish(temporary, path)) return "created";
     // Another init was faster; the same content is fine.
     if ((await readFile(path, "utf8")) === content) return "exists";
-    throw new DocprocError("CONFLICT", `${path} was written by another process meanwhile.`, {
-      hint: "Look at it, then run docproc init again.",
+    throw new DocprocError("CONFLICT", `Another process has written ${path} meanwhile.`, {
+      hint: "Check it, then run docproc init again.",
     });
   } catch (error) {
     throw fromSystemError(error, path);

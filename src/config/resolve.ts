@@ -190,7 +190,7 @@ function folderOf(storage: string, value: (name: SettingName) => Value | undefin
 }
 
 function withoutCertificates(): DocprocError {
-  return new DocprocError("INVALID_CONFIG", "NODE_TLS_REJECT_UNAUTHORIZED=0 lets any server pose as the service.", {
-    hint: "Unset it, and name the authority that signed the certificate in NODE_EXTRA_CA_CERTS.",
+  return new DocprocError("INVALID_CONFIG", "NODE_TLS_REJECT_UNAUTHORIZED=0 turns off the check of TLS certificates.", {
+    hint: "Unset it, and set NODE_EXTRA_CA_CERTS to the certificate of your authority.",
   });
 }

@@ -42,7 +42,7 @@ export class TrustStore {
       await mkdir(this.#directory, { recursive: true, mode: privateDirectory });
       if (!(await this.#isPrivate())) {
         throw new DocprocError("ACCESS_DENIED", `Other users may write to ${this.#directory}.`, {
-          hint: "Make it yours alone: chmod 700, and chown where it belongs to another user.",
+          hint: "Restrict it to your user with chmod 700, and chown if another user owns it.",
         });
       }
       const handle = await createNew(path);
@@ -71,7 +71,7 @@ export class TrustStore {
         throw fromSystemError(error, join(this.#directory, name));
       });
       if (outcome !== "foreign") continue;
-      throw new DocprocError("CONFLICT", `${join(this.#directory, name)} is not a file that docproc made.`, {
+      throw new DocprocError("CONFLICT", `docproc did not create ${join(this.#directory, name)}.`, {
         hint: "Remove it by hand.",
       });
     }

@@ -9,7 +9,7 @@ export function prefix(value: unknown): string {
   if (value === "") return "";
   const folder = text(value).replace(/\/*$/, "/");
   if (!/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*\/$/.test(folder) || /(^|\/)\.{1,2}\//.test(folder)) {
-    throw new Error("it may hold letters, digits, dots, hyphens, underscores and single slashes");
+    throw new Error("it may contain letters, digits, dots, hyphens, underscores and single slashes");
   }
   if (folder.length > 512) throw new Error("it may have at most 512 characters");
   return folder;
@@ -19,7 +19,7 @@ export function prefix(value: unknown): string {
 export function partSize(value: unknown): number {
   const size = typeof value === "number" ? value : bytes.parse(text(value));
   if (size === null || !Number.isInteger(size)) throw new Error("it must be a size like 16MiB");
-  if (size < 5 * 1024 ** 2 || size > 5 * 1024 ** 3) throw new Error("a part has 5MiB to 5GiB");
+  if (size < 5 * 1024 ** 2 || size > 5 * 1024 ** 3) throw new Error("it must be from 5MiB to 5GiB");
   return size;
 }
 
@@ -44,7 +44,7 @@ export function tags(value: unknown): string {
     throw new Error("it must map keys to values");
   const map: Record<string, string> = Object.create(null);
   for (const [key, one] of Object.entries(pairs)) {
-    if (key === "" || key.includes("=")) throw new Error(`${JSON.stringify(key)} is no key of a tag`);
+    if (key === "" || key.includes("=")) throw new Error(`${JSON.stringify(key)} is not a valid tag key`);
     if (!["string", "number", "boolean"].includes(typeof one)) throw new Error(`${JSON.stringify(key)} must be text`);
     map[key] = String(one);
   }

@@ -88,7 +88,7 @@ export function toDocprocError(error: unknown): DocprocError {
   if (error instanceof Error && error.name === "AbortError") return cancelled();
   const message = error instanceof Error ? error.message : String(error);
   return new DocprocError("INTERNAL", `Unexpected failure: ${message}`, {
-    hint: `This is a bug in docproc. Please report it, with what the same command prints with -v: ${bugReports}`,
+    hint: `This is a bug in docproc. Please report it, with the output of the same command with -v: ${bugReports}`,
     cause: error,
   });
 }
@@ -102,7 +102,7 @@ export function throwIfCancelled(signal: AbortSignal): void {
 export function cancelled(signal?: AbortSignal): DocprocError {
   return signal?.reason instanceof DocprocError
     ? signal.reason
-    : new DocprocError("CANCELLED", "Cancelled before it was done.", { hint: "Run the same command again." });
+    : new DocprocError("CANCELLED", "Cancelled before it was finished.", { hint: "Run the same command again." });
 }
 
 type SystemError = Error & { code: string; path?: string; syscall: string };
@@ -121,7 +121,7 @@ export function fromSystemError(error: unknown, path = "The file"): DocprocError
   if (!isSystemError(error)) return toDocprocError(error);
   const [code, sentence, hint] = systemErrors[error.code] ?? [
     "UNAVAILABLE",
-    `could not be used (${error.code} in ${error.syscall})`,
+    `could not be accessed (${error.code} in ${error.syscall})`,
     "Check the disk and run the command again.",
   ];
   return new DocprocError(code, `${path} ${sentence}.`, { hint, cause: error });
@@ -130,19 +130,23 @@ export function fromSystemError(error: unknown, path = "The file"): DocprocError
 const systemErrors: Record<string, [ErrorCode, string, string]> = {
   ENOENT: ["NOT_FOUND", "does not exist", "Check the spelling of the path."],
   ENOTDIR: ["NOT_FOUND", "does not exist (a part of the path is not a directory)", "Check the spelling of the path."],
-  ELOOP: ["NOT_FOUND", "is a symbolic link that leads back to itself", "Name the file that is meant."],
-  EACCES: ["ACCESS_DENIED", "may not be accessed by this user", "Check the permissions with ls -l."],
-  EPERM: ["ACCESS_DENIED", "may not be changed by this user", "Check the permissions with ls -l."],
+  ELOOP: ["NOT_FOUND", "is a symbolic link to itself", "Name the file itself."],
+  EACCES: ["ACCESS_DENIED", "cannot be accessed by this user", "Check the permissions with ls -l."],
+  EPERM: ["ACCESS_DENIED", "cannot be changed by this user", "Check the permissions with ls -l."],
   EROFS: ["ACCESS_DENIED", "is on a read-only file system", "Choose another place with --directory."],
-  EISDIR: ["USAGE", "is a directory", "Add -r to upload what is in it."],
-  EEXIST: ["CONFLICT", "exists already", "Nothing was overwritten."],
-  ENAMETOOLONG: ["USAGE", "has a name that is too long for this file system", "Give a shorter path."],
+  EISDIR: ["USAGE", "is a directory", "Add -r to upload the files in it."],
+  EEXIST: ["CONFLICT", "already exists", "Nothing was overwritten."],
+  ENAMETOOLONG: ["USAGE", "has a name that is too long for this file system", "Use a shorter path."],
   ENOSPC: ["UNAVAILABLE", "could not be written: the disk is full", "Free some space and run the command again."],
-  EDQUOT: ["UNAVAILABLE", "could not be written: the disk quota is used up", "Free some space and run it again."],
+  EDQUOT: [
+    "UNAVAILABLE",
+    "could not be written: the disk quota is used up",
+    "Free some space and run the command again.",
+  ],
   EMFILE: ["UNAVAILABLE", "could not be opened: too many files are open", "Lower --concurrency or raise ulimit -n."],
   EIO: [
     "UNAVAILABLE",
     "could not be read or written: the disk reported an error",
-    "Check the disk, then run it again.",
+    "Check the disk and run the command again.",
   ],
 };

@@ -17,6 +17,11 @@ export function listed(names: readonly string[], count = names.length): string {
   return `${said.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
+/** For a message: `1 object`, `2 objects`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /**
  * @param resource for example `bucket invoices`
  * @param counts by singular name
@@ -24,13 +29,11 @@ export function listed(names: readonly string[], count = names.length): string {
  * @throws CONFLICT unless all counts are 0
  */
 export function assertEmpty(resource: string, counts: Readonly<Record<string, number>>, more = false): void {
-  const found = Object.entries(counts).flatMap(([what, count]) =>
-    count === 0 ? [] : [`${count} ${what}${count === 1 ? "" : "s"}`],
-  );
+  const found = Object.entries(counts).flatMap(([what, count]) => (count === 0 ? [] : [counted(count, what)]));
   if (found.length === 0) return;
   throw new DocprocError("CONFLICT", `The ${resource} holds ${found.join(", ")}${more ? " or more" : ""}.`, {
     hint:
-      "docproc delete removes documents, docproc doctor --repair what interrupted commands left, once it is a day old. " +
-      "The rest is not docproc's to remove.",
+      "Remove documents with docproc delete, and leftovers over a day old with docproc doctor --repair. " +
+      "Remove everything else by other means.",
   });
 }

@@ -6,7 +6,7 @@ export type Parser<V extends Value = Value> = (value: unknown) => V;
 export function oneOf(names: readonly string[]): Parser<string> {
   return (value) => {
     if (typeof value === "string" && names.includes(value)) return value;
-    throw new Error(`it can be ${names.join(" or ")}`);
+    throw new Error(`it must be ${names.join(" or ")}`);
   };
 }
 
@@ -18,7 +18,7 @@ export function text(value: unknown): string {
 export function yesOrNo(value: unknown): boolean {
   if (value === true || value === "true") return true;
   if (value === false || value === "false") return false;
-  throw new Error("it can be true or false");
+  throw new Error("it must be true or false");
 }
 
 export function wholeNumber(least: number, most: number): Parser<number> {

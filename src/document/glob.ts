@@ -87,7 +87,9 @@ function spelled(glob: string): string {
 
 function tokensOf(glob: string): Token[] {
   if (glob === "" || glob.length > maxGlobLength) {
-    throw new DocprocError("USAGE", `A glob has 1 to ${maxGlobLength} characters.`, { hint: "For example: '*.pdf'" });
+    throw new DocprocError("USAGE", `A glob must have 1 to ${maxGlobLength} characters.`, {
+      hint: "For example: '*.pdf'",
+    });
   }
   const all = [...spelled(glob)];
   const tokens: Token[] = [];
@@ -153,7 +155,7 @@ function classOf(ranges: Ranges, negated: boolean): Token {
 }
 
 function unknown(what: string, hint: string): DocprocError {
-  return new DocprocError("USAGE", `In a glob, docproc does not know ${what}.`, { hint });
+  return new DocprocError("USAGE", `Globs do not support ${what}.`, { hint });
 }
 
 /** @param bounds of a pair of braces, or of an unmatched closing one */

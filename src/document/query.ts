@@ -101,7 +101,7 @@ export function commitPrefix(given: string): string {
   const commit = given.toLowerCase();
   if (/^[0-9a-f]{7,64}$/.test(commit)) return commit;
   throw new DocprocError("USAGE", `${JSON.stringify(given)} is not a git commit.`, {
-    hint: "Give at least 7 of its hexadecimal digits.",
+    hint: "Use at least 7 of its hexadecimal digits.",
   });
 }
 
@@ -139,6 +139,6 @@ export function parseTime(flag: string, text: string, now: number): number {
     if (exists) return time;
   }
   throw new DocprocError("USAGE", `${flag} ${JSON.stringify(text)} is not a time.`, {
-    hint: "Give an age like 7d or 24h, or a date like 2026-01-31 or 2026-01-31T12:00:00Z.",
+    hint: "Use an age such as 7d or 24h, or a date such as 2026-01-31 or 2026-01-31T12:00:00Z.",
   });
 }

@@ -169,7 +169,7 @@ export function compareBytes(a: string, b: string): number {
 export function contentType(text: string): string {
   if (/^[a-z0-9][\w!#$&^.+-]*\/[a-z0-9][\w!#$&^.+-]*( *; *[\x20-\x7e]+)?$/i.test(text)) return text;
   throw new DocprocError("USAGE", `${JSON.stringify(text)} is not a content type.`, {
-    hint: "It looks like application/pdf, or text/plain; charset=utf-8.",
+    hint: "Use for example application/pdf, or text/plain; charset=utf-8.",
   });
 }
 
@@ -184,7 +184,7 @@ export function documentName(text: string): string {
   const objection = objectionToName(text);
   if (objection === undefined) return text.normalize("NFC");
   throw new DocprocError("USAGE", `The name ${JSON.stringify(text)} ${objection}.`, {
-    hint: "Give another one with --name.",
+    hint: "Choose another with --name.",
   });
 }
 
@@ -196,7 +196,7 @@ export function isDocumentName(text: string): boolean {
 function objectionToName(text: string): string | undefined {
   if (text === "" || text === "." || text === "..") return "is not a file name";
   if (!text.isWellFormed()) return "is not valid Unicode";
-  if (/[/\0]/.test(text)) return "may not hold a slash or NUL";
+  if (/[/\0]/.test(text)) return "contains a slash or NUL";
   const tooLong = Buffer.byteLength(text.normalize("NFC")) > maxNameBytes;
   return tooLong ? `is longer than ${maxNameBytes} bytes` : undefined;
 }
@@ -215,14 +215,14 @@ export function documentTags(pairs: readonly string[]): TextMap {
   const tags = textMap("--tag", pairs);
   const entries = Object.entries(tags);
   if (entries.length > maxTags) {
-    throw new DocprocError("USAGE", `${entries.length} tags were given; a document has at most ${maxTags}.`, {
-      hint: "Put what nobody searches for into --meta.",
+    throw new DocprocError("USAGE", `${entries.length} tags are too many: a document has at most ${maxTags}.`, {
+      hint: "Move tags that are not needed for searching to --meta.",
     });
   }
   for (const [key, value] of entries) {
     if (key.length > maxTagKeyLength || value.length > maxTagValueLength) {
       throw new DocprocError("USAGE", `The tag ${JSON.stringify(key.slice(0, maxTagKeyLength))} is too long.`, {
-        hint: `A key has at most ${maxTagKeyLength} characters and a value ${maxTagValueLength}; --meta takes more.`,
+        hint: `A key has at most ${maxTagKeyLength} characters and a value ${maxTagValueLength}; --meta allows more.`,
       });
     }
   }
@@ -237,8 +237,8 @@ export function documentMetadata(pairs: readonly string[]): TextMap {
   const metadata = textMap("--meta", pairs);
   const bytes = Buffer.byteLength(canonicalJson(metadata));
   if (bytes > maxMetadataBytes) {
-    throw new DocprocError("USAGE", `The metadata is ${bytes} bytes; at most ${maxMetadataBytes} are kept.`, {
-      hint: "Upload it as a document of its own.",
+    throw new DocprocError("USAGE", `The metadata has ${bytes} bytes; the limit is ${maxMetadataBytes}.`, {
+      hint: "Upload it as a separate document.",
     });
   }
   return metadata;
@@ -257,7 +257,7 @@ function textMap(flag: string, pairs: readonly string[]): TextMap {
     const key = pair.slice(0, equals);
     if (key in map) {
       throw new DocprocError("USAGE", `${flag} ${JSON.stringify(key)} is given twice.`, {
-        hint: "Give each key once.",
+        hint: "Use each key once.",
       });
     }
     map[key] = pair.slice(equals + 1);

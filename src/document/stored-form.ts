@@ -146,7 +146,11 @@ function isProvenance(value: unknown): value is Provenance {
 }
 
 function damaged(id: unknown, field: string): never {
-  throw new DocprocError("INTEGRITY", `The record ${String(id)} in the catalog is damaged: its ${field} cannot be.`, {
-    hint: "Somebody changed the catalog by other means than docproc. Restore it from a backup.",
-  });
+  throw new DocprocError(
+    "INTEGRITY",
+    `The record ${String(id)} in the catalog is damaged: the field ${field} is invalid.`,
+    {
+      hint: "The catalog was changed by another program than docproc. Restore it from a backup.",
+    },
+  );
 }

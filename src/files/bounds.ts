@@ -22,12 +22,12 @@ const procDescriptors = "/proc/self/fd";
  */
 export async function openBounds(directory: string, label: string, descriptors = procDescriptors): Promise<Bounds> {
   // An unset shell variable would otherwise mean the working directory.
-  if (label === "") throw new DocprocError("USAGE", "--within is empty.", { hint: "It takes a directory." });
+  if (label === "") throw new DocprocError("USAGE", "--within is empty.", { hint: "Name a directory." });
   let root: string;
   try {
     root = await realPath(directory);
     if (!(await stat(directory)).isDirectory()) {
-      throw new DocprocError("USAGE", `${label} is not a directory.`, { hint: "--within takes one." });
+      throw new DocprocError("USAGE", `${label} is not a directory.`, { hint: "Name a directory with --within." });
     }
   } catch (error) {
     throw fromSystemError(error, label);
@@ -60,7 +60,7 @@ async function realPath(path: string): Promise<string> {
 
 /** The error for an input outside of the bounds. */
 export function outsideOf({ label }: Bounds, input: string): DocprocError {
-  return new DocprocError("USAGE", `${input} leads out of ${label}.`, {
-    hint: "Name a file in the directory of --within, and not through a link that leads elsewhere.",
+  return new DocprocError("USAGE", `${input} is outside ${label}.`, {
+    hint: "Name a file in the directory of --within, not through a link that leads out of it.",
   });
 }

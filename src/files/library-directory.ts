@@ -49,7 +49,7 @@ export async function assertRemovable({ directory, owners }: DirectorySettings):
   const seen = await statIfThere(directory);
   if (seen && !seen.isDirectory()) {
     throw new DocprocError("CONFLICT", `${directory} is not a directory.`, {
-      hint: "Name that of the library with --directory. Nothing was removed.",
+      hint: "Nothing was removed. Name the library's directory with --directory.",
     });
   }
   await assertOwnLibrary(directory, owners);
@@ -70,7 +70,7 @@ export async function removeDirectory(
   const others = entries.filter((name) => !plan || !doomed.includes(name));
   if (others.length > 0) return { ...resource, action: "kept", because: `it holds ${listed(others.sort())}` };
   if ((await statIfThere(directory, lstat))?.isSymbolicLink())
-    return { ...resource, action: "kept", because: "it is a link" };
+    return { ...resource, action: "kept", because: "it is a symbolic link" };
   if (plan) return { ...resource, action: "would-remove" };
   // The user has just given this name.
   const own = { root: dirname(directory), path: basename(directory), form: basename(directory) };
@@ -115,5 +115,5 @@ export async function removePart(directory: string, name: "catalog-id" | keyof (
     throw fromSystemError(error, path);
   });
   if (outcome !== "foreign") return;
-  throw new DocprocError("CONFLICT", `${path} is not a file that docproc made.`, { hint: "It was left as it is." });
+  throw new DocprocError("CONFLICT", `docproc did not create ${path}.`, { hint: "It was left unchanged." });
 }

@@ -14,7 +14,7 @@ export function fileNameOf(name: string, windows: boolean, hidden: boolean): str
   const objection = objectionOnPosix(name) ?? (windows ? objectionOnWindows(name) : undefined);
   if (objection !== undefined) {
     throw new DocprocError("USAGE", `The name ${JSON.stringify(name)} ${objection}.`, {
-      hint: "Say where it goes with -o FILE.",
+      hint: "Name a file with -o FILE.",
     });
   }
   if (hidden || !isHidden(name)) return name;
@@ -22,7 +22,7 @@ export function fileNameOf(name: string, windows: boolean, hidden: boolean): str
     "USAGE",
     `${JSON.stringify(name)} would be a hidden file, which can change how programs behave.`,
     {
-      hint: "To write it, name the document by its name, or add --hidden or -o FILE.",
+      hint: "To write it, use the document's name instead of its id, or add --hidden or -o FILE.",
     },
   );
 }
@@ -38,7 +38,7 @@ export function isHidden(name: string): boolean {
 
 function objectionOnPosix(name: string): string | undefined {
   if (name === "" || name === "." || name === "..") return "is not a file name";
-  if (/[/\0]/.test(name)) return "would be written elsewhere";
+  if (/[/\0]/.test(name)) return "contains a slash or NUL";
   return Buffer.byteLength(name) > maxBytes ? `is longer than ${maxBytes} bytes` : undefined;
 }
 
@@ -46,7 +46,7 @@ function objectionOnPosix(name: string): string | undefined {
 function objectionOnWindows(name: string): string | undefined {
   // A backslash is a separator, a colon begins a drive or a stream.
   if (/[<>:"\\|?*\p{Cc}]/u.test(name)) return "has characters that Windows does not allow";
-  if (/[. ]$/.test(name)) return "would lose its end on Windows";
+  if (/[. ]$/.test(name)) return "would be cut short on Windows";
   // CONIN$ and superscript digits count as well, with any extension.
   if (/^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\.|$)/i.test(name)) {
     return "is a device on Windows";

@@ -59,11 +59,15 @@ export async function makeDirectory(path: string): Promise<void> {
 const another = "Choose another place with --directory.";
 
 function inTheWay(path: string, cause?: unknown): DocprocError {
-  return new DocprocError("CONFLICT", `${path} cannot be made: a file is in the way.`, { hint: another, cause });
+  return new DocprocError("CONFLICT", `${path} cannot be created: a file is in the way.`, { hint: another, cause });
 }
 
 function isLink(path: string): DocprocError {
-  return new DocprocError("CONFLICT", `${path} is a symbolic link, and docproc writes through none.`, {
-    hint: "Put what it leads to in its place. The directory of a library as a whole may be a link.",
-  });
+  return new DocprocError(
+    "CONFLICT",
+    `${path} is a symbolic link, and docproc does not write through symbolic links.`,
+    {
+      hint: "Replace it with its target. Only the directory of the library itself may be a link.",
+    },
+  );
 }

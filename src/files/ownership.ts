@@ -43,7 +43,7 @@ export async function isWritableByAll(path: string): Promise<boolean> {
 export async function assertOwnLibrary(directory: string, owners: Owners): Promise<void> {
   const there = await statIfVisible(directory);
   if (there === undefined || (await isOurs(directory, owners)) || !(await isWritableByAll(directory))) return;
-  throw new DocprocError("ACCESS_DENIED", `The directory ${directory} was made by another user.`, {
+  throw new DocprocError("ACCESS_DENIED", `The directory ${directory} belongs to another user.`, {
     hint: "Choose another place with --directory.",
   });
 }

@@ -45,8 +45,7 @@ export async function readSmallFile(path: string, most: number): Promise<Buffer>
   if (handle === undefined) throw new UnsuitableFile("it is not a regular file");
   try {
     const { size } = await handle.stat();
-    const tooLarge = (bytes: number | string) =>
-      new UnsuitableFile(`it has ${bytes} bytes, and at most ${most} are read`);
+    const tooLarge = (bytes: number | string) => new UnsuitableFile(`it has ${bytes} bytes, and the limit is ${most}`);
     if (size > most) throw tooLarge(size);
     // One extra byte detects growth. Files in /proc report size 0.
     let bytes = Buffer.alloc(size + 1);

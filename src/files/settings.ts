@@ -29,7 +29,7 @@ export type DirectorySettings = Settings & ValuesOf<typeof directorySettings>;
 async function wish(value: unknown, { by, project }: SettingUse): Promise<string | undefined> {
   // A prepared catalog could claim another library's objects as its own, for delete and doctor to remove.
   if (!by.includes("storage")) return `keep the catalog of a bucket in ${value}`;
-  return (await isBelow(String(value), project)) ? undefined : `keep documents in ${value}, outside of the project`;
+  return (await isBelow(String(value), project)) ? undefined : `keep documents in ${value}, outside the project`;
 }
 
 /** Whether a path, existing or not, is the directory or in it, after following links. */

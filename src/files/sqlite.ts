@@ -129,13 +129,9 @@ export const sqliteNotADatabase = 26;
 const sqliteErrors: Record<number, [ErrorCode, string, string]> = {
   [sqliteBusy]: ["UNAVAILABLE", "is locked by another process", "Run the same command again."],
   6: ["UNAVAILABLE", "is locked by another process", "Run the same command again."],
-  8: ["ACCESS_DENIED", "may not be written by this user", "Check the permissions with ls -l."],
+  8: ["ACCESS_DENIED", "cannot be written by this user", "Check the permissions with ls -l."],
   10: ["UNAVAILABLE", "could not be read or written: the disk reported an error", "Check the disk."],
-  [sqliteCorrupt]: [
-    "INTEGRITY",
-    "is damaged",
-    "Restore it from a backup; the stored documents are not touched by this.",
-  ],
+  [sqliteCorrupt]: ["INTEGRITY", "is damaged", "Restore it from a backup; the stored documents are not affected."],
   13: ["UNAVAILABLE", "could not be written: the disk is full", "Free some space and run the command again."],
   14: ["ACCESS_DENIED", "could not be opened", "Check the permissions with ls -l."],
   [sqliteNotADatabase]: [

@@ -136,14 +136,14 @@ function sourceOf(record: DocumentRecord, services: Services): Source {
 
 function otherDocument({ id, name }: DocumentRecord, cause?: unknown): DocprocError {
   return new DocprocError("CONFLICT", `${id} is another document in that library: ${name}.`, {
-    hint: "Nothing was overwritten. Delete the wrong one of them, or upload the file anew: it gets another id.",
+    hint: "Nothing was overwritten. Delete the wrong one, or upload the file again under a new id.",
     cause,
   });
 }
 
 function heldByAnother({ name }: DocumentRecord, holder: string): DocprocError {
-  return new DocprocError("CONFLICT", `That library has ${name} with the same bytes and tags already, as ${holder}.`, {
-    hint: `Nothing was copied, as it would be there twice. To have it under its own id, delete ${holder} there first.`,
+  return new DocprocError("CONFLICT", `That library already has ${name} with the same bytes and tags, as ${holder}.`, {
+    hint: `Nothing was copied. To keep its own id, delete ${holder} there first.`,
   });
 }
 
@@ -154,12 +154,12 @@ function heldByAnother({ name }: DocumentRecord, holder: string): DocprocError {
 export async function assertApart(from: CopySide, to: CopySide, signal: AbortSignal): Promise<void> {
   const same = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
   if (await haveSameCatalog(from, to, signal)) {
-    throw same("Both are the same library.", "Name another profile with --to or --from.");
+    throw same("Source and destination are the same library.", "Name another profile with --to or --from.");
   }
   if ((await placeOf(from)) === (await placeOf(to))) {
     throw same(
-      "Both libraries keep their documents in the same place, with a catalog each.",
-      "Records alone are moved with docproc export and docproc import.",
+      "Both libraries store their documents in the same place, with different catalogs.",
+      "To move only the records, use docproc export and docproc import.",
     );
   }
 }

@@ -6,6 +6,7 @@
  */
 import { pMapIterable } from "p-map";
 import { DocprocError } from "../core/errors.ts";
+import { counted } from "../core/not-empty.ts";
 import { timeOfId } from "../document/record.ts";
 import { isCatalogId, type Owner } from "../metadata/marks.ts";
 import type { MetadataService } from "../metadata/service.ts";
@@ -71,7 +72,7 @@ export interface Examined {
   readonly checksums: boolean;
 }
 
-const repairFix = "docproc doctor --repair removes it.";
+const repairFix = "Remove it with docproc doctor --repair.";
 
 /** Compares catalog and storage in both directions. Each finding is confirmed individually before it is reported. */
 export async function examine(services: Services, asked: Examination, found: Found): Promise<Examined> {
@@ -136,9 +137,9 @@ async function orphanObjects(examination: Opened, comparison: Comparison, found:
     await found({
       code: "CATALOG_LOST",
       id: null,
-      name: `${others.count} objects`,
-      message: `${others.count} objects belong to a catalog that is not the one here: ${catalog}.`,
-      fix: `Restore the catalog that was here, or choose its library with --directory. If it is gone, docproc import FILE --adopt ${catalog} brings back the records that docproc export wrote. The objects are not touched.`,
+      name: counted(others.count, "object"),
+      message: `${counted(others.count, "object")} of another catalog: ${catalog}.`,
+      fix: `Restore that catalog, or choose its library with --directory. If it is lost, docproc import FILE --adopt ${catalog} restores its exported records. The objects are not touched.`,
       repaired: false,
     });
   }
@@ -148,8 +149,8 @@ async function orphanObjects(examination: Opened, comparison: Comparison, found:
       code: "CATALOG_LOST",
       id: null,
       name: `${ours} objects`,
-      message: `${ours} objects have no record and ${records} have one: the catalog may be lost, or an old copy.`,
-      fix: "Restore the catalog, or bring its records back with docproc import. If it is right, docproc doctor --repair --yes removes the objects.",
+      message: `${ours} objects have no record and ${records} have one: the catalog may be lost or out of date.`,
+      fix: "Restore the catalog, or its records with docproc import. If it is right, remove the objects with docproc doctor --repair --yes.",
       repaired: false,
     });
   }
@@ -158,7 +159,7 @@ async function orphanObjects(examination: Opened, comparison: Comparison, found:
     // Records may have been restored from before some documents of a lost catalog.
     const removable = (owner === "ours" && !suspicious) || (owner === "adopted" && trustCatalog);
     const repaired = repair && removable && (await removeOrphan(services, object, signal));
-    const message = `${size} bytes that no record knows, ${days(age)} old.`;
+    const message = `${counted(size, "byte")} without a record, ${days(age)} old.`;
     await found({ code: "ORPHAN_OBJECT", id, name: key, message, fix: orphanFixes[owner], repaired });
   }
   return young;
@@ -166,8 +167,8 @@ async function orphanObjects(examination: Opened, comparison: Comparison, found:
 
 const orphanFixes: Record<Orphan["owner"], string> = {
   ours: repairFix,
-  adopted: "It was stored for a catalog that is gone. If it is not needed, docproc doctor --repair --yes removes it.",
-  unknown: "Nothing says whose it is. If nothing needs it, remove it by hand.",
+  adopted: "It was stored for a lost catalog. If it is not needed, remove it with docproc doctor --repair --yes.",
+  unknown: "Its catalog is unknown. If it is not needed, remove it by hand.",
 };
 
 /**
@@ -205,7 +206,7 @@ async function staleUploads(
       continue;
     }
     const repaired = repair && (await removeLeftover(leftover, signal));
-    const message = `${kind.replaceAll("-", " ").replace(/^./, (letter) => letter.toUpperCase())} that nobody finished, ${days(age)} old.`;
+    const message = `${kind.replaceAll("-", " ").replace(/^./, (letter) => letter.toUpperCase())} that was never finished, ${days(age)} old.`;
     await found({ code: "STALE_UPLOAD", id: null, name, message, fix: repairFix, repaired });
   }
   return young;
@@ -224,7 +225,7 @@ async function orphanClaims(examination: Opened, comparison: Comparison, found: 
         continue;
       }
       const repaired = repair && (await removeClaim(services, claim, signal));
-      const message = `The name is claimed by the document ${id}, which is not there.`;
+      const message = `The name is claimed by the document ${id}, which does not exist.`;
       await found({ code: "ORPHAN_CLAIM", id, name, message, fix: repairFix, repaired });
     }
   }
@@ -246,13 +247,13 @@ async function keepsChecksums({ storage, prefix, signal }: Opened): Promise<bool
 
 function days(age: number): string {
   const whole = Math.floor(age / 86_400_000);
-  return whole === 1 ? "1 day" : `${whole} days`;
+  return counted(whole, "day");
 }
 
 /** The failure for unrepaired findings, for the exit status. */
 export function remaining(findings: { readonly found: number; readonly repaired: number }, fix: string | undefined) {
   const left = findings.found - findings.repaired;
   if (left === 0) return undefined;
-  const message = left === 1 ? "One thing is not as it should be." : `${left} things are not as they should be.`;
+  const message = `The library has ${counted(left, "problem")}.`;
   return new DocprocError("INTEGRITY", message, { hint: fix });
 }

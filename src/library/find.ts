@@ -20,7 +20,7 @@ export async function findDocument(
     (await findByName(metadata, reference, signal));
   if (found) return found;
   throw new DocprocError("NOT_FOUND", `No document has the id or name ${JSON.stringify(reference)}.`, {
-    hint: "docproc list shows what there is.",
+    hint: "Run docproc list to see all documents.",
   });
 }
 
@@ -45,7 +45,7 @@ async function findByPrefix(
   const byName = await findByName(metadata, prefix, signal);
   if (byName) return byName;
   throw new DocprocError("USAGE", `More than one document has an id that starts with ${prefix}.`, {
-    hint: `Give more of it. Two of them: ${found.map(({ id }) => id).join(", ")}.`,
+    hint: `Use more of its digits. Two of them: ${found.map(({ id }) => id).join(", ")}.`,
   });
 }
 

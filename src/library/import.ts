@@ -68,8 +68,8 @@ async function asImported(
 ): Promise<ImportedDocument> {
   const { deep, signal } = request;
   if (!isDeepStrictEqual(there, record)) {
-    throw new DocprocError("CONFLICT", `The catalog has another record of ${record.id}: ${there.name}.`, {
-      hint: "Nothing was overwritten. docproc show prints the one that is there.",
+    throw new DocprocError("CONFLICT", `The catalog has a different record with the id ${record.id}: ${there.name}.`, {
+      hint: "Nothing was overwritten. See the existing one with docproc show.",
     });
   }
   let hashed = await isProved(services, there, signal);
@@ -96,10 +96,10 @@ function assertOwnPlace(key: string, record: DocumentRecord, prefix: string, sto
   const registrable = storage.traits.shared && isUnambiguousKey(key) && idOfKey(key, undefined) === undefined;
   if (source.kind === "register" && registrable) return;
   const where = key.startsWith(prefix)
-    ? "under a key that this library does not make"
+    ? "under a key that is not this library's"
     : `outside the prefix ${prefix} of this library`;
   throw new DocprocError("CONFLICT", `${name} (${id}) is stored ${where}: ${uri}`, {
-    hint: "Nothing was recorded. Choose the library that it is of with --prefix or --use, or docproc copy it from there.",
+    hint: "Nothing was recorded. Choose its own library with --prefix or --use, or copy it from there with docproc copy.",
   });
 }
 
@@ -113,7 +113,7 @@ async function assertSound(record: DocumentRecord, services: Services, request: 
   if (damage) {
     const code = damage.code === "MISSING" ? "NOT_FOUND" : "INTEGRITY";
     throw new DocprocError(code, `${record.name} (${record.id}): ${damage.message}`, {
-      hint: "Nothing was recorded. A record is taken in when its bytes are where it says.",
+      hint: "Nothing was recorded. Restore the bytes at the record's uri, then import it again.",
     });
   }
   if (stored) await heedMark(stored, services, request);

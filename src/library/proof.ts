@@ -39,9 +39,13 @@ export async function prove(
   for (let attempt = 1; now !== undefined; attempt++) {
     if (await metadata.prove(now, identityOf(now), signal)) return;
     if (attempt === attempts) {
-      throw new DocprocError("CONFLICT", `The tags of ${record.id} were changed by others, ${attempts} times over.`, {
-        hint: "Run the same command again.",
-      });
+      throw new DocprocError(
+        "CONFLICT",
+        `Other commands changed the tags of ${record.id} ${attempts} times meanwhile.`,
+        {
+          hint: "Run the same command again.",
+        },
+      );
     }
     await pause(attempt, signal);
     now = await metadata.get(record.id, signal);

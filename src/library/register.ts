@@ -67,7 +67,7 @@ export async function registerObject(
   const read = await readObject(reading, request.onBegin(before.size));
   if (!isSame(before, await find(key, uri, storage, signal))) throw changed(uri);
   if (before.crc32 !== null && before.crc32 !== read.crc32) {
-    throw new DocprocError("INTEGRITY", `The storage has another checksum for ${uri} than its bytes have.`, {
+    throw new DocprocError("INTEGRITY", `The stored checksum of ${uri} does not match its bytes.`, {
       hint: "Nothing was recorded. Store it again.",
     });
   }
@@ -107,8 +107,8 @@ function asRegistered(
 ): RegisteredDocument {
   const same = known.name === name && canonicalJson(known.tags) === canonicalJson(tags);
   if (same && known.uri === uri) return { ...known, action: "unchanged" };
-  throw new DocprocError("CONFLICT", `${uri} is registered already, as ${known.name} with the id ${known.id}.`, {
-    hint: "docproc delete removes that record and leaves the object, which can be registered anew then.",
+  throw new DocprocError("CONFLICT", `${uri} is already registered as ${known.name} with the id ${known.id}.`, {
+    hint: "To register it again, delete that record with docproc delete; the object stays.",
   });
 }
 
@@ -121,8 +121,8 @@ async function uploadedBefore(
 ): Promise<RegisteredDocument> {
   const record = await (await services.metadata()).get(id, request.signal);
   if (record?.uri === uri) return await proved({ ...record, action: "unchanged" }, services, request);
-  throw new DocprocError("USAGE", `${uri} is an object of docproc's own, and no document here has it.`, {
-    hint: "docproc import brings back the records of a lost catalog; docproc doctor says what has none.",
+  throw new DocprocError("USAGE", `${uri} was stored by docproc, but no document here has it.`, {
+    hint: "Restore the records of a lost catalog with docproc import; docproc doctor lists objects without a record.",
   });
 }
 
@@ -133,7 +133,7 @@ async function find(key: string, uri: string, storage: StorageService, signal: A
   const found = await storage.stat(key, signal);
   if (found?.origin) return { ...found, origin: found.origin };
   if (found) throw notHere(uri, storage);
-  throw new DocprocError("NOT_FOUND", `There is no object ${uri}.`, { hint: "Check the key with aws s3 ls." });
+  throw new DocprocError("NOT_FOUND", `The object ${uri} does not exist.`, { hint: "Check the key with aws s3 ls." });
 }
 
 /** S3 URIs are not escaped, so keys are used verbatim. */
@@ -141,8 +141,8 @@ function keyOf(uri: string, storage: StorageService): string {
   const base = storage.uri("");
   if (!storage.traits.shared) throw notHere(uri, storage);
   if (!uri.startsWith(`${storage.traits.scheme}://`)) {
-    throw new DocprocError("USAGE", `${JSON.stringify(uri)} is not the address of an object, like ${base}KEY.`, {
-      hint: "A file is stored and recorded with docproc upload.",
+    throw new DocprocError("USAGE", `${JSON.stringify(uri)} is not an object address such as ${base}KEY.`, {
+      hint: "To store a file, use docproc upload.",
     });
   }
   if (!uri.startsWith(base) || uri === base) throw notHere(uri, storage);
@@ -158,7 +158,7 @@ function notHere(uri: string, storage: StorageService): DocprocError {
   return new DocprocError("USAGE", `${uri} cannot be registered here: documents are kept in ${storage.uri("")}`, {
     hint: storage.traits.shared
       ? `Name an object of this storage, or choose another one with ${flags}.`
-      : `No other program stores objects here. Choose a storage with ${flags}, or docproc upload the file.`,
+      : `No other program stores objects here. Choose a storage with ${flags}, or upload the file with docproc upload.`,
   });
 }
 
@@ -215,6 +215,6 @@ async function typeOf(name: string, origin: ObjectOrigin, head: Buffer, request:
 
 function changed(uri: string): DocprocError {
   return new DocprocError("INTEGRITY", `${uri} changed while it was being read.`, {
-    hint: "Nothing was recorded. Register it again when nothing writes to it.",
+    hint: "Nothing was recorded. Register it again when no program writes to it.",
   });
 }

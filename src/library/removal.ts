@@ -47,7 +47,7 @@ export async function removeDocument(
     return record;
   });
   if (removed === undefined) {
-    throw new DocprocError("NOT_FOUND", `The document ${record.id} is gone already.`);
+    throw new DocprocError("NOT_FOUND", `The document ${record.id} is already deleted.`);
   }
   reached("record-removed");
   if (reason !== undefined) return { bytes: "kept", reason };
@@ -58,9 +58,9 @@ export async function removeDocument(
     const { code, message } = toDocprocError(thrown);
     throw new DocprocError(
       code === "CANCELLED" ? "UNAVAILABLE" : code,
-      `${record.id} is removed, its bytes are not: ${message}`,
+      `The record of ${record.id} is deleted, but its bytes are not: ${message}`,
       {
-        hint: "Nothing lists them any more. docproc doctor --repair removes them when they are a day old.",
+        hint: "Remove them with docproc doctor --repair when they are a day old.",
         cause: thrown,
       },
     );

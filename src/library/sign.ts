@@ -33,7 +33,7 @@ export async function signDocument(
 export function expiryOf(milliseconds: number, given: string): number {
   const expiry = Math.floor(milliseconds / 1000) * 1000;
   if (expiry >= 1000 && expiry <= longestExpiry) return expiry;
-  throw new DocprocError("USAGE", `A URL cannot be good for ${JSON.stringify(given)}.`, {
-    hint: "Give a time like 15m or 12h, from one second to seven days.",
+  throw new DocprocError("USAGE", `A URL cannot be valid for ${JSON.stringify(given)}.`, {
+    hint: "Use a time from one second to seven days, such as 15m or 12h.",
   });
 }

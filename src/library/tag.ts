@@ -16,8 +16,8 @@ export interface TagEdit {
 export function tagEdit(set: TextMap, unset: readonly string[]): TagEdit {
   const both = unset.find((key) => Object.hasOwn(set, key));
   if (both === undefined) return { set, unset };
-  throw new DocprocError("USAGE", `The tag ${JSON.stringify(both)} is to be set and to be removed.`, {
-    hint: "Give one of them.",
+  throw new DocprocError("USAGE", `The tag ${JSON.stringify(both)} cannot be both set and removed.`, {
+    hint: "Remove one of them.",
   });
 }
 
@@ -59,7 +59,7 @@ export async function retag(
     await pause(attempt, signal);
     record = await metadata.get(found.id, signal);
   }
-  throw new DocprocError("NOT_FOUND", `The document ${found.id} is gone.`);
+  throw new DocprocError("NOT_FOUND", `The document ${found.id} no longer exists.`);
 }
 
 function edited(tags: TextMap, { set, unset }: TagEdit): TextMap {
@@ -69,12 +69,12 @@ function edited(tags: TextMap, { set, unset }: TagEdit): TextMap {
 
 function alike(name: string, holder: string): DocprocError {
   return new DocprocError("CONFLICT", `The document ${holder} has the same name, bytes and tags: ${name}.`, {
-    hint: "Nothing was changed. Use that one, and delete the other with docproc delete.",
+    hint: "Nothing was changed. Use that document, and delete this one with docproc delete.",
   });
 }
 
 function tooMany(id: string): DocprocError {
-  return new DocprocError("CONFLICT", `The tags of ${id} were changed by somebody else, ${attempts} times over.`, {
+  return new DocprocError("CONFLICT", `Other commands changed the tags of ${id} ${attempts} times meanwhile.`, {
     hint: "Nothing was changed. Run the same command again.",
   });
 }

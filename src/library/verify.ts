@@ -48,12 +48,12 @@ export async function verifyDocument(
   try {
     const stored = await statDocument(services, record, signal);
     if (stored) onStored?.(stored);
-    if (stored === undefined) return damage("MISSING", "Its bytes are gone.");
+    if (stored === undefined) return damage("MISSING", "Its bytes are missing.");
     if (stored.size !== record.size) {
-      return damage("WRONG_SIZE", `It has ${stored.size} bytes and was uploaded with ${record.size}.`);
+      return damage("WRONG_SIZE", `It has ${stored.size} bytes instead of ${record.size}.`);
     }
     if (stored.crc32 !== null && record.crc32 !== null && stored.crc32 !== Number.parseInt(record.crc32, 16)) {
-      return damage("WRONG_CHECKSUM", "The storage has another checksum for it than when it was uploaded.");
+      return damage("WRONG_CHECKSUM", "Its stored checksum has changed since the upload.");
     }
     if (deep) for await (const chunk of bytesOf(services, record, signal)) onProgress?.(chunk.byteLength);
     return undefined;
@@ -65,4 +65,4 @@ export async function verifyDocument(
   }
 }
 
-const fix = "Upload the file again, then docproc delete this one.";
+const fix = "Upload the file again with --on-duplicate store, then delete this document by id.";

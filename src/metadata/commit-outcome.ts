@@ -30,12 +30,12 @@ export async function isRecorded(
 export function outcomeUnknown(error: unknown, what: string): DocprocError {
   const failure = toDocprocError(error);
   if (failure.code !== "UNAVAILABLE") return failure;
-  return failure.withHint(`It is not known ${what}. Run the same command again: what is done is not done twice.`);
+  return failure.withHint(`It is unknown ${what}. Run the same command again; finished work is not repeated.`);
 }
 
 /** The name is claimed by a document that is gone. */
 export function orphanClaim(name: string, holder: string): DocprocError {
-  return new DocprocError("CONFLICT", `The name ${name} is claimed by the document ${holder}, which is not there.`, {
-    hint: "docproc doctor --repair frees such claims.",
+  return new DocprocError("CONFLICT", `The name ${name} is claimed by the document ${holder}, which does not exist.`, {
+    hint: "Free such claims with docproc doctor --repair.",
   });
 }

@@ -92,7 +92,7 @@ function isSame(found: DocumentRecord, own: DocumentRecord): boolean {
 /** A repeated commit finds its own record, perhaps retagged since. Any other record has the same id by mistake. */
 function asOwnRecord(found: DocumentRecord, own: DocumentRecord): DocumentRecord {
   if (isSame(found, own)) return found;
-  throw new DocprocError("CONFLICT", `The id ${own.id} is that of another document.`, {
-    hint: "Nothing was overwritten. Run the same command again: it gets another id.",
+  throw new DocprocError("CONFLICT", `The id ${own.id} belongs to another document.`, {
+    hint: "Nothing was overwritten. Run the same command again to get another id.",
   });
 }

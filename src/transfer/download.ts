@@ -129,20 +129,20 @@ export async function downloadTo(
 async function assertFree(path: string, force: boolean): Promise<void> {
   const seen = await lstat(path).catch(() => undefined);
   if (seen?.isDirectory())
-    throw new DocprocError("CONFLICT", `${path} is a directory.`, { hint: "Add a slash to it." });
+    throw new DocprocError("CONFLICT", `${path} is a directory.`, { hint: "To write into it, add a slash." });
   if (seen && !force) throw alreadyThere(path);
   if (seen && !(await isReplaceable(path))) throw notReplaceable(path);
 }
 
 /** A device or a pipe: a rename would take its name from everything else that uses it. */
 function notReplaceable(path: string): DocprocError {
-  return new DocprocError("CONFLICT", `${path} is not a file, and only files are replaced.`, {
+  return new DocprocError("CONFLICT", `${path} is not a file, and docproc replaces only files.`, {
     hint: "To write into a pipe or a device, use docproc cat.",
   });
 }
 
 function alreadyThere(path: string): DocprocError {
-  return new DocprocError("CONFLICT", `${path} exists already.`, {
+  return new DocprocError("CONFLICT", `${path} already exists.`, {
     hint: "Nothing was overwritten. Add --force to replace it, or name another file with -o.",
   });
 }

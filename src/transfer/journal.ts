@@ -123,7 +123,7 @@ export class UploadJournals {
     const directory = this.#directory;
     await makeDirectoryBelow(dirname(directory), basename(directory));
     if (await isOurs(directory, this.#owners)) return;
-    throw new DocprocError("ACCESS_DENIED", `The directory ${directory} was made by another user.`, {
+    throw new DocprocError("ACCESS_DENIED", `The directory ${directory} belongs to another user.`, {
       hint: "Choose another place with --state-directory.",
     });
   }
@@ -212,7 +212,7 @@ function begin(opened: Database, path: string): void {
   const found = applicationIdOf(path);
   if (found === undefined) opened.exec(`PRAGMA application_id = ${applicationId}`);
   else if (found !== applicationId) {
-    throw new DocprocError("CONFLICT", `${path} is not a journal of docproc, and is left as it is.`, {
+    throw new DocprocError("CONFLICT", `${path} is not a journal of docproc, and was left unchanged.`, {
       hint: "Remove it, or choose another place with --state-directory.",
     });
   }

@@ -50,12 +50,12 @@ export async function* readDocument(reading: Reading): AsyncIterable<Uint8Array>
     yield chunk;
   }
   if (size !== record.size) throw damaged(record.id, `it has ${size > record.size ? "more" : "fewer"} bytes`);
-  if (digest.digest("hex") !== record.sha256) throw damaged(record.id, "its bytes are not those that were uploaded");
+  if (digest.digest("hex") !== record.sha256) throw damaged(record.id, "its bytes differ from those uploaded");
 }
 
 function damaged(id: string, why: string): DocprocError {
   return new DocprocError("INTEGRITY", `The document ${id} is damaged: ${why}.`, {
-    hint: "Upload it again. docproc verify --deep names every damaged document.",
+    hint: "Upload it again with --on-duplicate store, then delete this document by id.",
   });
 }
 

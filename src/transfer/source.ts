@@ -193,7 +193,7 @@ export function readerOf(chunks: AsyncIterable<Uint8Array>): SourceReader {
 /** The source is not the file that was opened. */
 export function sourceChanged(label: string): DocprocError {
   return new DocprocError("INTEGRITY", `${label} changed while it was being read.`, {
-    hint: "Nothing was stored. Upload it again when nothing writes to it.",
+    hint: "Nothing was stored. Upload it again when no program writes to it.",
   });
 }
 

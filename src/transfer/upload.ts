@@ -248,7 +248,7 @@ export class UploadProtocol {
     const found = await storage.stat(key, signal);
     const other = (cause?: unknown) =>
       new DocprocError("CONFLICT", `Another object is stored under ${key}.`, {
-        hint: "Nothing was overwritten. docproc doctor says whose it is.",
+        hint: "Nothing was overwritten. Check the library with docproc doctor.",
         cause,
       });
     if (found?.size !== size || (await this.#options.marks.ownerOf(found.catalog, signal)) === "other") throw other();
@@ -321,7 +321,7 @@ async function planned(
 }
 
 function sizeMismatch(label: string, sent: number, stored: number): DocprocError {
-  return new DocprocError("INTEGRITY", `${sent} bytes of ${label} were sent and ${stored} were stored.`, {
+  return new DocprocError("INTEGRITY", `${sent} bytes of ${label} were sent, but ${stored} were stored.`, {
     hint: "The stored object was removed. Run the same command again.",
   });
 }

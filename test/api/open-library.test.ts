@@ -231,8 +231,8 @@ test.each<[string, (library: Anything) => Promise<unknown>]>([
 });
 
 test.each<[LibraryOptions, string]>([
-  [{}, "was not told where the library is"],
-  [{ storage: "s3", bucket: "docs", metadata: "local" }, "was not told where the library is"],
+  [{}, "needs to know where the library is"],
+  [{ storage: "s3", bucket: "docs", metadata: "local" }, "needs to know where the library is"],
   [{ storage: "s3", metadata: "dynamodb", table: "t" }, "needs a bucket"],
   [{ directory: "a", region: "EU 1" }, "region (the option region)"],
   [{ directory: "a", retries: -1 }, "retries (the option retries)"],

@@ -34,7 +34,7 @@ describe("a batch", () => {
     expect(batch).toMatchObject({ total: 4, done: ["a", "b", "c"], failures: [{ label: "<NOT_FOUND>" }] });
     expect(failure).toMatchObject({
       code: "PARTIAL",
-      message: "1 of 4 things failed; 3 are done.",
+      message: "1 of 4 things failed; 3 finished.",
       hint: "the next step",
     });
   });
@@ -47,14 +47,14 @@ describe("a batch", () => {
   test("counts what it does not begin after a failure", async () => {
     const { batch, failure } = await batchOf(["a", "NOT_FOUND", "b", "c"], { failFast: true, concurrency: 1 });
     expect(batch).toMatchObject({ total: 4, complete: true, doneCount: 1, failedCount: 1 });
-    expect(failure?.message).toBe("1 of 4 things failed; 1 are done.");
+    expect(failure?.message).toBe("1 of 4 things failed; 1 finished.");
   });
 
   test("keeps nothing but counts and the first failure when it is told so", async () => {
     const { batch, failure } = await batchOf(["a", "NOT_FOUND", "CONFLICT", "b"], { keep: false, concurrency: 1 });
     expect(batch).toMatchObject({ total: 4, done: [], failures: [], doneCount: 2, failedCount: 2 });
     expect(batch.firstFailure).toMatchObject({ label: "<NOT_FOUND>" });
-    expect(failure).toMatchObject({ code: "PARTIAL", message: "2 of 4 things failed; 2 are done." });
+    expect(failure).toMatchObject({ code: "PARTIAL", message: "2 of 4 things failed; 2 finished." });
   });
 
   test.each([1, 3])("takes no more than the %i that are in flight", async (concurrency) => {
@@ -120,7 +120,7 @@ describe("a batch", () => {
     })();
     const { batch, failure } = await batchOf(inputs, { signal: abort.signal, concurrency: 1 });
     expect(batch).toMatchObject({ complete: false, doneCount: 1 });
-    expect(failure).toMatchObject({ code: "CANCELLED", message: "Interrupted: 1 things are done." });
+    expect(failure).toMatchObject({ code: "CANCELLED", message: "Interrupted: 1 things finished." });
   });
 
   test.each([
@@ -137,7 +137,7 @@ describe("a batch", () => {
   test.each([1, 2])("of %i that was interrupted before it began is not done", async (size) => {
     const { begun, failure } = await batchOf(["a", "b"].slice(0, size), { signal: AbortSignal.abort() });
     expect(begun).toEqual([]);
-    expect(failure).toMatchObject({ code: "CANCELLED", message: `Interrupted: 0 of ${size} things are done.` });
+    expect(failure).toMatchObject({ code: "CANCELLED", message: `Interrupted: 0 of ${size} things finished.` });
   });
 
   test("that was interrupted after its last one is done", async () => {

@@ -76,10 +76,10 @@ test.each([
   ["an unknown key", { a: { buckett: "x" } }, "Did you mean bucket?"],
   ["a value that is not allowed", { a: { retries: "many" } }, "retries"],
   ["profiles of its own", { a: { profiles: {} } }, 'unknown key "profiles"'],
-  ["no settings", { a: "bucket" }, "the profile a holds no settings"],
-  ["a list", { a: [] }, "the profile a holds no settings"],
-  ["an odd name", { "a b": {} }, 'the name of a profile cannot be "a b"'],
-  ["an empty name", { "": {} }, 'the name of a profile cannot be ""'],
+  ["no settings", { a: "bucket" }, "the profile a has no settings"],
+  ["a list", { a: [] }, "the profile a has no settings"],
+  ["an odd name", { "a b": {} }, '"a b" is not a valid profile name'],
+  ["an empty name", { "": {} }, '"" is not a valid profile name'],
 ])("a profile with %s is refused, whether it is used or not", async (_what, profiles, expected) => {
   const sandbox = await makeSandbox();
   const path = await writeConfig(project(sandbox), { profiles });

@@ -171,7 +171,7 @@ test("a flag that there is not is told from a file of that name", async () => {
   const sandbox = await makeSandbox();
   const { stderr } = await runDocproc(sandbox, ["upload", "-5"]);
   expect(stderr).toContain("Unknown option '-5'.");
-  expect(stderr).toContain("A file of that name is ./-5.");
+  expect(stderr).toContain("To name a file, write ./-5.");
   await writeFile(join(sandbox.cwd, "-5"), "x");
   expect(await runDocproc(sandbox, ["upload", "./-5"])).toMatchObject({ status: 0 });
   expect((await runDocproc(sandbox, ["list", "--buckte", "x"])).stderr).toContain("hint:  Did you mean --bucket?\n");

@@ -91,7 +91,7 @@ describe("the exit status", () => {
 
   test.each<[number, string, string, string[], string, (FaultRule | undefined)?, Record<string, string | undefined>?]>([
     [1, "INTERNAL", "an answer that docproc does not know", ["upload", "a.txt"], "-v", answer(418, "ImATeapot")],
-    [2, "USAGE", "a command line that means nothing", ["upload"], "Nothing to upload"],
+    [2, "USAGE", "a command line that means nothing", ["upload"], "No files to upload"],
     [2, "INVALID_CONFIG", "a setting that cannot be", ["list"], "tape", undefined, { DOCPROC_STORAGE: "tape" }],
     [3, "NOT_FOUND", "a document that is not there", ["show", "missing"], "docproc list"],
     [4, "ACCESS_DENIED", "missing credentials", ["list"], "AWS_ACCESS_KEY_ID", undefined, noCredentials],

@@ -9,11 +9,11 @@ import { makeSandbox } from "../support/run.ts";
 const user = process.getuid?.() === 0 ? 65_534 : undefined;
 
 test.each<[what: string, argv: string[], status: number, says: string]>([
-  ["a file", ["upload", "secret.txt"], 4, "secret.txt may not be accessed"],
-  ["a directory of files", ["upload", "-r", "locked"], 4, "locked may not be accessed"],
-  ["a file in a directory", ["upload", "locked/a.txt"], 4, "locked/a.txt may not be accessed"],
+  ["a file", ["upload", "secret.txt"], 4, "secret.txt cannot be accessed"],
+  ["a directory of files", ["upload", "-r", "locked"], 4, "locked cannot be accessed"],
+  ["a file in a directory", ["upload", "locked/a.txt"], 4, "locked/a.txt cannot be accessed"],
   ["one file of two", ["upload", "secret.txt", "open.txt", "--dry-run"], 7, "1 of 2 files failed"],
-  ["a list of files", ["upload", "--files-from", "secret.txt"], 4, "secret.txt may not be accessed"],
+  ["a list of files", ["upload", "--files-from", "secret.txt"], 4, "secret.txt cannot be accessed"],
   ["a config file", ["list", "--config", "secret.txt"], 2, "EACCES"],
   ["a library to list", ["list", "--directory", "locked"], 4, "locked"],
   ["a library to upload to", ["upload", "open.txt", "--directory", "locked"], 4, "locked"],

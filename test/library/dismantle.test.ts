@@ -355,6 +355,6 @@ describe.each(Object.entries(aws))("a table of somebody else on %s", (_place, st
       BillingMode: "PROVISIONED",
       ProvisionedThroughput: { ReadCapacityUnits: 1, WriteCapacityUnits: 1 },
     });
-    await expect(dismantle(driver, settings)).rejects.toMatchObject(conflict(/is not one that docproc made/));
+    await expect(dismantle(driver, settings)).rejects.toMatchObject(conflict(/docproc did not create the table/));
   });
 });

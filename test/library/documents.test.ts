@@ -195,7 +195,7 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
       () => () => Promise.reject(down),
     );
     const attempt = upload(uploads({ metadata: unreachable }), await openFile(await file(bytes)));
-    const hint = expect.stringContaining("It is not known whether document.bin was recorded.");
+    const hint = expect.stringContaining("It is unknown whether document.bin was recorded.");
     await expect(attempt).rejects.toMatchObject({ code: "UNAVAILABLE", message: down.message, hint });
     // A record that appears late has its bytes; bytes whose record never appears are only garbage.
     expect((await everything()).keys).toHaveLength(1);

@@ -85,7 +85,7 @@ describe("a change beside others", () => {
     const attempt = edit(meeting(99, other), record, "own=1");
     await expect(attempt).rejects.toMatchObject({
       code: "CONFLICT",
-      message: expect.stringContaining("somebody else"),
+      message: expect.stringContaining("Other commands"),
     });
     expect(await tagsOf(record)).toEqual({ n: "5" });
   });
@@ -151,7 +151,7 @@ describe("a change whose answer is lost", () => {
   ])("is said to be not known where %s", async (_what, more) => {
     const record = await commit({});
     const attempt = edit(lossy(true, more), record, "a=1");
-    await expect(attempt).rejects.toMatchObject({ code: "UNAVAILABLE", hint: expect.stringMatching(/not known/) });
+    await expect(attempt).rejects.toMatchObject({ code: "UNAVAILABLE", hint: expect.stringMatching(/unknown/) });
   });
 
   test.each(["ACCESS_DENIED", "CANCELLED", "INTEGRITY"] as const)(

@@ -293,7 +293,7 @@ export const mutations = [
   [
     "a name from the catalog may lead out of the directory",
     "src/files/names.ts",
-    `if (/[/\\0]/.test(name)) return "would be written elsewhere";`,
+    `if (/[/\\0]/.test(name)) return "contains a slash or NUL";`,
     "",
     ["test/files/names.test.ts"],
   ],
@@ -729,7 +729,7 @@ export const mutations = [
   [
     "other bytes are a change whatever a filter makes of them",
     "src/provenance/git/comparison.ts",
-    'if (filterOf(index) !== "lfs") throw new Error("it would take a filter, which is not run");',
+    'if (filterOf(index) !== "lfs") throw new Error("it needs a filter, which docproc does not run");',
     'if (filterOf(index) !== "lfs") return true;',
     ["test/provenance/git/comparison.test.ts"],
   ],

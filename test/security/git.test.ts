@@ -495,14 +495,14 @@ describe("a repository is not believed", () => {
     for (const place of [cwd, join(cwd, ".git"), own, shared]) {
       execFileSync("chown", ["12345", place]);
       expect(await read()).toBeNull();
-      expect(told.splice(0)).toEqual(["The git repository is of another user, so it is not read."]);
+      expect(told.splice(0)).toEqual(["The git repository belongs to another user, so it is not read."]);
       // The user who became root has it all the same, as git has it.
       expect(await readGit({ cwd, env: { ...env, SUDO_UID: "12345" }, uid })).toMatchObject({ commit: key });
       execFileSync("chown", ["0", place]);
     }
     execFileSync("chown", ["12345", join(shared, "objects")]);
     expect(await read()).toMatchObject({ commit: key, dirty: null });
-    expect(told).toEqual([expect.stringContaining("another user's")]);
+    expect(told).toEqual([expect.stringContaining("belong to another user")]);
   });
 
   test.skipIf(!hasGit)("further up where the nearest one is no repository", async () => {

@@ -34,7 +34,7 @@ describe("an import of JSON that is nested deeper than a program can go", () => 
     expect(outcome).toMatchObject({ status: 2 });
     const { failures } = outcome.json() as { failures: { code: string; message: string }[] };
     expect(failures.map(({ code }) => code)).toEqual(deep.map(() => "USAGE"));
-    for (const { message } of failures) expect(message).toMatch(/^The line is no record of docproc: .{1,100}$/);
+    for (const { message } of failures) expect(message).toMatch(/^The line is not a record of docproc: .{1,100}$/);
     expect((await run(["import", "--json"], { stdin: line(record) })).json().summary).toMatchObject({ imported: 1 });
   });
 
@@ -54,7 +54,7 @@ describe("an import of JSON that is nested deeper than a program can go", () => 
     database.close();
     for (const command of [["show", id], ["list"], ["export"]]) {
       const outcome = await run([...command, ...(command[0] === "export" ? [] : ["--json"])]);
-      expect(outcome).toMatchObject({ status: 6, stderr: expect.stringContaining(`its ${field} cannot be`) });
+      expect(outcome).toMatchObject({ status: 6, stderr: expect.stringContaining(`the field ${field} is invalid`) });
     }
   });
 });

@@ -173,7 +173,7 @@ describe("doctor --repair", () => {
     const { status, others, findings, summary } = await repair(sandbox);
     expect({ status, findings }).toEqual({ status: 0, findings: [] });
     expect(others).toEqual([{ check: "other files", status: "ok", detail: expect.stringContaining(incoming) }]);
-    expect(others[0].detail).toMatch(/^5 that docproc did not make, left alone: .+ and 2 more$/);
+    expect(others[0].detail).toMatch(/^5 not created by docproc, left alone: .+ and 2 more$/);
     expect(summary).toMatchObject({ foreign: 5 });
     expect(await picture(sandbox.root)).toEqual(before);
     await plant(temporaryIn(incoming));
@@ -346,8 +346,8 @@ describe("destroy", () => {
       const actions = outcome.json().resources.map(({ action }: { action: string }) => action);
       expect(actions).toEqual(["kept", "gone", "kept"]);
       const { stderr } = await runDocproc(sandbox, [...destruction, "--directory", "library", ...plan]);
-      expect(stderr).toContain("stays: no catalog-id in the directory says that docproc made it.\n");
-      expect(stderr).toContain("stays: it holds incoming, objects.\n");
+      expect(stderr).toContain("is kept: it has no catalog-id, so docproc may not have created it.\n");
+      expect(stderr).toContain("is kept: it holds incoming, objects.\n");
       expect(await picture(site)).toEqual(before);
     }
   });
@@ -403,7 +403,7 @@ describe("init", () => {
     await chmod(library, mode);
     const isOpen = (mode & 0o022) !== 0;
     const text = mode.toString(8).padStart(4, "0");
-    const note = `The directory ${library} is used as it is: others may write to it, since its mode is ${text}.\n`;
+    const note = `The directory ${library} is used as it is: others may write to it, as its mode is ${text}.\n`;
     const init = await runDocproc(sandbox, ["init", "--directory", "library"]);
     expect(init).toMatchObject({ status: 0, stderr: isOpen ? note : "" });
     const again = await runDocproc(sandbox, ["init", "--json"]);
@@ -421,7 +421,7 @@ describe("init", () => {
     }
     // It stays what its owner made it: nothing that is wrong, and that init could mend.
     const doctor = (await runDocproc(sandbox, ["doctor", "--json"])).json();
-    const detail = isOpen ? `${library}: others may write to it, since its mode is ${text}` : library;
+    const detail = isOpen ? `${library}: others may write to it, as its mode is ${text}` : library;
     expect(doctor.checks).toContainEqual({ check: "directory", status: isOpen ? "weaker" : "ok", detail });
     expect(doctor.findings).toEqual([]);
   });
@@ -463,7 +463,7 @@ describe("a download with --force", () => {
     const { ino } = await lstat(target);
     const outcome = await run("download", "a.txt", "--force", "-o", "target", "--json");
     expect(outcome).toMatchObject({ status: 5 });
-    expect(outcome.stdout).toContain("is not a file, and only files are replaced");
+    expect(outcome.stdout).toContain("is not a file, and docproc replaces only files");
     expect((await lstat(target)).ino).toBe(ino);
     expect((await readdir(sandbox.cwd)).sort()).toEqual(["a.txt", "library", "target"]);
   });

@@ -328,7 +328,7 @@ describe("a password in an address", () => {
     }
     const refused = await runDocproc(sandbox, ["config", "--endpoint-url", `http://127.0.0.1:1${rest}`]);
     expect(refused).toMatchObject({ status: 2, stdout: "" });
-    expect(refused.stderr).toContain("it may hold no more than a host, a port and a path");
+    expect(refused.stderr).toContain("it may contain only a host, a port and a path");
     expect(refused.stderr).not.toContain("hunter2");
   });
 

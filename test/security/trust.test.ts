@@ -22,7 +22,7 @@ async function refusalOf(
     env: { AWS_ACCESS_KEY_ID: "x", AWS_SECRET_ACCESS_KEY: "x", ...how.env },
   });
   const { code, message = "", hint = "" } = outcome.json();
-  return { sandbox, file, config, outcome, code, message, hint, isRefused: /You have not agreed/.test(message) };
+  return { sandbox, file, config, outcome, code, message, hint, isRefused: /is not trusted to/.test(message) };
 }
 
 const closed = "http://127.0.0.1:9";
@@ -37,11 +37,7 @@ describe("a project file needs consent", () => {
     ["for requests without TLS", { ...aws, endpointUrl: closed, allowHttp: true }, /without TLS/],
     ["for an AWS profile", { ...aws, endpointUrl: closed, profile: "prod" }, /use the AWS profile prod/],
     ["for what an endpoint lacks", { ...aws, unsupported: "tls-only-policy" }, /do without tls-only-policy/],
-    [
-      "for a directory elsewhere",
-      { directory: "../elsewhere" },
-      /keep documents in .*elsewhere, outside of the project/,
-    ],
+    ["for a directory elsewhere", { directory: "../elsewhere" }, /keep documents in .*elsewhere, outside the project/],
     ["for a state directory", { stateDirectory: "./state" }, /keep its state in/],
     ["for an endpoint whose name a server tells", { ...aws, endpointUrl: "http://x.localhost:9" }, /x\.localhost/],
     ["for the catalog of a bucket", { ...aws, metadata: "local", directory: "./lib" }, /keep the catalog of a bucket/],
@@ -177,7 +173,7 @@ describe("consent is", () => {
 test("what a file decides without consent is said in one line to people, and not in scripts", async () => {
   const sandbox = await makeSandbox();
   const file = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { directory: "./library", concurrency: 2 });
-  const said = `From ${file}: directory ${join(sandbox.cwd, "library")}. Run docproc trust to agree to it.\n`;
+  const said = `From ${file}: directory ${join(sandbox.cwd, "library")}. Run docproc trust to confirm it.\n`;
   const list = (...argv: string[]) => runDocproc(sandbox, ["list", ...argv]);
   expect((await list()).stderr).toContain(said);
   for (const flag of ["--json", "-q"]) expect((await list(flag)).stderr).toBe("");
@@ -189,7 +185,7 @@ test("docproc config shows what a file says before there is consent, and sends n
   const { sandbox } = await refusalOf({ ...aws, endpointUrl: "https://evil.example" });
   const outcome = await runDocproc(sandbox, ["config", "--json"]);
   expect(outcome.status).toBe(0);
-  expect((await runDocproc(sandbox, ["config"])).stdout).toMatch(/^endpointUrl\s.+docprocrc\.json \(not agreed\)$/m);
+  expect((await runDocproc(sandbox, ["config"])).stdout).toMatch(/^endpointUrl\s.+docprocrc\.json \(not trusted\)$/m);
   expect(outcome.json().settings).toContainEqual(
     expect.objectContaining({ name: "endpointUrl", value: "https://evil.example" }),
   );

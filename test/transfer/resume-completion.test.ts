@@ -30,7 +30,7 @@ describe("a completion", () => {
     const { proxy, upload, sentParts, left, bytes } = await openWith16MiB();
     proxy.inject(on("CompleteMultipartUpload", lost));
     proxy.inject(on("HeadObject", failure));
-    const all = "Run the same command again: 16.8 MB of 16.8 MB are stored and will not be sent again.";
+    const all = "Run the same command again; 16.8 MB of 16.8 MB are stored and will not be sent again.";
     const failed = await upload();
     expect(failed.status).toBe(8);
     expect(failed.json().failures).toMatchObject([{ code: "UNAVAILABLE", hint: all }]);
@@ -70,7 +70,7 @@ describe("a completion", () => {
   test("that meets one every time is given up after three, and leaves no parts", async () => {
     const { proxy, upload, left, bytes } = await openWith16MiB();
     proxy.inject(on("CompleteMultipartUpload", conflict));
-    expect(await upload()).toMatchObject({ status: 8, stdout: expect.stringContaining("it starts anew") });
+    expect(await upload()).toMatchObject({ status: 8, stdout: expect.stringContaining("it starts over") });
     expect(proxy.log.filter(({ operation }) => operation === "CreateMultipartUpload")).toHaveLength(3);
     expect(await left()).toEqual({ ...nothing, journals: 1 });
     proxy.clear();

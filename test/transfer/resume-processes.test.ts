@@ -40,7 +40,7 @@ async function open(mebibytes: number) {
 }
 
 const rest = 20 * mebibyte;
-const hint = "Run the same command again: 10.5 MB of 31.5 MB are stored and will not be sent again.";
+const hint = "Run the same command again; 10.5 MB of 31.5 MB are stored and will not be sent again.";
 
 describe("an upload goes on", () => {
   test("after its process was killed", async () => {

@@ -23,7 +23,7 @@ afterAll(() => aws.close());
 describe("what is stored of an upload is not sent again", () => {
   const expired: Fault = { kind: "status", status: 403, code: "ExpiredToken" };
   const signIn = "Sign in (aws sso login), set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or choose a --profile.";
-  const stored = "un the same command again: 10.5 MB of 16.8 MB are stored and will not be sent again.";
+  const stored = "un the same command again; 10.5 MB of 16.8 MB are stored and will not be sent again.";
 
   test.each<[string, Fault, string[], number, string, string]>([
     ["is answered with an error", failure, [], 8, "UNAVAILABLE", `R${stored}`],

@@ -17,7 +17,7 @@ export const config = defineCommand({
           origins.map(({ name, value, origin }) => [
             name,
             value === null ? painter.faint("-") : painter.text(asGiven(name, value)),
-            `${painter.text(origin)}${isPending(name) ? " (not agreed)" : ""}`,
+            `${painter.text(origin)}${isPending(name) ? " (not trusted)" : ""}`,
           ]),
         ),
     };

@@ -17,14 +17,14 @@ type Deleted = DocumentRecord & RemovedBytes & { readonly action: "deleted" };
 const namesAsked = 5;
 
 const whyKept: Record<KeptFor, string> = {
-  registered: "docproc did not put them there",
+  registered: "docproc did not store them",
   "outside-prefix": "they are outside the prefix of this library",
-  "other-catalog": "they are marked as those of another catalog",
-  unmarked: "they are marked as those of no catalog",
+  "other-catalog": "they belong to another catalog",
+  unmarked: "they have no mark of a catalog",
 };
 
 const howToAdopt =
-  "If that catalog is gone for good, adopt it before you delete more: docproc export | docproc import says which it is, and --adopt takes its objects over.";
+  "If that catalog is lost for good, adopt it before deleting more: docproc export | docproc import prints its id, and docproc import --adopt ID takes over its objects.";
 
 export const remove = defineCommand({
   examples: [
@@ -59,7 +59,7 @@ export const remove = defineCommand({
           value: one,
           id: one.id,
           line: (painter) => {
-            const kept = one.reason === null ? "" : `its bytes stay: ${one.uri} (${whyKept[one.reason]})`;
+            const kept = one.reason === null ? "" : `bytes kept: ${one.uri} (${whyKept[one.reason]})`;
             const line = `${painter.good("deleted")}  ${one.id}  ${painter.text(one.name)}`;
             return kept === "" ? line : `${line}  ${painter.faint(painter.text(kept))}`;
           },
@@ -79,7 +79,7 @@ export const remove = defineCommand({
       failure: batchFailure(
         batch,
         "documents",
-        "The others are deleted; run the command again for those that failed.",
+        "The others are deleted. Run the command again for the failed documents.",
         signal,
       ),
     };

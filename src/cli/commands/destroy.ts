@@ -37,7 +37,7 @@ export const destroy = defineCommand({
     const isLibrary = (text: string) => isNameOf(library.name, text, host.cwd);
     // Before any request is sent.
     if (confirm !== undefined && !isLibrary(confirm)) {
-      throw new DocprocError("USAGE", `--confirm names ${confirm}, and the ${kind} is ${name}.`, {
+      throw new DocprocError("USAGE", `--confirm names ${confirm}, but the ${kind} is ${name}.`, {
         hint: `Nothing was changed. Choose the library with ${choosingSettings("storage").map(flagOf).join(" or ")}.`,
       });
     }
@@ -46,7 +46,7 @@ export const destroy = defineCommand({
     const doomed = planned.filter(({ action }) => action === "would-remove");
     if (!plan && confirm === undefined && doomed.length > 0) {
       const what = doomed.map(({ kind, name }) => `the ${kind} ${display(name)}`).join(", ");
-      const question = `This removes ${what}.\nType the name of the ${kind} to go on: `;
+      const question = `This removes ${what}.\nType the name of the ${kind} to continue: `;
       await confirmName(host, question, isLibrary);
     }
     const resources: Pick<DismantledResource, "kind" | "name" | "action">[] = [];
@@ -54,9 +54,9 @@ export const destroy = defineCommand({
       const resource = { kind, name, action };
       resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
-      if (because !== undefined) reporter.note(`The ${kind} ${name} stays: ${because}.`);
+      if (because !== undefined) reporter.note(`The ${kind} ${name} is kept: ${because}.`);
     }
-    const note = plan || !projectFile ? undefined : `The config file ${projectFile.path} is left where it is.`;
+    const note = plan || !projectFile ? undefined : `The config file ${projectFile.path} is kept.`;
     return { envelope: { schema: "docproc.destroy/1", resources }, text: () => "", note };
   },
 });

@@ -1,4 +1,4 @@
-import { listed } from "../../core/not-empty.ts";
+import { counted, listed } from "../../core/not-empty.ts";
 import { type Finding, remaining } from "../../library/doctor.ts";
 import type { Context } from "../context.ts";
 import type { Painter } from "../output/reporter.ts";
@@ -55,16 +55,20 @@ export const doctor = defineCommand({
     const examination = { repair, trustCatalog: yes, signal };
     const { checksums, foreignNames, ...examined } = await library.examine(examination, found);
     if (!checksums) {
-      const detail = "this endpoint keeps none: uploads and verify can compare sizes only";
+      const detail = "the endpoint stores none: uploads and verify compare only sizes";
       await passed({ check: "checksums", status: "weaker", detail });
     }
     const { records, objects, foreign } = examined;
     if (foreign > 0) {
-      const detail = `${foreign} that docproc did not make, left alone: ${listed(foreignNames, foreign)}`;
+      const detail = `${foreign} not created by docproc, left alone: ${listed(foreignNames, foreign)}`;
       await passed({ check: "other files", status: "ok", detail });
     }
     const status = counts.found === 0 ? "ok" : "found";
-    await passed({ check: "documents", status, detail: `${records} records, ${objects} objects` });
+    await passed({
+      check: "documents",
+      status,
+      detail: `${counted(records, "record")}, ${counted(objects, "object")}`,
+    });
     return {
       envelope: {
         schema: "docproc.doctor/1",
@@ -100,11 +104,11 @@ async function checkServices(
     if (weakness) await passed({ check: kind, status: "weaker", detail: `${name}: ${weakness}` });
     else if (action === "exists") await passed({ check: kind, status: "ok", detail: name });
     else if (action === "unsupported") {
-      await passed({ check: kind, status: "weaker", detail: `${name}: this endpoint does not support it` });
+      await passed({ check: kind, status: "weaker", detail: `${name}: not supported by the endpoint` });
     } else if (isMadeOnFirstUse(kind))
       await passed({ check: kind, status: "ok", detail: `${name}: nothing stored yet` });
     else {
-      const message = action === "would-create" ? "It is not there." : "It is not as docproc init makes it.";
+      const message = action === "would-create" ? "It does not exist." : "It differs from what docproc init sets up.";
       const finding = { id: null, name: `${kind} of ${name}`, message, fix: "Run docproc init.", repaired: false };
       await found({ code: "DRIFT", ...finding });
     }
@@ -128,6 +132,6 @@ function findingLine({ code, name, message, fix, repaired }: Finding, painter: P
 }
 
 function summary({ found, repaired }: { found: number; repaired: number }, young: number): string {
-  const left = young === 0 ? "" : ` ${young} younger than a day were left alone.`;
-  return `${found} found, ${repaired} repaired.${left}`;
+  const left = young === 0 ? "" : ` ${young} less than a day old, left alone.`;
+  return `${counted(found, "problem")} found, ${repaired} repaired.${left}`;
 }

@@ -34,11 +34,13 @@ export const download = defineCommand({
   parse(references, flags): DownloadInput {
     if (flags.output === "-") {
       if (references.length > 1) {
-        throw new DocprocError("USAGE", "Only one document can go to standard output.", { hint: "Name a directory." });
+        throw new DocprocError("USAGE", "Only one document can go to standard output.", {
+          hint: "Name a directory with -o.",
+        });
       }
       if (flags.json || flags.ndjson || flags.quiet) {
-        throw new DocprocError("USAGE", "Standard output cannot hold the document and a report.", {
-          hint: "Leave the flag out, or write to a file with -o FILE.",
+        throw new DocprocError("USAGE", "Standard output cannot hold both the document and a report.", {
+          hint: "Remove --json, --ndjson or -q, or write to a file with -o FILE.",
         });
       }
     }
@@ -81,7 +83,7 @@ export const download = defineCommand({
         summary: { ...counts, durationMs: host.now() - started },
       },
       text: () => "",
-      failure: batchFailure(batch, "documents", "Run the command again for those that failed.", signal),
+      failure: batchFailure(batch, "documents", "Run the command again for the failed documents.", signal),
     };
   },
 });

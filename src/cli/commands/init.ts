@@ -40,10 +40,10 @@ export const init = defineCommand({
     const file = plan ? planned : await planProjectFile(context.host.cwd, config, found);
     const action = plan ? file.planned : await writeProjectFile(file);
     const refused = plan ? undefined : await agreeToProjectFile(config, file.path, context.host.paths.config);
-    if (refused !== undefined) reporter.note(`The consent to ${file.path} could not be kept: ${refused.message}`);
+    if (refused !== undefined) reporter.note(`The trust in ${file.path} could not be saved: ${refused.message}`);
     await add({ kind: "config-file", name: file.path, action, settings: file.values });
     if (config.profile && Object.keys(found).length > 0) {
-      reporter.note(`Found out, and worth adding to ${config.profile.origin}: ${JSON.stringify(found)}`);
+      reporter.note(`Add these detected settings to ${config.profile.origin}: ${JSON.stringify(found)}`);
     }
     if (weaker.length > 0) reporter.note(`The endpoint does not support: ${weaker.join(", ")}.`);
     return { envelope: { schema: "docproc.init/1", resources, configFile: file.path }, text: () => "" };

@@ -31,11 +31,11 @@ export const list = defineCommand({
   },
   parse(_args, flags, now): ListInput {
     if (flags.all && flags.limit !== undefined) {
-      throw new DocprocError("USAGE", "--all and --limit contradict each other.", { hint: "Give one of them." });
+      throw new DocprocError("USAGE", "--all and --limit contradict each other.", { hint: "Remove one of them." });
     }
     if (flags.cursor !== undefined && !isDocumentId(flags.cursor)) {
       throw new DocprocError("USAGE", `${JSON.stringify(flags.cursor)} is not a cursor.`, {
-        hint: "Take the nextCursor of the page before.",
+        hint: "Use the nextCursor of the previous page.",
       });
     }
     const order = listOrder("--sort", flags.sort ?? "time", flags.asc ?? false);
@@ -70,7 +70,7 @@ export const list = defineCommand({
     return {
       envelope: { schema: "docproc.list/1", count, documents: kept, nextCursor },
       note: count === 0 ? "No documents." : undefined,
-      warning: nextCursor === null ? undefined : `There are more: add --cursor ${nextCursor}, or --all.`,
+      warning: nextCursor === null ? undefined : `There are more: add --cursor ${nextCursor} or --all.`,
       text: (painter) =>
         kept.length === 0
           ? ""
@@ -108,6 +108,6 @@ function parseLimit(text: string | undefined): number {
   const limit = Number(text);
   if (Number.isInteger(limit) && limit >= 1) return limit;
   throw new DocprocError("USAGE", `--limit ${JSON.stringify(text)} is not a whole number above 0.`, {
-    hint: "Use --all for everything.",
+    hint: "Use --all to list everything.",
   });
 }

@@ -27,8 +27,8 @@ export const policy = defineCommand({
   parse([given = ""], { format = "json", json, ndjson, quiet }): PolicyInput {
     const role = roles.find((name) => name === given);
     if (role === undefined) {
-      throw new DocprocError("USAGE", `There is no policy for ${JSON.stringify(given)}.`, {
-        hint: `There is one for ${roles.join(", ")}.`,
+      throw new DocprocError("USAGE", `There is no policy for the role ${JSON.stringify(given)}.`, {
+        hint: `Choose one of ${roles.join(", ")}.`,
       });
     }
     if (format !== "json" && format !== "terraform") {
@@ -37,8 +37,8 @@ export const policy = defineCommand({
       });
     }
     if (quiet || (format === "terraform" && (json || ndjson))) {
-      throw new DocprocError("USAGE", "A policy is printed in one form at a time, and has no id.", {
-        hint: "Leave one of the flags out.",
+      throw new DocprocError("USAGE", "A policy has no id, and is printed in only one form at a time.", {
+        hint: "Remove -q, or --json or --ndjson beside --format terraform.",
       });
     }
     return { role, format };
@@ -48,8 +48,8 @@ export const policy = defineCommand({
     const document: PolicyDocument = { Version: "2012-10-17", Statement: statements };
     if (statements.length === 0) {
       const flags = choosingSettings("storage", ({ permissions }) => permissions !== undefined).map(flagOf);
-      throw new DocprocError("USAGE", "This library is not on AWS, so there is nothing for AWS to permit.", {
-        hint: `Name one that is, with ${flags.join(" or ")}: docproc policy upload ${flags[0]} NAME`,
+      throw new DocprocError("USAGE", "This library is not on AWS, so it needs no AWS permissions.", {
+        hint: `Choose a library on AWS with ${flags.join(" or ")}: docproc policy upload ${flags[0]} NAME`,
       });
     }
     const envelope = { schema: "docproc.policy/1", role, policy: document };

@@ -20,7 +20,7 @@ export const register = defineCommand({
   ],
   configure(command) {
     return command
-      .argument("<uri>", `object in the configured storage, ${schemes}://...; stays where it is`)
+      .argument("<uri>", `object in the configured storage, as ${schemes}://...; stays where it is`)
       .option("--name <name>", "name of the document (default: last segment of the key)")
       .option("--content-type <type>", "content type (default: the object's own, else detected)")
       .option("--tag <key=value>", "tag to find it by; part of its identity (repeatable)", collect)

@@ -16,7 +16,7 @@ export const stats = defineCommand({
   async run({ library: openLibrary, reporter, signal }, query) {
     const library = await openLibrary();
     if (library.chargedBy !== undefined) {
-      reporter.note(`Reading every record: ${library.chargedBy} keeps no totals, and charges for what is read.`);
+      reporter.note(`Reading every record: ${library.chargedBy} has no totals, and charges for reads.`);
     }
     const found = await library.stats(query, signal);
     const envelope = { schema: "docproc.stats/1", ...found };

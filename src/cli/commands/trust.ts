@@ -27,8 +27,8 @@ export const trust = defineCommand({
       settings: { owners },
     } = await configAsFound();
     if (projectFile === undefined) {
-      throw new DocprocError("NOT_FOUND", `No project file was found from ${host.cwd} upwards.`, {
-        hint: "Go to the project, or name its file with --config.",
+      throw new DocprocError("NOT_FOUND", `No project file was found in ${host.cwd} or above it.`, {
+        hint: "Change to the project's directory, or name its file with --config.",
       });
     }
     const store = new TrustStore(host.paths.config, owners);

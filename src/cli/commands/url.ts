@@ -58,8 +58,8 @@ function howToSend({ name }: DocumentRecord, { headers }: SignedRequest): string
 
 function earlyEnd({ expiresAt, credentialsExpireAt }: SignedRequest): string | undefined {
   if (credentialsExpireAt === "unknown") {
-    return "The URL ends with the temporary credentials that signed it, and nobody says when that is.";
+    return "The URL expires with the temporary credentials that signed it, at an unknown time.";
   }
   if (credentialsExpireAt?.getTime() !== expiresAt.getTime()) return undefined;
-  return `The URL ends earlier, at ${expiresAt.toISOString()}, with the temporary credentials that signed it.`;
+  return `The URL expires earlier, at ${expiresAt.toISOString()}, with the temporary credentials that signed it.`;
 }

@@ -1,5 +1,6 @@
 import { cancelled, DocprocError } from "../../core/errors.ts";
 import { defaultConcurrency } from "../../core/limits.ts";
+import { counted } from "../../core/not-empty.ts";
 import type { DocumentRecord } from "../../document/record.ts";
 import type { DocumentLibrary } from "../../library/library.ts";
 import type { DocumentDamage } from "../../library/verify.ts";
@@ -29,10 +30,10 @@ export const verify = defineCommand({
   },
   parse(references, flags): VerifyInput {
     if (references.length > 0 === Boolean(flags.all)) {
-      throw new DocprocError("USAGE", "Name documents to check, or give --all.", { hint: "docproc verify --all" });
+      throw new DocprocError("USAGE", "Name documents to check, or add --all.", { hint: "docproc verify --all" });
     }
     if (flags.sample !== undefined && !flags.all) {
-      throw new DocprocError("USAGE", "--sample is for --all.", { hint: "docproc verify --all --sample 5%" });
+      throw new DocprocError("USAGE", "--sample needs --all.", { hint: "Add --all." });
     }
     return { references, deep: flags.deep ?? false, share: parseShare(flags.sample) };
   },
@@ -81,7 +82,7 @@ export const verify = defineCommand({
         summary: { ...counts, deep, durationMs: host.now() - started },
       },
       text: () => "",
-      note: `${counts.checked} checked${deep ? ", bytes and all" : ""}; ${counts.damaged} damaged.`,
+      note: `${counts.checked} ${deep ? "read and checked" : "checked"}; ${counts.damaged} damaged.`,
       failure: failureOf(counts, batch, signal),
     };
   },
@@ -120,15 +121,15 @@ function failureOf(
 ): DocprocError | undefined {
   if (signal.aborted) return cancelled(signal);
   if (damaged > 0) {
-    return new DocprocError("INTEGRITY", `${damaged} of ${checked + failed} documents are damaged.`, {
-      hint: "Nothing was changed. Upload the files again, then docproc delete the damaged ones.",
+    return new DocprocError("INTEGRITY", `${damaged} of ${counted(checked + failed, "document")} failed the check.`, {
+      hint: "Nothing was changed. Upload the files again with --on-duplicate store, then delete the damaged documents by id.",
     });
   }
   if (failed === 0) return undefined;
   if (failed === 1 && checked === 0 && firstFailure) return firstFailure.error;
   // Not PARTIAL when all of them failed for the same reason.
   const [code = "PARTIAL"] = checked === 0 && codes.size === 1 ? codes : [];
-  return new DocprocError(code, `${failed} of ${checked + failed} documents could not be checked.`, {
+  return new DocprocError(code, `${failed} of ${counted(checked + failed, "document")} could not be checked.`, {
     hint: "Run the same command again.",
   });
 }
@@ -136,7 +137,7 @@ function failureOf(
 function parseShare(text: string | undefined): number {
   const percent = text === undefined ? 100 : Number(/^(\d+(?:\.\d+)?)%?$/.exec(text)?.[1] ?? Number.NaN);
   if (percent > 0 && percent <= 100) return percent / 100;
-  throw new DocprocError("USAGE", `--sample ${JSON.stringify(text)} is not a share above 0% and up to 100%.`, {
+  throw new DocprocError("USAGE", `--sample ${JSON.stringify(text)} is not a percentage above 0% and up to 100%.`, {
     hint: "For example: --sample 5%",
   });
 }

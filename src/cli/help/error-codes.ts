@@ -18,7 +18,7 @@ export const meanings: Record<ErrorCode, string> = {
 
 /** What a script should do about it. */
 export const nextSteps: Readonly<Record<ErrorCode, string>> = {
-  INTERNAL: "Report it, with what the same command prints with -v.",
+  INTERNAL: "Report it, with the output of the same command with -v.",
   USAGE: "Correct the command line.",
   INVALID_CONFIG: "Correct the setting; docproc config shows the origin of each.",
   NOT_FOUND: "Check the path, id or name.",

@@ -50,7 +50,7 @@ async function reporterFor(host: ReportingHost, flags: Flags, command?: Reported
   if (flags["json"] || flags["ndjson"]) {
     if (flags["format"] !== undefined && command) {
       throw new DocprocError("USAGE", "--format cannot be used with --json or --ndjson.", {
-        hint: "Give one of them.",
+        hint: "Remove one of them.",
       });
     }
     return new (flags["ndjson"] ? NdjsonReporter : JsonReporter)(streams, progress, verbose);
@@ -84,8 +84,8 @@ async function lineOfItems(
     ]);
     const fields = itemFields(name);
     if (fields === undefined) {
-      throw new DocprocError("USAGE", `docproc ${name} reports nothing that --format could print.`, {
-        hint: "Leave it out.",
+      throw new DocprocError("USAGE", `docproc ${name} has nothing for --format to print.`, {
+        hint: "Remove --format.",
       });
     }
     // A value must not move a terminal's cursor or command a CI runner; a pipe gets it unchanged.
@@ -96,7 +96,7 @@ async function lineOfItems(
     return ({ value }) => template(value);
   }
   if (flags["null"] && !readsList) {
-    throw new DocprocError("USAGE", "--null is for lines of -q and --format, and for --files-from.", {
+    throw new DocprocError("USAGE", "--null needs -q, --format or --files-from.", {
       hint: "Add -q.",
     });
   }

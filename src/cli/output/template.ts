@@ -32,11 +32,12 @@ export function parseTemplate(
     const [whole, letter, path, brace] = match;
     say(text.slice(end, match.index));
     end = match.index + whole.length;
-    if (brace !== undefined) throw notTemplate(text, `${brace} stands alone`, `Write ${brace}${brace} for a brace.`);
+    if (brace !== undefined)
+      throw notTemplate(text, `${brace} has no counterpart`, `Write ${brace}${brace} for a brace.`);
     if (path !== undefined) pieces.push([known(path, fields)]);
     else if (letter === undefined) say(whole.slice(1));
     else if (Object.hasOwn(escapes, letter)) say(escapes[letter] ?? "");
-    else throw notTemplate(text, `${whole} means nothing`, "There are \\n, \\t, \\r, \\0 and \\\\.");
+    else throw notTemplate(text, `${whole} is not an escape`, "Use \\n, \\t, \\r, \\0 or \\\\.");
   }
   say(text.slice(end));
   return (value) =>
@@ -75,5 +76,5 @@ function textOf(value: unknown): string {
 }
 
 function notTemplate(text: string, why: string, hint: string): DocprocError {
-  return new DocprocError("USAGE", `--format ${JSON.stringify(text)} is no template: ${why}.`, { hint });
+  return new DocprocError("USAGE", `--format ${JSON.stringify(text)} is not a template: ${why}.`, { hint });
 }

@@ -21,8 +21,8 @@ export function tooBusy(table: string, what: "be read" | "commit", cause?: unkno
 
 /** The commit or removal may have succeeded, or may still succeed. */
 export function unanswered(table: string, cause: unknown): DocprocError {
-  return new DocprocError("UNAVAILABLE", `The table ${table} did not answer before the interruption ended the wait.`, {
-    hint: "Nobody knows whether it was done. Run the same command again.",
+  return new DocprocError("UNAVAILABLE", `The table ${table} did not respond before the interruption ended the wait.`, {
+    hint: "It is unknown whether it was done. Run the same command again.",
     cause,
   });
 }

@@ -28,7 +28,7 @@ export function keyText({ pk, sk }: Item): string {
 /** Validates the items of a response: the SDK passes on anything under this name. */
 export function itemsOf({ Items = [] }: { readonly Items?: Item[] | undefined }): Item[] {
   if (Array.isArray(Items) && Items.every((item) => typeof item === "object" && item !== null)) return Items;
-  throw new UnusableAnswer("Its items are no list of items.");
+  throw new UnusableAnswer("Its items are not a list of items.");
 }
 
 /**

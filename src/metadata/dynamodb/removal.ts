@@ -100,7 +100,7 @@ function assertAsMade({ name }: Table, found: TableDescription): void {
   const indexes = GlobalSecondaryIndexes.length + LocalSecondaryIndexes.length;
   const onDemand = BillingModeSummary?.BillingMode === "PAY_PER_REQUEST";
   if (onDemand && indexes === 0 && !StreamSpecification?.StreamEnabled) return;
-  throw new DocprocError("CONFLICT", `The table ${name} is not one that docproc made.`, {
-    hint: "It belongs to something else: choose another one with --table. Nothing was removed.",
+  throw new DocprocError("CONFLICT", `docproc did not create the table ${name}.`, {
+    hint: "Nothing was removed. Choose another table with --table.",
   });
 }

@@ -173,8 +173,8 @@ export class Table {
   assertOurs(description: TableDescription): void {
     const keys = (description.KeySchema ?? []).map((key) => `${key.AttributeName}:${key.KeyType}`);
     if (keys.toString() === keySchema.map((key) => `${key.AttributeName}:${key.KeyType}`).toString()) return;
-    throw new DocprocError("CONFLICT", `The table ${this.name} has other keys than docproc uses.`, {
-      hint: "It belongs to something else: choose another one with --table. Nothing was changed.",
+    throw new DocprocError("CONFLICT", `The table ${this.name} has other keys than docproc's tables.`, {
+      hint: "Nothing was changed. Choose another table with --table.",
     });
   }
 

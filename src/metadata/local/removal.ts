@@ -34,7 +34,7 @@ export async function* removeCatalog(
   const resource = { kind: "catalog", name: path };
   const there = (await statIfThere(path)) !== undefined;
   if (there && !(await openAnd(path, busyTimeout, options.plan ? assertNoDocuments : empty))) {
-    yield { ...resource, action: "kept", because: "it is empty, and nothing says that docproc made it" };
+    yield { ...resource, action: "kept", because: "it is empty, and docproc may not have created it" };
     yield await removeDirectory(
       settings,
       options,

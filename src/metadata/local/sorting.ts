@@ -127,7 +127,7 @@ function rangeOf(query: ListQuery): Range {
 async function placeOf(select: Select, by: SortColumn, id: string): Promise<SortPosition> {
   const [row] = await select(`SELECT ${by} FROM documents WHERE id = ?`, id);
   if (row) return [row[0] as SqlValue, id];
-  throw new DocprocError("NOT_FOUND", `The document ${id}, behind which the listing goes on, is gone.`, {
-    hint: "Begin the listing again, without --cursor.",
+  throw new DocprocError("NOT_FOUND", `The document ${id}, after which the listing continues, no longer exists.`, {
+    hint: "Start the listing again without --cursor.",
   });
 }

@@ -58,12 +58,12 @@ export async function readGit(
     const repository = await findRepository(options);
     if (repository === undefined) return null;
     if (repository === "of another user") {
-      debug("The git repository is of another user, so it is not read.");
+      debug("The git repository belongs to another user, so it is not read.");
       return null;
     }
     /** Reports the reason and yields null. */
     const unknown = (what: string) => (error: unknown) => {
-      debug(`The git repository does not tell ${what}: ${error instanceof Error ? error.message : String(error)}.`);
+      debug(`The git repository does not show ${what}: ${error instanceof Error ? error.message : String(error)}.`);
       return null;
     };
     const { cwd, env, uid } = options;
@@ -113,7 +113,7 @@ async function findRepository({ cwd, uid, env }: GitOptions): Promise<Repository
 async function resolveGitFile(worktree: string, git: string): Promise<string> {
   if ((await statIfVisible(git))?.isDirectory()) return await realpath(git);
   const pointer = /^gitdir: ([^\n]+)/.exec((await readOptional(worktree, ".git", limits.line)) ?? "")?.[1];
-  if (pointer === undefined) throw new Error("its .git is neither a directory nor a pointer to one");
+  if (pointer === undefined) throw new Error("its .git is neither a directory nor a reference to one");
   return await resolveDirectory(worktree, pointer);
 }
 
@@ -143,7 +143,7 @@ async function readHead(
 
 /** The commit of a branch; undefined before its first commit. */
 async function idOf({ own, shared }: Repository, ref: string): Promise<string | undefined> {
-  if (!isRefName(ref)) throw new Error("the branch has a name that is none");
+  if (!isRefName(ref)) throw new Error("the name of the branch is invalid");
   for (const place of new Set([own, shared])) {
     const found = await readOptional(place, ref, limits.line);
     if (found !== undefined) return idIn(found.trim());
@@ -155,7 +155,7 @@ async function idOf({ own, shared }: Repository, ref: string): Promise<string | 
 
 function idIn(text: string): string {
   if (/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(text)) return text;
-  throw new Error("there is something else in its place");
+  throw new Error("it is not a commit id");
 }
 
 /** A valid name, and no path out of the repository: https://git-scm.com/docs/git-check-ref-format */

@@ -56,7 +56,7 @@ export async function isChanged(repository: ComparedRepository, options: Compari
   const { worktree, own, shared, commit, config } = repository;
   if (isOn(config.get("core.bare")?.at(-1))) throw new Error("it has no files of its own");
   const index = join(own, "index");
-  if ((await statIfVisible(index))?.isFile() === false) throw new Error("its index is no file");
+  if ((await statIfVisible(index))?.isFile() === false) throw new Error("its index is not a file");
   const objects = join(shared, "objects");
   const [git, attributes] = await Promise.all([
     findProgram("git", options),
@@ -64,7 +64,7 @@ export async function isChanged(repository: ComparedRepository, options: Compari
     readOptional(shared, "info/attributes", mostText),
     assertOwnObjects(objects, options.isOurs),
   ]);
-  if (git === undefined) throw new Error("there is no git in a place that is trusted");
+  if (git === undefined) throw new Error("there is no git in a trusted directory of PATH");
   const settings = settingsOf(config);
   const files = {
     HEAD: `${commit ?? "ref: refs/heads/none"}\n`,
@@ -115,10 +115,10 @@ async function isAnyChanged(
   const filterOf = (index: number) => filters[3 * index + 2];
   if (files.some((_, index) => /^(unspecified|unset|set)$/.test(filterOf(index) ?? ""))) return true;
   for (const [index, { path, blob }] of files.entries()) {
-    if (filterOf(index) !== "lfs") throw new Error("it would take a filter, which is not run");
+    if (filterOf(index) !== "lfs") throw new Error("it needs a filter, which docproc does not run");
     if (!(await isPointerTo(resolve(worktree, path), blob, signal))) return true;
   }
-  if (!all) throw new Error("too many files have other bytes");
+  if (!all) throw new Error("too many files have changed");
   return false;
 }
 
@@ -134,7 +134,7 @@ async function assertOwnObjects(
   if (seen.has(objects)) return;
   seen.add(objects);
   if (seen.size > 20) throw new Error("its objects are in too many places");
-  if (!(await isOurs(objects))) throw new Error(`the objects in ${objects} are not there, or another user's`);
+  if (!(await isOurs(objects))) throw new Error(`the objects in ${objects} do not exist or belong to another user`);
   const alternates = (await readOptional(await realpath(objects), "info/alternates", mostText)) ?? "";
   for (const line of alternates.split("\n")) {
     if (line === "" || line.startsWith("#")) continue;

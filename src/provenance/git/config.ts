@@ -25,7 +25,7 @@ export function parseGitConfig(text: string): GitConfig {
     if (match) position = pattern.lastIndex;
     return match;
   };
-  const refusal = () => new Error(`line ${source.slice(0, position).split("\n").length} of its config is not git's`);
+  const refusal = () => new Error(`line ${source.slice(0, position).split("\n").length} of its config is invalid`);
 
   while (position < source.length) {
     if (take(/[ \t\r\n]+|[#;][^\n]*/y)) continue;

@@ -66,7 +66,7 @@ export async function withGitDirectory<T>(
   const place = resolve(tmpdir());
   const { mode } = await stat(place);
   // Another user could replace the directory there. Windows has no such modes.
-  if (sep === "/" && (mode & 0o1002) === 0o002) throw new Error(`every user may replace what is in ${place}`);
+  if (sep === "/" && (mode & 0o1002) === 0o002) throw new Error(`every user may replace files in ${place}`);
   const path = await mkdtemp(join(place, "docproc-git-"));
   // git expects a refs directory beside each HEAD.
   const refs = Object.keys(files).flatMap((name) => (basename(name) === "HEAD" ? [join(dirname(name), "refs")] : []));

@@ -18,7 +18,7 @@ export async function readOptional(directory: string, name: string, most: number
     const facts = await stat(path);
     // When a branch a/b exists, the branch a is in packed-refs.
     if (facts.isDirectory()) return undefined;
-    if (!facts.isFile()) throw new Error(`its ${name} is no file`);
+    if (!facts.isFile()) throw new Error(`its ${name} is not a file`);
     return (await readSmallFile(path, most)).toString();
   } catch (error) {
     if (isAbsence(error)) return undefined;

@@ -30,7 +30,7 @@ export async function readHeadOfReftable(
   { signal, ...place }: ProgramPlace & { signal: AbortSignal },
 ): Promise<GitHead> {
   const git = await findProgram("git", place);
-  if (git === undefined) throw new Error("there is no git in a place that is trusted");
+  if (git === undefined) throw new Error("there is no git in a trusted directory of PATH");
   // The layout of an additional worktree, where both directories have tables.
   const HEAD = "ref: refs/heads/.invalid\n";
   const files = {

@@ -39,7 +39,7 @@ export function isOn(value: string | true | undefined): boolean {
  */
 export function settingsOf(config: GitConfig): string {
   const format = config.get("extensions.objectformat")?.at(-1) ?? "sha1";
-  if (format !== "sha1" && format !== "sha256") throw new Error("its object format is not known");
+  if (format !== "sha1" && format !== "sha256") throw new Error("its object format is unknown");
   const known = Object.entries(ofRepository).flatMap(([key, values]) => {
     const value = config.get(`core.${key}`)?.at(-1);
     const text = value === true ? "true" : value;

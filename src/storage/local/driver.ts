@@ -82,7 +82,7 @@ async function* provision(settings: DirectorySettings, options: ProvisionOptions
     const found = modeText(seen.mode & 0o7777);
     // On Windows the mode bits mean nothing.
     const isOpen = sep === "/" && (seen.mode & 0o022) !== 0;
-    const weakness = isOpen ? `others may write to it, since its mode is ${found}` : undefined;
+    const weakness = isOpen ? `others may write to it, as its mode is ${found}` : undefined;
     yield { ...resource, action: "exists", settings: { mode: found }, ...(weakness && { weakness }) };
   } else if (seen) {
     throw new DocprocError("CONFLICT", `${settings.directory} exists and is not a directory.`, {
@@ -160,7 +160,7 @@ class LocalStorage implements StorageService {
     }
     if (handle === undefined) {
       throw new DocprocError("NOT_FOUND", `No object is stored under ${key}: what is there is not a regular file.`, {
-        hint: "docproc verify --all names every document whose bytes are gone.",
+        hint: "List all documents with missing bytes with docproc verify --all.",
       });
     }
     return readFrom(handle, path, options);
@@ -207,14 +207,14 @@ class LocalStorage implements StorageService {
       throw fromSystemError(error, path);
     });
     if (removal !== "foreign") return;
-    throw new DocprocError("CONFLICT", `${path} is not a file that docproc made, or behind a symbolic link.`, {
-      hint: "It was left as it is.",
+    throw new DocprocError("CONFLICT", `${path} was not created by docproc, or is behind a symbolic link.`, {
+      hint: "It was left unchanged.",
     });
   }
 
   async sign(): Promise<never> {
-    throw new DocprocError("USAGE", "A document in a directory has no address that others could fetch it from.", {
-      hint: "docproc download REF writes it to a file, which can be sent.",
+    throw new DocprocError("USAGE", "A document in a local directory has no URL.", {
+      hint: "To send it, write it to a file with docproc download REF.",
     });
   }
 
@@ -277,7 +277,7 @@ class LocalStorage implements StorageService {
     const marked = (await this.#markedCatalog()) ?? (await this.#markAs(catalog));
     if (marked === null || marked === catalog || (await owns(marked))) return;
     throw new DocprocError("CONFLICT", `${this.#directory} holds the documents of another catalog, ${marked}.`, {
-      hint: "Choose another place with --directory. If that catalog is gone: docproc doctor says how to adopt its documents.",
+      hint: "Choose another place with --directory. If that catalog is lost, docproc doctor shows how to adopt its documents.",
     });
   }
 
@@ -305,7 +305,7 @@ class LocalStorage implements StorageService {
       if (isAbsence(error)) return null;
       if (!(error instanceof UnsuitableFile)) throw fromSystemError(error, this.#catalogMark);
       throw new DocprocError("INTEGRITY", `${this.#catalogMark} cannot be read: ${error.message}.`, {
-        hint: "It is to hold the id of the catalog. Remove it: the next upload writes it again.",
+        hint: "It must contain the id of the catalog. Remove it; the next upload writes it again.",
       });
     }
   }

@@ -36,7 +36,7 @@ async function remove(settings: DirectorySettings, { plan, signal }: ProvisionOp
   const seen = await Promise.all([...names, "catalog-id"].map((name) => statIfThere(join(directory, name))));
   if (seen.every((one) => one === undefined)) return { action: "gone" } as const;
   if (!(await isLibrary(directory))) {
-    return { action: "kept", because: "no catalog-id in the directory says that docproc made it" } as const;
+    return { action: "kept", because: "it has no catalog-id, so docproc may not have created it" } as const;
   }
   const survey = new Survey(settings);
   for (const name of names) await survey.walk(name, signal);
@@ -50,7 +50,7 @@ async function remove(settings: DirectorySettings, { plan, signal }: ProvisionOp
       throw fromSystemError(error, join(directory, path));
     });
     if (names.includes(path) && (outcome === "kept" || outcome === "foreign")) {
-      return { action: "kept", because: "something was put there meanwhile" } as const;
+      return { action: "kept", because: "something was added to it meanwhile" } as const;
     }
   }
   await removePart(directory, "catalog-id");

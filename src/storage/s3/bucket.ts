@@ -161,7 +161,7 @@ async function ownsBucket(
 
 function ownedBySomeoneElse(bucket: string, cause?: unknown): DocprocError {
   return new DocprocError("CONFLICT", `The bucket ${bucket} belongs to another account.`, {
-    hint: "Bucket names are shared by everybody: choose another one.",
+    hint: "Bucket names are global: choose another one.",
     cause,
   });
 }
@@ -332,7 +332,7 @@ function policyOf(text: string): BucketPolicy {
   } catch {
     // Thrown below.
   }
-  throw new UnusableAnswer("The policy of the bucket is none.");
+  throw new UnusableAnswer("The policy of the bucket is not a policy.");
 }
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpu-abort-incomplete-mpu-lifecycle-config.html */

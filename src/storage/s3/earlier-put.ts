@@ -82,7 +82,7 @@ function bare(etag: string | undefined): string | undefined {
 
 /** The upload was completed without a response, and the file has changed since. */
 export function changedSinceStored(): DocprocError {
-  return new DocprocError("INTEGRITY", "The file is not the one that was stored before an interruption.", {
-    hint: "Nothing was recorded. Run the same command again: it starts anew.",
+  return new DocprocError("INTEGRITY", "The file differs from the one stored before the interruption.", {
+    hint: "Nothing was recorded. Run the same command again; it starts over.",
   });
 }

@@ -108,7 +108,7 @@ export class ObjectUpload {
     const stored = Math.max(totalSize(this.#parts), this.#earlier?.storedBytes ?? 0);
     if (checkpoint && stored > 0 && isResumable(error) && !dropped) {
       const share = `${prettyBytes(stored)} of ${prettyBytes(size ?? stored)}`;
-      const goOn = `un the same command again: ${share} are stored and will not be sent again.`;
+      const goOn = `un the same command again; ${share} are stored and will not be sent again.`;
       // The same credentials would fail again.
       return error.withHint(error.code === "ACCESS_DENIED" ? `${error.hint} Then r${goOn}` : `R${goOn}`);
     }
@@ -337,7 +337,7 @@ export class ObjectUpload {
     const stored = answered?.crc32 == null ? await this.#head() : answered;
     if (this.#isWhatWasRead(stored)) return stored;
     if (this.#earlier?.completed) throw changedSinceStored();
-    throw new DocprocError("INTEGRITY", `S3 did not store the bytes of ${this.#target.key} that were sent.`, {
+    throw new DocprocError("INTEGRITY", `S3 stored other bytes of ${this.#target.key} than were sent.`, {
       hint: "The object was removed. Run the same command again.",
     });
   }

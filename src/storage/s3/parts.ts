@@ -41,7 +41,7 @@ export function planParts(size: number | null, configured: number | undefined, m
   const partSize = configured ?? plannedPartSize(size, memory);
   const least = Math.ceil(size / maxParts / mebibyte) * mebibyte;
   if (least > maxPartSize) {
-    throw new DocprocError("USAGE", `${size} bytes are more than S3 takes as one object.`, {
+    throw new DocprocError("USAGE", `${size} bytes are more than S3 accepts as one object.`, {
       hint: "Split the file: the limit is 10,000 parts of 5 GiB.",
     });
   }

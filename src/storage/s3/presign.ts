@@ -26,12 +26,12 @@ export async function signRequest(
   const there = await isThere(target, request.signal);
   if (request.method === "GET" && !there) {
     throw new DocprocError("NOT_FOUND", `No object is stored under ${key}.`, {
-      hint: "Whoever has the file can restore it: docproc url REF --put",
+      hint: "If you have the file, restore it with docproc url REF --put.",
     });
   }
   if (request.method === "PUT" && there) {
-    throw new DocprocError("CONFLICT", `The document's bytes are there, under ${key}: there is nothing to restore.`, {
-      hint: "Stored bytes are never replaced. docproc upload stores other ones as a new document.",
+    throw new DocprocError("CONFLICT", `The document's bytes are not lost: they are stored under ${key}.`, {
+      hint: "Stored bytes are never replaced. To store other bytes, upload them as a new document.",
     });
   }
   const { expiration, sessionToken } = await client.config.credentials();
@@ -52,12 +52,12 @@ export async function signRequest(
 function assertEnforced({ size }: RequestToSign & { method: "PUT" }, { unsupported }: S3Settings): void {
   const missing = unsupported.split(",").filter((kind) => kind === "checksums" || kind === "no-overwrite");
   if (missing.length > 0) {
-    throw new DocprocError("USAGE", `This endpoint could not be trusted with such a URL: it lacks ${missing.join()}.`, {
-      hint: "docproc upload checks by itself what was stored.",
+    throw new DocprocError("USAGE", `This endpoint cannot protect such a URL: it lacks ${missing.join()}.`, {
+      hint: "Use docproc upload, which checks what was stored.",
     });
   }
   if (size > largestPut) {
-    throw new DocprocError("USAGE", "The document is larger than the 5 GiB that S3 takes in one request.", {
+    throw new DocprocError("USAGE", "The document is larger than the 5 GiB that S3 accepts in one request.", {
       hint: "Upload it with docproc upload, which sends it in parts.",
     });
   }

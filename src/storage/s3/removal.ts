@@ -125,7 +125,7 @@ async function untilGone(client: S3Client, Bucket: string, signal: AbortSignal, 
 }
 
 function hiddenContent(bucket: string, cause: unknown): DocprocError {
-  return new DocprocError("CONFLICT", `S3 says that the bucket ${bucket} is not empty, and lists nothing in it.`, {
+  return new DocprocError("CONFLICT", `S3 reports that the bucket ${bucket} is not empty, but lists nothing in it.`, {
     hint: "Run docproc destroy again in a minute. Nothing was removed.",
     cause,
   });

@@ -62,7 +62,7 @@ export class S3Storage implements StorageService {
       throwIfCancelled(signal);
       const failure = this.#failure(error, "s3:GetObject");
       if (failure.code !== "INTERNAL") throw failure;
-      throw new DocprocError("UNAVAILABLE", `The connection to the bucket ${this.#bucket} broke off.`, {
+      throw new DocprocError("UNAVAILABLE", `The connection to the bucket ${this.#bucket} was lost.`, {
         hint: "Run the same command again.",
         cause: error,
       });

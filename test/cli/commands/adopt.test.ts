@@ -56,7 +56,7 @@ describe.each(Object.entries(places))("the documents of a lost catalog in %s", (
     expect(await deleted(a.id)).toMatchObject({ bytes: "kept", reason: "other-catalog" });
     expect(await keys()).toContain(a.id);
     const human = await run(["import"], { stdin: records });
-    expect(human.stderr).toContain(`marked as those of the catalog ${catalog}. If it is gone, --adopt`);
+    expect(human.stderr).toContain(`belong to the catalog ${catalog}. If it is lost for good`);
     const adopted = await imported(records, "--adopt", catalog);
     expect(adopted).toMatchObject({ status: 0 });
     expect(adopted.json().summary).toMatchObject({ unchanged: 3, otherCatalogs: [] });

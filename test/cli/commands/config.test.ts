@@ -85,7 +85,7 @@ test("a person sees a line a setting, and a setting a line under --ndjson", asyn
 test.each([
   ["an unknown key", { buckett: "docs" }, "Did you mean bucket?"],
   ["a value that is not allowed", { concurrency: 0 }, "concurrency"],
-  ["a list", ["bucket"], "does not hold settings"],
+  ["a list", ["bucket"], "has no settings"],
 ])("a config file with %s is refused with its path", async (_what, content, expected) => {
   const sandbox = await makeSandbox();
   const path = join(sandbox.cwd, ".docprocrc.json");

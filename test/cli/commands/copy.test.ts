@@ -270,7 +270,7 @@ describe("a copy", () => {
     expect(await refused("--from", "here", "--to", "linked")).toContain("same library");
     expect(await refused("--from", "here", "--to", "sharing")).toContain("docproc export");
     expect(await refused("--to", "heer")).toContain("Did you mean here?");
-    expect(await refused("a", "--tag", "x=1", "--to", "there")).toContain("Leave out one");
+    expect(await refused("a", "--tag", "x=1", "--to", "there")).toContain("Remove the names or the filters");
     expect(await refused("--since", "2030-01-01", "--until", "2020-01-01", "--to", "there")).toContain("Swap");
   });
 

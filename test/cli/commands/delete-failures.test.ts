@@ -52,7 +52,7 @@ test.each<[string, Fault, number]>([
   expect(outcome).toMatchObject({ status });
   expect(outcome.json()).toMatchObject({
     documents: [],
-    failures: [{ ref: id, message: expect.stringContaining("is removed, its bytes are not") }],
+    failures: [{ ref: id, message: expect.stringContaining("is deleted, but its bytes are not") }],
   });
   expect(outcome.stderr).toContain("docproc doctor --repair");
   expect(await left()).toEqual({ documents: 0, objects: 1 });

@@ -66,8 +66,8 @@ describe.each(Object.entries(places))("deleting from %s", (_place, start) => {
   });
 
   test.each([
-    ["other-catalog", "of another catalog", "00112233445566778899aabbccddeeff"],
-    ["unmarked", "of no catalog", null],
+    ["other-catalog", "another catalog", "00112233445566778899aabbccddeeff"],
+    ["unmarked", "no mark of a catalog", null],
   ])("leaves bytes that are %s where they are, and says so", async (reason, why, mark) => {
     const { run, remove, upload, names, keys, settings } = await openDeletable(endpoint());
     const [one, two] = [await upload("a.txt", "a"), await upload("b.txt", "b")];
@@ -76,7 +76,7 @@ describe.each(Object.entries(places))("deleting from %s", (_place, start) => {
     expect(outcome).toMatchObject({ status: 0 });
     expect(outcome.json().documents).toEqual([{ ...one, action: "deleted", bytes: "kept", reason }]);
     const human = await run(["delete", two.id, "--yes"]);
-    expect(human).toMatchObject({ status: 0, stdout: expect.stringContaining(`its bytes stay: ${two.uri} (`) });
+    expect(human).toMatchObject({ status: 0, stdout: expect.stringContaining(`bytes kept: ${two.uri} (`) });
     expect(human.stdout).toContain(why);
     expect(human.stderr).toEqual(mark === null ? "" : expect.stringContaining("--adopt"));
     expect(await names()).toEqual([]);

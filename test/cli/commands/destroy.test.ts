@@ -110,14 +110,14 @@ describe.each(Object.entries(places))("destroying a library on %s", (_place, beg
     const { status, stdout, stderr } = await run(["destroy", "--confirm", name]);
     expect(status).toBe(0);
     expect(stdout).toMatch(/^removed +(catalog|table) +\S+$/m);
-    expect(stderr).toBe(`The config file ${join(sandbox.cwd, ".docprocrc.json")} is left where it is.\n`);
+    expect(stderr).toBe(`The config file ${join(sandbox.cwd, ".docprocrc.json")} is kept.\n`);
     expect(await readdir(sandbox.cwd)).toEqual([".docprocrc.json"]);
   });
 });
 
 describe("before a library on AWS is destroyed", () => {
   test.each<[string, string[], string]>([
-    ["nobody can be asked", [], "--confirm"],
+    ["Refusing to delete without confirmation", [], "--confirm"],
     ["another name is given", ["--confirm", "another-bucket"], "another-bucket"],
     ["no name is given", ["--confirm", ""], "--confirm"],
   ])("nothing is sent where %s", async (_what, argv, said) => {
@@ -148,7 +148,7 @@ describe("before a library on AWS is destroyed", () => {
     const outcome = await run(["destroy"], at(` ${Bucket} \r`));
     expect(outcome).toMatchObject({ status: 0, stdout: expect.stringMatching(/^removed +bucket /) });
     expect(outcome.stderr).toContain(`This removes the bucket ${Bucket}, the table ${TableName}.\n`);
-    expect(outcome.stderr).toContain("Type the name of the bucket to go on: ");
+    expect(outcome.stderr).toContain("Type the name of the bucket to continue: ");
     expect([await hasBucket(), await table()]).toEqual([false, undefined]);
     // Nothing is lost, nothing is asked.
     expect(await run(["destroy"], at(""))).toMatchObject({
@@ -325,7 +325,7 @@ describe("a bucket", () => {
     proxy.inject({ operation: "DeleteBucket", action: { kind: "status", status: 409, code: "BucketNotEmpty" } });
     const outcome = await destroy();
     expect(outcome).toMatchObject({ status: 5 });
-    expect(outcome.json().message).toContain(`the bucket ${Bucket} is not empty, and lists nothing in it`);
+    expect(outcome.json().message).toContain(`the bucket ${Bucket} is not empty, but lists nothing in it`);
     expect((await table())?.DeletionProtectionEnabled).toBe(true);
   });
 });
@@ -415,7 +415,7 @@ describe("the directory of an embedded library", () => {
     expect(actionsOf(await destroy("--plan"))).toEqual(kept);
     const outcome = await run(["destroy", "--confirm", directory]);
     expect(outcome).toMatchObject({ status: 0, stdout: expect.stringMatching(/^kept +directory /m) });
-    expect(outcome.stderr).toContain(`The directory ${directory} stays: it holds folder, notes.txt.\n`);
+    expect(outcome.stderr).toContain(`The directory ${directory} is kept: it holds folder, notes.txt.\n`);
     expect((await readdir(directory)).sort()).toEqual(["folder", "notes.txt"]);
     expect(actionsOf(await destroy())).toEqual({ objects: "gone", catalog: "gone", directory: "kept" });
     expect(await run(["init"])).toMatchObject({ status: 0 });

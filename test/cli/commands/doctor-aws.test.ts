@@ -127,7 +127,7 @@ describe.each(Object.entries(awsEndpoints()))("a doctor of a bucket on %s", (_pl
     expect(await uploads()).toEqual(theirs.toSorted());
     // Whatever checksums theirs have says nothing of the endpoint.
     expect(namesOf(checks)).toEqual(before.toSpliced(-1, 0, "other files"));
-    const detail = "4 that docproc did not make, left alone: ";
+    const detail = "4 not created by docproc, left alone: ";
     expect(checks).toContainEqual({ check: "other files", status: "ok", detail: expect.stringContaining(detail) });
   });
 

@@ -98,14 +98,14 @@ describe.each(Object.entries(awsEndpoints()))("a doctor of services on %s", (_pl
       const unprotected = expect.objectContaining({ name: `deletion-protection of ${TableName}` });
       if (wasProtected) expect(findings).toContainEqual(unprotected);
       expect(Object.fromEntries(findings.map(({ name, message }: Finding) => [name, message]))).toMatchObject({
-        [`public-access-block of ${Bucket}`]: "It is not as docproc init makes it.",
-        [`abort-incomplete-uploads of ${Bucket}`]: "It is not there.",
+        [`public-access-block of ${Bucket}`]: "It differs from what docproc init sets up.",
+        [`abort-incomplete-uploads of ${Bucket}`]: "It does not exist.",
       });
       for (const finding of findings) expect(finding).toMatchObject({ code: "DRIFT", fix: "Run docproc init." });
     }
     await s3.send(new DeletePublicAccessBlockCommand({ Bucket }));
     expect((await doctor()).findings).toContainEqual(
-      expect.objectContaining({ name: `public-access-block of ${Bucket}`, message: "It is not there." }),
+      expect.objectContaining({ name: `public-access-block of ${Bucket}`, message: "It does not exist." }),
     );
     expect(await run(["init"])).toMatchObject({ status: 0 });
     expect(await doctor()).toMatchObject({ status: 0, findings: [] });

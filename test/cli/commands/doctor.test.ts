@@ -74,8 +74,8 @@ describe.each(Object.entries(places))("a doctor of %s", (_place, start) => {
         code: "ORPHAN_OBJECT",
         id: orphan.id,
         name: storageKey("", orphan.id, "a.txt"),
-        message: "1 bytes that no record knows, 1 day old.",
-        fix: "docproc doctor --repair removes it.",
+        message: "1 byte without a record, 1 day old.",
+        fix: "Remove it with docproc doctor --repair.",
         repaired: false,
       },
     ]);
@@ -121,7 +121,7 @@ describe("a doctor of the embedded library", () => {
   test("finds nothing where nothing was ever made, and makes nothing", async () => {
     const sandbox = await makeSandbox();
     for (const argv of [["doctor"], ["doctor", "--repair"]]) {
-      expect(await runDocproc(sandbox, argv)).toMatchObject({ status: 0, stderr: "0 found, 0 repaired.\n" });
+      expect(await runDocproc(sandbox, argv)).toMatchObject({ status: 0, stderr: "0 problems found, 0 repaired.\n" });
     }
     expect(await readdir(sandbox.root)).toEqual(["cwd", "home"]);
     const { checks } = (await runDocproc(sandbox, ["doctor", "--json"])).json();
@@ -240,9 +240,9 @@ describe("a doctor of the embedded library", () => {
     expect(human.status).toBe(6);
     expect(human.stdout).toMatch(/^ok +config +defaults$/m);
     expect(human.stdout).toMatch(
-      /^found +ORPHAN_OBJECT +[0-9a-f]{2}\/.+\/orphan: .+\n +docproc doctor --repair removes it\.$/m,
+      /^found +ORPHAN_OBJECT +[0-9a-f]{2}\/.+\/orphan: .+\n +Remove it with docproc doctor --repair\.$/m,
     );
-    expect(human.stderr).toContain("1 found, 0 repaired.");
+    expect(human.stderr).toContain("1 problem found, 0 repaired.");
     const lines = (await run(["doctor", "--ndjson"])).stdout
       .trimEnd()
       .split("\n")

@@ -51,7 +51,7 @@ describe.each(Object.entries(places))("a record that is imported into %s", (_pla
       summary: { imported: 1, unhashed: 1 },
     });
     expect((await run(["import"], { stdin: line(forged) })).stderr).toContain(
-      "The bytes of 1 were not hashed: until --deep",
+      "The bytes of 1 document are not hashed yet",
     );
     const real = await uploaded("invoice.pdf", "real");
     expect(real).toMatchObject({ action: "uploaded", sha256: sha256("real") });

@@ -168,13 +168,13 @@ describe("an import", () => {
     expect(failures.map(({ line, code }) => [line, code])).toEqual([1, 4, 5, 7].map((line) => [line, "USAGE"]));
     expect(failures.map(({ message }) => message.replace(/^.*: /, ""))).toEqual([
       "it is not JSON.",
-      "it is no JSON object.",
+      "it is not a JSON object.",
       "it is longer than 393216 bytes.",
-      "its id cannot be.",
+      "the field id is invalid.",
     ]);
     const human = await run(["import"], { stdin: file });
     expect(human.stdout).toMatch(/^unchanged {1}[0-9a-f-]{36} {2}a\nunchanged {1}[0-9a-f-]{36} {2}b\n$/);
-    expect(human.stderr).toContain("failed line 5: The line is no record");
+    expect(human.stderr).toContain("failed line 5: The line is not a record");
     expect(human.stderr).toContain("0 imported, 2 unchanged, 4 failed.");
   });
 
@@ -186,35 +186,35 @@ describe("an import", () => {
     const git = { commit: null, branch: null, dirty: null, remote: null };
     const ci = { provider: "x", run: null, attempt: null, job: null, actor: null, url: null };
     const odd: [unknown, string][] = [
-      [incomplete, "its crc32 cannot be"],
+      [incomplete, "the field crc32 is invalid"],
       [{ ...record, extra: 1 }, 'the unknown field "extra"'],
       [{ ...record, schema: "docproc.record/2" }, "its schema is"],
-      [{ ...record, id: "1" }, "its id cannot be"],
-      [{ ...record, name: "a/b" }, "its name cannot be"],
-      [{ ...record, name: "e\u0301" }, "its name cannot be"],
-      [{ ...record, size: -1 }, "its size cannot be"],
-      [{ ...record, size: "1" }, "its size cannot be"],
-      [{ ...record, sha256: "A".repeat(64) }, "its sha256 cannot be"],
-      [{ ...record, uploadedAt: "2020-01-01T00:00:00.000Z" }, "its uploadedAt cannot be"],
-      [{ ...record, uri: "localhost/key" }, "its uri cannot be"],
-      [{ ...record, contentType: "text/plain\r\nx: y" }, "its contentType cannot be"],
-      [{ ...record, tags: { "a=b": "c" } }, "its tags cannot be"],
-      [{ ...record, tags: { "": "c" } }, "its tags cannot be"],
-      [{ ...record, tags: { a: 1 } }, "its tags cannot be"],
-      [{ ...record, tags: undefined }, "its tags is missing"],
-      [{ ...record, metadata: { a: "x".repeat(20_000) } }, "its metadata cannot be"],
-      [{ ...record, source: { ...record.source, kind: "magic" } }, "its source cannot be"],
-      [{ ...record, source: { ...record.source, extra: 1 } }, "its source cannot be"],
-      [{ ...record, source: JSON.parse('{"__proto__":{},"kind":"file","path":null}') }, "its source cannot be"],
-      [{ ...record, source: { ...record.source, path: "\ud800" } }, "its source cannot be"],
-      [{ ...record, uri: `${record.uri}\ud800` }, "its uri cannot be"],
-      [{ ...record, provenance: {} }, "its provenance cannot be"],
-      [{ ...record, provenance: { git: null, ci: null, more: null } }, "its provenance cannot be"],
-      [{ ...record, provenance: { git: { commit: "a" }, ci: null } }, "its provenance cannot be"],
-      [{ ...record, provenance: { git: null, ci: { ...ci, run: true } } }, "its provenance cannot be"],
-      [{ ...record, provenance: { git: { ...git, dirty: "yes" }, ci: null } }, "its provenance cannot be"],
-      [{ ...record, provenance: { git: { ...git, remote: "\udfff" }, ci: null } }, "its provenance cannot be"],
-      [{ ...record, crc32: "xyz" }, "its crc32 cannot be"],
+      [{ ...record, id: "1" }, "the field id is invalid"],
+      [{ ...record, name: "a/b" }, "the field name is invalid"],
+      [{ ...record, name: "e\u0301" }, "the field name is invalid"],
+      [{ ...record, size: -1 }, "the field size is invalid"],
+      [{ ...record, size: "1" }, "the field size is invalid"],
+      [{ ...record, sha256: "A".repeat(64) }, "the field sha256 is invalid"],
+      [{ ...record, uploadedAt: "2020-01-01T00:00:00.000Z" }, "the field uploadedAt is invalid"],
+      [{ ...record, uri: "localhost/key" }, "the field uri is invalid"],
+      [{ ...record, contentType: "text/plain\r\nx: y" }, "the field contentType is invalid"],
+      [{ ...record, tags: { "a=b": "c" } }, "the field tags is invalid"],
+      [{ ...record, tags: { "": "c" } }, "the field tags is invalid"],
+      [{ ...record, tags: { a: 1 } }, "the field tags is invalid"],
+      [{ ...record, tags: undefined }, "the field tags is missing"],
+      [{ ...record, metadata: { a: "x".repeat(20_000) } }, "the field metadata is invalid"],
+      [{ ...record, source: { ...record.source, kind: "magic" } }, "the field source is invalid"],
+      [{ ...record, source: { ...record.source, extra: 1 } }, "the field source is invalid"],
+      [{ ...record, source: JSON.parse('{"__proto__":{},"kind":"file","path":null}') }, "the field source is invalid"],
+      [{ ...record, source: { ...record.source, path: "\ud800" } }, "the field source is invalid"],
+      [{ ...record, uri: `${record.uri}\ud800` }, "the field uri is invalid"],
+      [{ ...record, provenance: {} }, "the field provenance is invalid"],
+      [{ ...record, provenance: { git: null, ci: null, more: null } }, "the field provenance is invalid"],
+      [{ ...record, provenance: { git: { commit: "a" }, ci: null } }, "the field provenance is invalid"],
+      [{ ...record, provenance: { git: null, ci: { ...ci, run: true } } }, "the field provenance is invalid"],
+      [{ ...record, provenance: { git: { ...git, dirty: "yes" }, ci: null } }, "the field provenance is invalid"],
+      [{ ...record, provenance: { git: { ...git, remote: "\udfff" }, ci: null } }, "the field provenance is invalid"],
+      [{ ...record, crc32: "xyz" }, "the field crc32 is invalid"],
     ];
     const stdin = odd.map(([value]) => `${JSON.stringify(value)}\n`).join("");
     const outcome = await run(["import", "--json"], { stdin });
@@ -292,7 +292,7 @@ describe("an export", () => {
     expect(await run(["export", "-o", "records"])).toMatchObject({ status: 5 });
     expect(await readFile(path, "utf8")).toBe("precious");
     const forced = await run(["export", "-o", "records", "--force"]);
-    expect(forced).toMatchObject({ status: 0, stdout: "", stderr: "1 records written to records.\n" });
+    expect(forced).toMatchObject({ status: 0, stdout: "", stderr: "1 record written to records.\n" });
     expect(lines(await readFile(path, "utf8"))).toHaveLength(1);
     const interrupted = new AbortController();
     interrupted.abort();

@@ -55,8 +55,8 @@ describe.skipIf(process.platform !== "linux")("opening", () => {
     const outcome = await open(["a.txt", "--json"], { PATH: bin.concat(script === undefined ? "" : ":/bin") });
     expect(outcome.status).toBe(3);
     const { code, message } = JSON.parse(outcome.stdout);
-    expect({ code, message }).toMatchObject({ code: "NOT_FOUND", message: expect.stringContaining("nothing to open") });
-    const [, path = ""] = /open (.+) with\.$/.exec(message) ?? [];
+    expect({ code, message }).toMatchObject({ code: "NOT_FOUND", message: expect.stringContaining("no application") });
+    const [, path = ""] = /application for (.+)\.$/.exec(message) ?? [];
     expect(await readFile(path, "utf8")).toBe("a");
   });
 

@@ -84,7 +84,7 @@ describe("a policy", () => {
 
   test.each([
     [["upload"], /not on AWS/],
-    [["write", ...onAws], /no policy for "write"/],
+    [["write", ...onAws], /no policy for the role "write"/],
     [["upload", ...onAws, "--format", "yaml"], /as "yaml"/],
     [["upload", ...onAws, "--format", "terraform", "--json"], /one form/],
     [["upload", ...onAws, "--quiet"], /one form/],

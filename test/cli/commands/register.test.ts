@@ -103,7 +103,7 @@ describe.each(Object.entries(awsEndpoints()))("an object of %s", (_place, start)
     const uri = await put("theirs.txt", "theirs");
     const { id } = (await register(uri)).json();
     const deleted = await run(["delete", id, "--yes"]);
-    expect(deleted).toMatchObject({ status: 0, stdout: expect.stringContaining(`its bytes stay: ${uri}`) });
+    expect(deleted).toMatchObject({ status: 0, stdout: expect.stringContaining(`bytes kept: ${uri}`) });
     expect((await get("theirs.txt")).toString()).toBe("theirs");
     expect((await doctor()).json()).toMatchObject({ findings: [] });
     expect((await get("theirs.txt")).toString()).toBe("theirs");
@@ -175,7 +175,7 @@ describe.each(Object.entries(awsEndpoints()))("an object of %s", (_place, start)
     expect(await refused(2, await put("folder/", ""))).toContain("--name");
     expect(await refused(2, uri("a/../b"))).toContain("another key");
     expect(await refused(2, uri("./b"))).toContain("another key");
-    expect(await refused(3, uri("nothing"))).toContain("no object");
+    expect(await refused(3, uri("nothing"))).toContain("does not exist");
     expect(await refused(2, uri("nothing"), "--content-type", "nonsense")).toContain("content type");
     expect(await refused(2, uri("nothing"), "--tag", "nonsense")).toContain("key=value");
   });

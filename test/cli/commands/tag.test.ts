@@ -46,7 +46,7 @@ describe.each(Object.entries(places))("tagging in %s", (_place, start) => {
 test.each([
   [["a.txt"], /missing required argument/i],
   [["a.txt", "plain"], /not of the form key=value/],
-  [["a.txt", "a=1", "a-"], /"a" is to be set and to be removed/],
+  [["a.txt", "a=1", "a-"], /"a" cannot be both set and removed/],
   [["a.txt", "a=1", "a=2"], /given twice/],
   [["a.txt", "=x"], /not of the form/],
   [["a.txt", `a=${"x".repeat(300)}`], /too long/],

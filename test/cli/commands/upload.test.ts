@@ -267,7 +267,7 @@ describe("the inputs of an upload", () => {
     ]);
     expect(summary.skipped).toEqual({ hidden: 2, symlinks: 1, excluded: 2, special: 0 });
     const human = await library.run(["upload", "-r", "d", "--exclude", "*.map"]);
-    expect(human.stderr).toMatch(/left out: 2 hidden, 1 symlink, 1 excluded/i);
+    expect(human.stderr).toMatch(/skipped: 2 hidden, 1 symlink, 1 excluded/i);
   });
 
   test("come from a list with --files-from, in a file or on stdin, with either line end", async () => {

@@ -176,12 +176,12 @@ describe("a link", () => {
     vi.stubEnv("AWS_SESSION_TOKEN", "a-session-token-of-this-test");
     onTestFinished(() => void vi.unstubAllEnvs());
     const unknown = await run(["url", "a.txt"]);
-    expect(unknown.stderr).toMatch(/temporary credentials that signed it, and nobody says when/);
+    expect(unknown.stderr).toMatch(/temporary credentials that signed it, at an unknown time/);
     expect(unknown.stdout).toContain("X-Amz-Security-Token=");
     const end = new Date(Date.now() + 600_000).toISOString();
     vi.stubEnv("AWS_CREDENTIAL_EXPIRATION", end);
     const early = await run(["url", "a.txt", "--expires-in", "1h"]);
-    expect(early.stderr).toContain(`The URL ends earlier, at ${end}`);
+    expect(early.stderr).toContain(`The URL expires earlier, at ${end}`);
     expect((await run(["url", "a.txt", "--expires-in", "1h", "--json"])).json().expiresAt).toBe(end);
     expect((await run(["url", "a.txt", "--expires-in", "1h", "--ndjson"])).stderr).toContain(end);
     expect(await run(["url", "a.txt", "--expires-in", "5m"])).toMatchObject({ status: 0, stderr: "" });

@@ -150,7 +150,7 @@ describe("verifying", () => {
     const { stdout, stderr } = await run(argv);
     expect(stdout.split("\n").map((line) => line.split(" ")[0])).toEqual(["WRONG_BYTES", "WRONG_BYTES", ""]);
     expect(stdout).toContain("a\\e[31m");
-    expect(stderr).toContain("3 checked, bytes and all; 2 damaged.");
+    expect(stderr).toContain("3 read and checked; 2 damaged.");
   });
 
   test("names what is damaged in a library that was moved", async () => {

@@ -41,8 +41,8 @@ describe("a template", () => {
     ["{constructor}", "Fields: id, name, tags, source, size. Of tags: {tags.KEY}."],
     ["{id", "Write {{ for a brace."],
     ["id}", "Write }} for a brace."],
-    ["\\x", "There are \\n, \\t, \\r, \\0 and \\\\."],
-    ["\\", "There are \\n, \\t, \\r, \\0 and \\\\."],
+    ["\\x", "Use \\n, \\t, \\r, \\0 or \\\\."],
+    ["\\", "Use \\n, \\t, \\r, \\0 or \\\\."],
   ])("%s is none", (template, hint) => {
     expect(() => parseTemplate(template, fields)).toThrow(expect.objectContaining({ code: "USAGE", hint }));
   });
@@ -86,12 +86,12 @@ describe("--format", () => {
 
   test.each([
     [["list", "--format", "{nmae}"], /no field "nmae"/],
-    [["upload", "missing", "--format", "{"], /no template/],
-    [["cat", "a", "--format", "{id}"], /reports nothing/],
+    [["upload", "missing", "--format", "{"], /not a template/],
+    [["cat", "a", "--format", "{id}"], /has nothing for --format/],
     [["list", "--format", "{id}", "--json"], /cannot be used with/],
     [["list", "--format", "{id}", "--ndjson"], /cannot be used with/],
     [["list", "--format", "{id}", "-q"], /cannot be used with/],
-    [["list", "--null"], /--null is for/],
+    [["list", "--null"], /--null needs/],
     [["list", "--null", "--json"], /cannot be used with/],
   ])("%j is refused before anything is done", async (argv, message) => {
     const { run } = await openEmptyLibrary();

@@ -140,7 +140,7 @@ test("damaged tags do not keep a catalog from being opened, and are still damage
   for (const argv of [["show", damaged], ["list"]]) {
     const { status, stderr } = await runDocproc(sandbox, argv);
     expect(status).toBe(6);
-    expect(stderr).toContain("in the catalog is damaged: its tags cannot be");
+    expect(stderr).toContain("in the catalog is damaged: the field tags is invalid");
   }
 });
 

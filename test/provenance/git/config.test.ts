@@ -37,7 +37,7 @@ describe("a configuration", () => {
   test.each(['[a]\nb = "c\nd"', "[a]\nb = \\x", "[a\nb]", '[a "b\n"]', "[a]\n1 = 2", "[a]\nb c", "[é]", "[a]\u00a0b"])(
     "that git refuses is refused: %j",
     (text) => {
-      expect(() => parseGitConfig(text)).toThrow(/^line \d of its config is not git's$/);
+      expect(() => parseGitConfig(text)).toThrow(/^line \d of its config is invalid$/);
     },
   );
 

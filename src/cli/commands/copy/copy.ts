@@ -39,11 +39,15 @@ export const copy = defineCommand({
   parse(references, flags, now): CopyInput {
     const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
     if (flags.to === undefined && flags.from === undefined) {
-      throw usage("Nothing says where to copy to.", "Name a profile of the config file: docproc copy --to archive");
+      throw usage(
+        "No library was named to copy to or from.",
+        "Name a profile of the config file: docproc copy --to archive",
+      );
     }
-    if (flags.to === flags.from) throw usage("Both are the same library.", "Name another profile with --to or --from.");
+    if (flags.to === flags.from)
+      throw usage("Source and destination are the same library.", "Name another profile with --to or --from.");
     if (references.length > 0 && hasFilter(flags)) {
-      throw usage("Documents are named, or chosen by flags, not both.", "Leave out one of them.");
+      throw usage("Documents can be named or filtered, not both.", "Remove the names or the filters.");
     }
     return {
       references: [...new Set(references)],
@@ -101,7 +105,12 @@ export const copy = defineCommand({
       },
       text: () => "",
       note: copySummary(summary),
-      failure: batchFailure(batch, "documents", "Run the same command again: what is there is not sent again.", signal),
+      failure: batchFailure(
+        batch,
+        "documents",
+        "Run the same command again; copied documents are not sent again.",
+        signal,
+      ),
     };
   },
 });

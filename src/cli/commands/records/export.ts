@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { DocprocError } from "../../../core/errors.ts";
+import { counted } from "../../../core/not-empty.ts";
 import { downloadTo } from "../../../transfer/download.ts";
 import { writeAll } from "../../output/reporter.ts";
 import { defineCommand } from "../command.ts";
@@ -29,8 +30,8 @@ export const exportRecords = defineCommand({
   parse(_args, flags, now): ExportInput {
     const output = flags.output === "-" ? undefined : flags.output;
     if (output === undefined && (flags.json || flags.quiet || flags.format !== undefined)) {
-      throw new DocprocError("USAGE", "Standard output cannot hold the records and a report.", {
-        hint: "Leave the flag out, or write to a file with -o FILE.",
+      throw new DocprocError("USAGE", "Standard output cannot hold both the records and a report.", {
+        hint: "Remove --json, -q or --format, or write to a file with -o FILE.",
       });
     }
     return { output, force: flags.force ?? false, chosen: parseFilter(flags, now) };
@@ -54,7 +55,7 @@ export const exportRecords = defineCommand({
     await downloadTo(file, bytesOf(lines), { force, umask: host.umask, signal, onProgress: () => {} });
     const envelope = { schema: "docproc.export/1", file, count };
     await reporter.item({ value: envelope, id: null });
-    return { envelope, text: () => "", note: `${count} records written to ${output}.` };
+    return { envelope, text: () => "", note: `${counted(count, "record")} written to ${output}.` };
   },
 });
 

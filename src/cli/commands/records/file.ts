@@ -138,7 +138,7 @@ function consistsOf(value: unknown, fields: Readonly<Record<string, Is>>): boole
 export function parseRecord({ bytes }: RecordLine): DocumentRecord {
   if (bytes === undefined) throw noRecord(`it is longer than ${maxLineLength} bytes`);
   const given = parseJson(bytes);
-  if (typeof given !== "object" || given === null || Array.isArray(given)) throw noRecord("it is no JSON object");
+  if (typeof given !== "object" || given === null || Array.isArray(given)) throw noRecord("it is not a JSON object");
   const { schema = "docproc.record/1", ...values } = given as Record<string, unknown>;
   // Shown only if it is text: other values may be nested too deeply to print.
   const title = typeof schema === "string" ? JSON.stringify(schema.slice(0, 100)) : "not text";
@@ -147,10 +147,10 @@ export function parseRecord({ bytes }: RecordLine): DocumentRecord {
   const unknown = Object.keys(values).find((key) => !fields.has(key));
   if (unknown !== undefined) throw noRecord(`it has the unknown field ${JSON.stringify(unknown).slice(0, 100)}`);
   const record = fromJson(values, (_id, field) => {
-    throw noRecord(`its ${field} ${values[field] === undefined ? "is missing" : "cannot be"}`);
+    throw noRecord(`the field ${field} is ${values[field] === undefined ? "missing" : "invalid"}`);
   });
   const check = (field: keyof DocumentRecord, holds: () => boolean) => {
-    if (!isTrue(holds)) throw noRecord(`its ${field} cannot be`);
+    if (!isTrue(holds)) throw noRecord(`the field ${field} is invalid`);
   };
   const { source, provenance } = record;
   for (const field of ["provenance", "crc32"] as const) check(field, () => values[field] !== undefined);
@@ -192,7 +192,7 @@ function isSame(one: TextMap, other: TextMap): boolean {
 }
 
 function noRecord(why: string): DocprocError {
-  return new DocprocError("USAGE", `The line is no record of docproc: ${why}.`, {
-    hint: "docproc export writes records, one a line.",
+  return new DocprocError("USAGE", `The line is not a record of docproc: ${why}.`, {
+    hint: "Import a file that docproc export wrote.",
   });
 }

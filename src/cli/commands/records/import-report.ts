@@ -1,4 +1,5 @@
 /** Reports an import of many records. */
+import { counted } from "../../../core/not-empty.ts";
 import type { ImportedDocument } from "../../../library/import.ts";
 
 /** Limit on named catalogs: a hostile bucket may have any number of marks. */
@@ -33,11 +34,11 @@ export function importSummary(summary: ReturnType<ImportCounts["summary"]>): str
   const sentences = [`${imported} imported, ${unchanged} unchanged, ${failed} failed.`];
   if (unhashed > 0)
     sentences.push(
-      `The bytes of ${unhashed} were not hashed: until --deep does it, their files would be stored again.`,
+      `The bytes of ${counted(unhashed, "document")} are not hashed yet: uploads store them again until import --deep has hashed them.`,
     );
   if (otherCatalogs.length > 0) {
     const ids = otherCatalogs.join(", ");
-    sentences.push(`Objects are marked as those of the catalog ${ids}. If it is gone, --adopt makes them this one's.`);
+    sentences.push(`Some objects belong to the catalog ${ids}. If it is lost for good, take them over with --adopt.`);
   }
   return sentences.join(" ");
 }

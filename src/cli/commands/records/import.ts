@@ -31,8 +31,8 @@ export const importRecords = defineCommand({
   },
   parse([file = "-"], { deep = false, adopt, failFast = false }): ImportInput {
     if (adopt === undefined || isCatalogId(adopt)) return { file, deep, adopt, failFast };
-    throw new DocprocError("USAGE", `${JSON.stringify(adopt)} is not the id of a catalog.`, {
-      hint: "docproc import says which catalog the objects are marked with.",
+    throw new DocprocError("USAGE", `${JSON.stringify(adopt)} is not a catalog id.`, {
+      hint: "Run docproc import without --adopt to see which catalog the objects belong to.",
     });
   },
   async run(context, { file, deep, adopt, failFast }) {
@@ -91,22 +91,26 @@ export const importRecords = defineCommand({
       text: () => "",
       note: importSummary(summary),
       failure:
-        batchFailure(batch, "records", "Run the same command again: what is recorded stays as it is.", signal) ??
-        (adopt === undefined || counts.adopted ? undefined : nothingToAdopt(adopt)),
+        batchFailure(
+          batch,
+          "records",
+          "Run the same command again once the reasons are gone; imported records stay.",
+          signal,
+        ) ?? (adopt === undefined || counts.adopted ? undefined : nothingToAdopt(adopt)),
     };
   },
 });
 
 function nothingToAdopt(catalog: string): DocprocError {
-  return new DocprocError("NOT_FOUND", `None of these documents is marked as one of the catalog ${catalog}.`, {
-    hint: "Nothing was adopted. Without --adopt, docproc import says which catalog they are marked with.",
+  return new DocprocError("NOT_FOUND", `None of these documents belongs to the catalog ${catalog}.`, {
+    hint: "Nothing was adopted. Run docproc import without --adopt to see which catalog they belong to.",
   });
 }
 
 async function* openRecords(file: string, { cwd, stdin, signal }: Host): AsyncIterable<Uint8Array> {
   const stream = file === "-" ? stdin() : createReadStream(resolve(cwd, file), { signal });
   if (file === "-" && "isTTY" in stream && stream.isTTY) {
-    throw new DocprocError("USAGE", "There is nothing on standard input: it is the terminal.", {
+    throw new DocprocError("USAGE", "Standard input is a terminal.", {
       hint: "Name a file: docproc import records.ndjson",
     });
   }

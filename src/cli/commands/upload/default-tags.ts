@@ -41,17 +41,17 @@ function expanded(key: string, text: string, variables: readonly string[], env: 
   return text.replace(reference, (whole, name?: string, instead?: string) => {
     if (name === undefined) return "$";
     const refuse = (why: string, hint: string) =>
-      new DocprocError("INVALID_CONFIG", `The tag ${JSON.stringify(key)} holds ${whole}, ${why}.`, { hint });
-    if (namesSecret.test(name)) throw refuse("whose name is that of a secret", `Give --tag ${key}=VALUE.`);
+      new DocprocError("INVALID_CONFIG", `The tag ${JSON.stringify(key)} uses ${whole}, ${why}.`, { hint });
+    if (namesSecret.test(name)) throw refuse("whose name looks like a secret", `Use --tag ${key}=VALUE.`);
     if (!describesJob.test(name) && !variables.includes(name)) {
       const hint = `Add ${name} to tagVariables in your own config file, or set DOCPROC_TAG_VARIABLES=${name}.`;
       throw refuse("which does not describe a CI job", hint);
     }
     const found = env[name] || instead;
     if (found === undefined) {
-      throw refuse("which is not set", `Give --tag ${key}=VALUE, or write \${${name}:-VALUE} into the configuration.`);
+      throw refuse("which is not set", `Use --tag ${key}=VALUE, or write \${${name}:-VALUE} in the configuration.`);
     }
-    if (containsSecret(found)) throw refuse("whose value holds what may be a secret", `Give --tag ${key}=VALUE.`);
+    if (containsSecret(found)) throw refuse("whose value may contain a secret", `Use --tag ${key}=VALUE.`);
     return found;
   });
 }

@@ -75,7 +75,7 @@ export async function findInputs(options: InputOptions): Promise<FoundInputs> {
   const first = await found.next();
   if (first.done) {
     throw new DocprocError("NOT_FOUND", "There are no files to upload.", {
-      hint: `Left out: ${describeSkipped(skipped) || "nothing"}.`,
+      hint: `Skipped: ${describeSkipped(skipped) || "nothing"}.`,
     });
   }
   const second = await found.next();
@@ -156,8 +156,8 @@ async function readPathList(file: string, nul: boolean, cwd: string, stdin: () =
   }
   if (nul) return list.split("\0").filter((path) => path !== "");
   if (list.includes("\0")) {
-    throw new DocprocError("USAGE", `${file} holds NUL characters.`, {
-      hint: "Add --null, or give the paths a line each.",
+    throw new DocprocError("USAGE", `${file} contains NUL characters.`, {
+      hint: "Add --null, or write one path per line.",
     });
   }
   return list.split(/\r?\n/).filter((line) => line !== "");
@@ -177,8 +177,8 @@ function excludeMatcher(globs: readonly string[]): IsExcluded {
 function openInput({ stdin }: InputOptions): Source {
   const stream = stdin();
   if (stream.isTTY) {
-    throw new DocprocError("USAGE", "There is nothing on standard input: it is the terminal.", {
-      hint: "Pipe something into it: command | docproc upload - --name NAME",
+    throw new DocprocError("USAGE", "Standard input is a terminal.", {
+      hint: "Pipe data into it: command | docproc upload - --name NAME",
     });
   }
   return openStdin(stream);
@@ -186,8 +186,8 @@ function openInput({ stdin }: InputOptions): Source {
 
 async function* fromPath(path: string, options: Search): AsyncIterable<Input> {
   if (path === "") {
-    const hint = "Perhaps a variable of the script is not set.";
-    yield impossible('""', new DocprocError("USAGE", "An empty path was given.", { hint }));
+    const hint = "Check whether a variable of the script is unset.";
+    yield impossible('""', new DocprocError("USAGE", "A path is empty.", { hint }));
     return;
   }
   const absolute = resolve(options.cwd, path);

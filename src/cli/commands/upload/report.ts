@@ -58,7 +58,7 @@ export function uploadSummary(counts: ReturnType<typeof uploadEnvelope>["summary
   const done = outcomes.map(([what, count]) => `${count} ${what}`).join(", ") || "nothing sent";
   const went = resumed === 0 ? "" : ` (${resumed} resumed)`;
   const sent = `${done}${went}; ${prettyBytes(bytesSent)} sent in ${ms(durationMs)}`;
-  return leftOut === "" ? `${sent}.` : `${sent}; left out: ${leftOut}.`;
+  return leftOut === "" ? `${sent}.` : `${sent}; skipped: ${leftOut}.`;
 }
 
 /** One document's line for people, as soon as it is stored. */

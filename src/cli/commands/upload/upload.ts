@@ -58,15 +58,15 @@ export const upload = defineCommand({
   parse(paths, flags): UploadInput {
     const usage = (message: string, hint: string) => new DocprocError("USAGE", message, { hint });
     if (paths.length === 0 && flags.filesFrom === undefined) {
-      throw usage("Nothing to upload was named.", "Name files: docproc upload ./file.pdf");
+      throw usage("No files to upload were named.", "Name files: docproc upload ./file.pdf");
     }
     const stdins = [...paths, flags.filesFrom].filter((path) => path === "-").length;
-    if (stdins > 1) throw usage("Standard input can be read once only.", "Use - for one thing.");
+    if (stdins > 1) throw usage("Standard input can be read only once.", "Use - only once.");
     if (paths.includes("-") && flags.name === undefined) {
       throw usage("A document from standard input needs a name.", "Add --name NAME.");
     }
     if (flags.name !== undefined && (paths.length !== 1 || flags.filesFrom !== undefined || flags.recursive)) {
-      throw usage("--name is for one document.", "Upload the others with a command of their own.");
+      throw usage("--name applies to one document only.", "Upload the other files with a separate command.");
     }
     return {
       paths,
@@ -113,7 +113,7 @@ export const upload = defineCommand({
       onFailure: ({ label, error }) => several && reporter.problem(label, error),
     });
     const envelope = uploadEnvelope(batch, counts, skipped, host.now() - started);
-    const hint = "Run the same command again: what is done is not sent again.";
+    const hint = "Run the same command again; uploaded files are not sent again.";
     const failure = batchFailure(batch, "files", hint, signal);
     return { envelope, text: () => "", note: uploadSummary(envelope.summary), failure };
   },
