@@ -163,7 +163,10 @@ function merged(tables: readonly SettingTable[]): SettingTable {
     if (Object.hasOwn(all, name) && all[name] !== setting) throw new Error(`two settings are called ${name}`);
     all[name] = setting;
   }
-  return all;
+  // Where the library is, then how to work with it.
+  return Object.fromEntries(
+    Object.entries(all).sort(([, a], [, b]) => Number(b.isPlace ?? 0) - Number(a.isPlace ?? 0)),
+  );
 }
 
 export type SettingName = string;
