@@ -145,7 +145,7 @@ class OpenLibrary implements Library {
     }
     const query = {
       ...listOrder("sort", sort, ascending),
-      ...chosenBy(options),
+      ...selectionOf(options),
       after,
       expected: limit === Number.POSITIVE_INFINITY ? undefined : limit,
     };
@@ -214,7 +214,7 @@ class OpenLibrary implements Library {
   }
 
   async stats(options: FilterOptions = {}): Promise<Stats> {
-    return await this.#call(options, async (library, signal) => await library.stats(chosenBy(options), signal));
+    return await this.#call(options, async (library, signal) => await library.stats(selectionOf(options), signal));
   }
 
   async verify(document: string | DocumentRecord, options: VerifyOptions = {}): Promise<Damage | undefined> {
@@ -330,7 +330,7 @@ function pairs(kind: string, map: Readonly<Record<string, string>> = {}): string
 }
 
 /** The part of a query that selects documents. */
-function chosenBy({ tags, name, type, since, until, commit, run }: FilterOptions) {
+function selectionOf({ tags, name, type, since, until, commit, run }: FilterOptions) {
   return {
     since: timeOf("since", since),
     until: timeOf("until", until),

@@ -1429,7 +1429,7 @@ export const mutations = [
   [
     "totals for programs ignore the filter",
     "src/api/open-library.ts",
-    "await library.stats(chosenBy(options), signal)",
+    "await library.stats(selectionOf(options), signal)",
     "await library.stats({}, signal)",
     ["test/api/operations.test.ts"],
   ],
