@@ -5,8 +5,8 @@ import { openFile, readerOf, type Source } from "../transfer/source.ts";
 import type { Chunks } from "./library.ts";
 
 /**
- * Opens the input of an upload.
- * @throws USAGE for any other kind of input; for a path see {@link openFile}
+ * Opens an input.
+ * @throws USAGE for any other kind; for a path see {@link openFile}
  */
 export async function openGiven(given: string | URL | Uint8Array | Chunks): Promise<Source> {
   if (given instanceof URL && given.protocol === "file:") return await openFile(fileURLToPath(given));

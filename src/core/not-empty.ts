@@ -1,4 +1,4 @@
-/** Error details for a resource that is not empty and so cannot be removed. */
+/** Refuses to remove a resource that is not empty. */
 import { DocprocError } from "./errors.ts";
 
 /** Counting stops here; a larger number tells the user nothing new. */

@@ -22,8 +22,8 @@ export async function pause(attempt: number, signal: AbortSignal): Promise<void>
 const answerDeadline = 5_000;
 
 /**
- * A signal that fires a while after the caller's, for a request that should not be dropped midway. Call `forget` when
- * the response has arrived.
+ * Fires a while after the caller's signal, for a request that should not be dropped midway. Call `forget` after the
+ * response.
  */
 export function lateSignal(caller: AbortSignal): { readonly signal: AbortSignal; forget(): void } {
   const late = new AbortController();
@@ -46,7 +46,7 @@ export function lateSignal(caller: AbortSignal): { readonly signal: AbortSignal;
 const cleanUpDeadline = 5_000;
 const interruptedDeadline = 2_000;
 
-/** A short deadline for cleaning up, independent of the caller's signal, which may have fired. */
+/** A short deadline for cleaning up; the caller's signal may have fired already. */
 export function cleanUpSignal(caller?: AbortSignal): AbortSignal {
   return AbortSignal.timeout(caller?.aborted ? interruptedDeadline : cleanUpDeadline);
 }

@@ -75,7 +75,7 @@ export async function runProgram(program: string, argv: readonly string[], optio
   // Not SIGTERM: a program that waits for a disk or a pipe may never handle it.
   const end = () => child.kill("SIGKILL");
   return await new Promise<Output>((resolve, reject) => {
-    // Even after SIGKILL it may hang, so it is not waited for.
+    // It may hang even after SIGKILL.
     const give = () => {
       end();
       child.unref();

@@ -80,7 +80,7 @@ export async function makeEmptyFile(path: string, mode: number): Promise<FileIde
       await handle.close();
     }
   } catch (error) {
-    // This process made it just now, and it is useless.
+    // Made just now, and useless.
     await unlink(path).catch(() => {});
     throw error;
   }

@@ -250,7 +250,7 @@ function days(age: number): string {
   return counted(whole, "day");
 }
 
-/** The failure for unrepaired findings, for the exit status. */
+/** The failure of unrepaired findings. */
 export function remaining(findings: { readonly found: number; readonly repaired: number }, fix: string | undefined) {
   const left = findings.found - findings.repaired;
   if (left === 0) return undefined;

@@ -36,7 +36,7 @@ export class Comparison {
   /** @param prefix of the compared storage keys */
   static async open(prefix: string): Promise<Comparison> {
     const database = await openDatabase("", 0, (made) => {
-      // The database need not survive a crash.
+      // Not needed after a crash.
       made.exec(`
         PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA trusted_schema = OFF;
         CREATE TABLE objects (id TEXT, key TEXT, size INTEGER, age INTEGER, PRIMARY KEY (id, key)) WITHOUT ROWID;

@@ -40,7 +40,7 @@ export async function removeDocument(
   // First, so that a failure here has removed nothing.
   const reason = await reasonToKeep(services, record, key, signal);
   const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
-    // The response may have been lost after a successful removal, so ask the catalog.
+    // The response may have been lost after success: ask the catalog.
     const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal) : true;
     if (recorded === undefined) throw outcomeUnknown(error, `whether ${record.id} was removed`);
     if (recorded) throw error;

@@ -46,7 +46,7 @@ export async function retag(
     const identity = identityOf(changed);
     if (identity === identityOf(record)) return { ...record, action: "unchanged" };
     const result: RetagResult = await metadata.retag(record, tags, identity, signal).catch(async (error: unknown) => {
-      // The response may have been lost after a successful change, so ask the catalog.
+      // The response may have been lost after success: ask the catalog.
       if (!mayHaveSucceeded(error)) throw error;
       const now = await metadata.get(found.id, cleanUpSignal(signal)).catch(() => undefined);
       if (now !== undefined && identityOf(now) === identity) return { retagged: true };

@@ -95,7 +95,7 @@ export class GithubReporter implements Reporter {
   }
 
   failure(error: DocprocError): void {
-    // Skipped after failures of files, which it only counts. First, because the last line of stderr must be the error.
+    // Skipped after failures of files, which it only counts. First, as the error must be the last line.
     if (!this.#annotated) this.#annotate(error, error.message);
     this.#inner.failure(error);
   }

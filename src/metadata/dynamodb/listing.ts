@@ -24,7 +24,7 @@ import { type Item, itemsOf, mostKeys, readItems } from "./reads.ts";
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
  */
 const shards = 8;
-/** Items. A document is larger than 256 bytes, so this many fill a page of 1 MB; beyond that no limit is needed. */
+/** Items. Documents are larger than 256 bytes, so this many fill a page of 1 MB without a limit. */
 const fullPage = 4096;
 /** When one shard must load a page, others with at most this share of theirs left load, too. */
 const prefetchBelow = 1 / 4;

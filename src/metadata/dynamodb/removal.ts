@@ -88,7 +88,7 @@ async function assertNothingIn(
   } catch (error) {
     throw table.failure(error, "dynamodb:Scan");
   }
-  // Each document has a claim, so claims are not counted beside documents.
+  // Each document has a claim.
   if (counts.document > 0) counts.claim = 0;
   assertEmpty(`table ${table.name}`, counts, more);
   if (!isCatalog) assertAsMade(table, found);

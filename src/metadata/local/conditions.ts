@@ -24,7 +24,7 @@ export interface BoundSql {
   readonly values: readonly SqlValue[];
 }
 
-/** Characters of a name in documents_by_beginning; the index expression repeats the number. */
+/** Characters of a name in documents_by_beginning; repeated in its expression. */
 const beginning = 3;
 /** Types to look up one by one. SQLite joins at most 500 queries. */
 const mostTypes = 100;

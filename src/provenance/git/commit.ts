@@ -1,6 +1,6 @@
 /**
- * Reads commit, branch and remote of a git repository. It may have been unpacked a moment ago: its files are read as
- * data, and nothing that they name is run.
+ * Reads a git repository. It may have been unpacked a moment ago: its files are read as data, and nothing that they
+ * name is run.
  */
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -40,13 +40,13 @@ interface Repository {
   readonly worktree: string;
   /** This worktree's own directory: HEAD and the index. */
   readonly own: string;
-  /** The directory shared by all worktrees: branches, objects and the configuration. */
+  /** Shared by all worktrees: branches, objects and the configuration. */
   readonly shared: string;
 }
 
 /**
- * Commit, branch and remote of the repository around the working directory, and whether files changed. Null outside of
- * a repository, and in one that belongs neither to this user nor to root, as in git (CVE-2022-24765).
+ * Commit, branch and remote of the working directory's repository, and whether files changed. Null outside of one, and
+ * if it belongs neither to this user nor to root, as in git (CVE-2022-24765).
  * @param debug receives the facts that cannot be read, and why
  * @throws Error with a clause that says why the repository cannot be read, or the system's error
  */

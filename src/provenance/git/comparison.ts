@@ -99,10 +99,7 @@ async function findChanges(directory: GitDirectory): Promise<Changes> {
   return { areCertain: false, files, all: status === 0 };
 }
 
-/**
- * Whether any file really changed: a filter, which is never run, may produce the different bytes from the committed
- * ones.
- */
+/** Whether any file really changed: different bytes may come from a filter, which is never run. */
 async function isAnyChanged(
   { files, all }: Changes,
   { worktree, directory, signal }: { worktree: string; directory: GitDirectory; signal: AbortSignal },

@@ -361,7 +361,7 @@ async function* filesBelow(directory: string): AsyncIterable<string> {
   }
 }
 
-/** Everything without files: empty directories, and entries that are neither directory nor file. */
+/** Empty directories, and entries that are neither directory nor file. */
 async function* emptyOrForeignBelow(
   directory: string,
 ): AsyncIterable<{ path: string; kind: "empty-directory" | "foreign" }> {

@@ -84,7 +84,7 @@ class Survey {
     }
   }
 
-  /** Whether a key of this library's prefix leads through the directory. */
+  /** Whether keys of this library lead through it. */
   #isOwnDirectory(path: string): boolean {
     const objects = `objects/${this.#prefix}`;
     if (objects.startsWith(`${path}/`)) return true;

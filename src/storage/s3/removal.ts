@@ -45,7 +45,7 @@ export async function* removeBucket(
     await client.send(command, { abortSignal: signal });
   } catch (error) {
     if (errorNameOf(error) === "BucketNotEmpty") {
-      // Another process added something, or S3 counts something that it does not list.
+      // Something was added, or S3 does not list it.
       await assertNothingIn(client, bucket, signal, failure);
       throw hiddenContent(bucket, error);
     }
