@@ -3,8 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { throwIfCancelled } from "./errors.ts";
 
 /** Milliseconds; doubles with every attempt. */
-const firstPause = 100;
-const longestPause = 20_000;
+const initialPause = 100;
+const maxPause = 20_000;
 
 /**
  * Sleeps before the next attempt: a random time up to a doubling bound ("full jitter"), so that clients that failed
@@ -13,7 +13,7 @@ const longestPause = 20_000;
  * @throws CANCELLED when the signal fires
  */
 export async function pause(attempt: number, signal: AbortSignal): Promise<void> {
-  const bound = Math.min(longestPause, firstPause * 2 ** (attempt - 1));
+  const bound = Math.min(maxPause, initialPause * 2 ** (attempt - 1));
   await sleep(Math.random() * bound, undefined, { signal }).catch(() => {});
   throwIfCancelled(signal);
 }

@@ -213,7 +213,7 @@ interface Reached {
 }
 
 const asciiCodes = 128;
-const mostStatesKept = 100;
+const maxStatesKept = 100;
 /** Limit of cached numbers; some megabytes. */
 const maxKept = 500_000;
 
@@ -261,7 +261,7 @@ class Automaton implements Glob {
       if (to !== undefined && isIn(ranges, code) !== negated) starts.push(to);
     }
     const reached = this.#reach(starts);
-    if (reached.states.length > mostStatesKept) return reached;
+    if (reached.states.length > maxStatesKept) return reached;
     if (code < asciiCodes) byAscii[code] = reached;
     else byOther.set(code, reached);
     this.#kept += 1;
@@ -283,7 +283,7 @@ class Automaton implements Glob {
     const isEnd = this.#seen[this.#end] === this.#sets;
     const reached: Reached = { states, isEnd, byAscii: [], byOther: new Map() };
     // Looking up a large set takes longer than building it.
-    if (states.length > mostStatesKept) return reached;
+    if (states.length > maxStatesKept) return reached;
     const key = `${states.sort((one, other) => one - other).join()}${isEnd ? "." : ""}`;
     const known = this.#met.get(key);
     if (known) return known;

@@ -20,7 +20,7 @@ interface Command<Declaring, Declared, Flags, Input> {
 /** A command with its types erased. */
 export type AnyCommand = Command<CommanderCommand, void, never, never>;
 
-/** The global flags that a command may look at itself. */
+/** Global flags that commands may read. */
 export interface GlobalFlags {
   readonly json?: true;
   readonly ndjson?: true;

@@ -24,7 +24,7 @@ const comparisonTimeout = 2_000;
 const limits = { line: 8 * 1024, config: 1024 * 1024, packed: 64 * 1024 * 1024 };
 
 /** Characters of a branch name. */
-const longestName = 1_000;
+const maxNameLength = 1_000;
 
 export interface GitOptions {
   /** Absolute; the repository around it is read. */
@@ -164,7 +164,9 @@ function isRefName(ref: string): boolean {
   const isPart = (part: string) => part !== "" && !part.startsWith(".") && !part.endsWith(".lock");
   // biome-ignore lint/suspicious/noControlCharactersInRegex: git has no names with them.
   const has = /[\u0000- ~^:?*[\\\u007f\ufffd]|\.\.|@\{|\.$/;
-  return ref.length <= longestName && parts[0] === "refs" && parts.length > 1 && parts.every(isPart) && !has.test(ref);
+  return (
+    ref.length <= maxNameLength && parts[0] === "refs" && parts.length > 1 && parts.every(isPart) && !has.test(ref)
+  );
 }
 
 async function readConfig({ shared }: Repository): Promise<GitConfig> {
