@@ -49,7 +49,7 @@ const { output } = await build({
       codegen: { removeWhitespace: true },
     },
     comments: false,
-    // For src/cli/output/traces.ts. The sources are left out: the repository has the lines that a trace names.
+    // For src/cli/output/traces.ts. The repository has the lines that it names.
     sourcemap: true,
     sourcemapExcludeSources: true,
   },
@@ -68,7 +68,7 @@ for (const file of await readdir("src/schemas")) {
 }
 const licenses = "THIRD-PARTY-LICENSES.txt";
 await writeFile(`dist/${licenses}`, await licensesOf(output.flatMap((chunk) => chunk.moduleIds ?? [])));
-// The bundle is CommonJS, its sources are ES modules.
+// The sources are ES modules.
 await writeFile("dist/package.json", `${JSON.stringify({ type: "commonjs" })}\n`);
 await chmod("dist/docproc.js", 0o755);
 
@@ -85,7 +85,7 @@ const made = new Set([
   ...output.filter((file) => !isMapOfPackages(file, output)).map(({ fileName }) => fileName),
 ]);
 for (const file of await readdir("dist")) if (!made.has(file)) await rm(`dist/${file}`, { recursive: true });
-// test/support/build.ts compares this time with those of edits, to see if the build is stale.
+// By this time test/support/build.ts sees if the build is stale.
 await utimes("dist/package.json", began, began);
 
 /** True for the source map of a file that contains only packages: half of all maps, and useless to us. */
@@ -121,7 +121,7 @@ async function manualPage() {
   }
 }
 
-/** Writes the type declarations of the library and what they import, and none of the program's. */
+/** Writes the type declarations of the library and what they import. */
 async function writeDeclarations() {
   const all = await mkdtemp(join(tmpdir(), "docproc-types-"));
   try {

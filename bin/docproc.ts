@@ -64,7 +64,7 @@ const host: Host = {
     // On Linux env-paths calls XDG_STATE_HOME "log"; elsewhere its "log" is for log files.
     state: /^(darwin|win32)$/.test(process.platform) ? join(platformPaths.data, "state") : platformPaths.log,
   },
-  // Without a limit Node reports 0, or more than the machine has.
+  // Without a limit Node reports 0, or too much.
   memory: Math.min(process.constrainedMemory?.() || Number.POSITIVE_INFINITY, totalmem()),
   stdin: openStdin,
   stdout: process.stdout,

@@ -39,7 +39,7 @@ export { DocprocError, exitStatuses };
  */
 export async function openLibrary(options: LibraryOptions): Promise<Library> {
   try {
-    // Keeps credentials out of every error message, whatever a server sends.
+    // Keeps credentials out of error messages.
     for (const name of secretVariables) registerSecret(process.env[name]);
     const asked = options.config === true || typeof options.config === "string";
     return await openLibraryIn(options, {
@@ -47,7 +47,7 @@ export async function openLibrary(options: LibraryOptions): Promise<Library> {
       cwd: process.cwd(),
       home: homedir(),
       uid: process.getuid?.(),
-      // The platform's directories count only when the caller asks for the configuration of the command line.
+      // Used only with the command line's configuration.
       paths: asked ? await platformPaths() : { data: "", config: "", state: "" },
       memory: Math.min(process.constrainedMemory?.() || Number.POSITIVE_INFINITY, totalmem()),
       umask: process.umask(),
@@ -57,7 +57,7 @@ export async function openLibrary(options: LibraryOptions): Promise<Library> {
   }
 }
 
-/** Variables that the AWS SDK and Node read themselves, so that our settings and checks agree with them. */
+/** Variables that the AWS SDK and Node read themselves; our checks must agree. */
 function variablesOfOthers(): Record<string, string | undefined> {
   const names = Object.keys(process.env).filter((name) => /^(AWS_|NODE_TLS_REJECT_UNAUTHORIZED$)/.test(name));
   return Object.fromEntries(names.map((name) => [name, process.env[name]]));

@@ -5,10 +5,10 @@ import { openFile, readerOf, type Source } from "../transfer/source.ts";
 import type { Chunks } from "./library.ts";
 
 /**
- * Opens the input of an upload.
- * @throws USAGE for any other kind of input; for a path see {@link openFile}
+ * Opens an input.
+ * @throws USAGE for any other kind; for a path see {@link openFile}
  */
-export async function openGiven(given: string | URL | Uint8Array | Chunks): Promise<Source> {
+export async function openInput(given: string | URL | Uint8Array | Chunks): Promise<Source> {
   if (given instanceof URL && given.protocol === "file:") return await openFile(fileURLToPath(given));
   if (typeof given === "string") return await openFile(given);
   if (given instanceof Uint8Array) return openChunks(oneChunk(given));
@@ -50,7 +50,7 @@ async function* untilAborted(chunks: Chunks, signal: AbortSignal): Chunks {
   signal.addEventListener("abort", stop, { once: true });
   try {
     for (;;) {
-      const next = await Promise.race([iterator.next().catch(brokeOff), aborted]);
+      const next = await Promise.race([iterator.next().catch(streamFailed), aborted]);
       if (next.done) return;
       yield asBytes(next.value);
     }
@@ -62,7 +62,7 @@ async function* untilAborted(chunks: Chunks, signal: AbortSignal): Chunks {
   }
 }
 
-function brokeOff(error: unknown): never {
+function streamFailed(error: unknown): never {
   if (error instanceof DocprocError) throw error;
   const why = error instanceof Error ? error.message : String(error);
   throw new DocprocError("UNAVAILABLE", `The source stream failed: ${why}`, {

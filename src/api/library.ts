@@ -50,9 +50,9 @@ export interface UploadOptions extends CallOptions {
   readonly contentType?: string | undefined;
   /** Tags to find it by; part of its identity. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
-  /** Arbitrary data to keep with it. */
+  /** Kept with it. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
-  /** What to do when a document with the same name, bytes and tags exists. */
+  /** If the same name, bytes and tags exist already. */
   readonly onDuplicate?: "reuse" | "store" | undefined;
   /** Called with the bytes newly sent. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
@@ -94,7 +94,7 @@ export interface FilterOptions extends CallOptions {
 export interface ListOptions extends FilterOptions {
   /** Continue after the document with this id, the last one of the previous page. */
   readonly after?: string | undefined;
-  /** Maximal number of records. */
+  /** At most this many. */
   readonly limit?: number | undefined;
   /** Oldest first; otherwise newest first. */
   readonly ascending?: boolean | undefined;

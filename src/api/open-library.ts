@@ -15,7 +15,7 @@ import { expiryOf } from "../library/sign.ts";
 import type { Stats } from "../library/stats.ts";
 import { tagEdit } from "../library/tag.ts";
 import { Destination, downloadTo } from "../transfer/download.ts";
-import { openGiven } from "./given-source.ts";
+import { openInput } from "./given-source.ts";
 import type {
   CallOptions,
   Chunks,
@@ -115,7 +115,7 @@ class OpenLibrary implements Library {
         signal,
         ...(onProgress && { onProgress }),
       };
-      const source = await openGiven(given);
+      const source = await openInput(given);
       try {
         const name = options.name ?? source.name;
         if (name === "") {
@@ -171,7 +171,7 @@ class OpenLibrary implements Library {
       const bytes = library.read(record, signal)[Symbol.asyncIterator]();
       // A missing object must fail before a stream exists, and with it half a response to a client.
       const first = await bytes.next();
-      return Readable.from(heldBack(first, bytes), { objectMode: false });
+      return Readable.from(holdBackLast(first, bytes), { objectMode: false });
     });
   }
 
@@ -304,7 +304,7 @@ async function ownRecord(
  * Yields each chunk when the next has arrived: the last one is held back until all bytes are verified, so that a
  * consumer that knows the size does not accept damaged bytes.
  */
-async function* heldBack(first: IteratorResult<Uint8Array>, rest: AsyncIterator<Uint8Array>): Chunks {
+async function* holdBackLast(first: IteratorResult<Uint8Array>, rest: AsyncIterator<Uint8Array>): Chunks {
   try {
     let held = first;
     while (!held.done) {

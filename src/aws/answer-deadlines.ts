@@ -90,7 +90,7 @@ class Watch {
 
   readonly #abort = () => this.#stop.abort(this.#caller?.reason);
 
-  /** Aborts the request after so many time limits, unless this is called again or the request ends. */
+  /** Aborts the request after so many time limits, unless it ends or this is called again. */
   expect(times: number): void {
     clearTimeout(this.#timer);
     // A response may arrive and end before the whole request has left.

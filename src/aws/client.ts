@@ -60,7 +60,7 @@ class BoundedRetries extends StandardRetryStrategy {
   override async refreshRetryTokenForRetry(token: RetryToken, failure: RetryErrorInfo): Promise<RetryToken> {
     const { since, stalled } = this.#attempts.get(token) ?? { since: Date.now(), stalled: 0 };
     const waited = isTimeout(failure.error) ? Math.min(Date.now() - since, this.#timeout / 2) : 0;
-    // Slightly less than the limit, because clocks round.
+    // Slightly less: clocks round.
     if (stalled + waited > this.#timeout * 0.9) throw failure.error;
     const next = await super.refreshRetryTokenForRetry(token, failure);
     this.#attempts.set(next, { since: Date.now(), stalled: stalled + waited });
@@ -251,14 +251,14 @@ function plainHttp(hostname: string): DocprocError {
 }
 
 /**
- * Limits responses, so that an endless one cannot fill the memory. Object content is streamed and unlimited; an error
- * response to its request is limited like any other.
+ * Limits responses, so that an endless one cannot fill the memory. Object content is streamed and unlimited; errors in
+ * its place are limited.
  */
 const limitReplies =
   (next: Next, context: { readonly commandName?: string }): Next =>
   async (args) => {
     const reply = await next(args);
-    // HEAD states the length of a body that it does not send.
+    // HEAD states a length and sends nothing.
     if (args.request.method === "HEAD") return reply;
     const { response } = reply;
     if (context.commandName === "GetObjectCommand" && Number(response.statusCode) < 300) {

@@ -34,7 +34,7 @@ export async function* advancingPages<Page>(
   }
 }
 
-/** Runs the steps of some work with a client, and closes the client however the work ends. */
+/** Runs some work with a client, and closes it however the work ends. */
 export async function* closing<Client extends { destroy(): void }, Step>(
   client: Client,
   work: (client: Client) => AsyncIterable<Step>,

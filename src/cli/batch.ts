@@ -60,7 +60,7 @@ export async function runBatch<Input, Done>(
   let firstFailure: FailedInput | undefined;
   let search: { failed?: unknown } = {};
   let stopped = false;
-  /** Resolves when the previous input has been reported. */
+  /** Settles after the previous report. */
   let reported = Promise.resolve();
 
   /** Ends without an error, or pMap would not wait for the inputs in flight. */

@@ -1,4 +1,4 @@
-/** What every command receives: the outside world, the configuration, the library. All of it opens on first use. */
+/** What every command receives: the outside world, configuration and library, opened on first use. */
 import type { Readable } from "node:stream";
 import { type Config, type ConfigInput, loadConfig } from "../config/config.ts";
 import { assertAgreed, useWithoutConsent } from "../config/consent.ts";
@@ -16,7 +16,7 @@ export interface Host {
   readonly uid?: number | undefined;
   /** Permission bits that new files do not get. */
   readonly umask: number;
-  /** Absolute paths of the platform's data, config and state directories for this program. */
+  /** Absolute: the platform's data, config and state directories. */
   readonly paths: { readonly data: string; readonly config: string; readonly state: string };
   /** Bytes of memory of this machine or container. */
   readonly memory: number;
@@ -43,7 +43,7 @@ export interface Context {
   config(): Promise<Config>;
   /** The same for display, whatever a project file says. */
   configAsFound(): Promise<Config>;
-  /** The library that the command works on; it uses nothing below it. */
+  /** What the command works on, and nothing below it. */
   library(): Promise<DocumentLibrary>;
   /** The context of a profile's library, independent of flags and variables about this one's place. */
   inProfile(name: string): Context;

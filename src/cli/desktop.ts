@@ -29,7 +29,7 @@ interface Opener {
 /** @throws USAGE without a desktop: in a CI job, and on Linux without a display */
 export function assertDesktop({ env, platform }: Pick<Desktop, "env" | "platform">): void {
   const hint = "Write it to a file with docproc download REF.";
-  // Not every CI system is recognised by name, but most set CI.
+  // Not all are known by name, but most set CI.
   const inCi = readCi(env) !== null || (env["CI"] && env["CI"] !== "false");
   if (inCi) throw new DocprocError("USAGE", "Documents cannot be opened in a CI job: it has no desktop.", { hint });
   const isOwnDesktop = platform === "darwin" || platform === "win32" || env["WSL_DISTRO_NAME"];

@@ -109,12 +109,12 @@ export async function readConfigFile(path: string): Promise<ConfigFile | undefin
 }
 
 /** Values in a file, counting repeats: with YAML aliases, a small file can contain itself many times. */
-const mostValues = 20_000;
+const maxValues = 20_000;
 
 function assertSmall(values: unknown): void {
   const left = [values];
   for (let count = 0; left.length > 0; count++) {
-    if (count + left.length > mostValues) throw new Error(`it has more than ${mostValues} values`);
+    if (count + left.length > maxValues) throw new Error(`it has more than ${maxValues} values`);
     const value = left.pop();
     if (typeof value === "object" && value !== null) left.push(...Object.values(value));
   }

@@ -31,7 +31,7 @@ export async function planProjectFile(
   found?: Readonly<Record<string, string | undefined>>,
 ): Promise<PlannedFile> {
   const { projectFile, profile } = config;
-  // A profile names its services already, and is not what the project uses.
+  // A profile is complete, and not what the project uses.
   if (profile) return { path: profile.path, values: profile.values, planned: "exists" };
   const path = projectFile?.path ?? join(cwd, ".docprocrc.json");
   const chosen = chosenValues(config, path, found);

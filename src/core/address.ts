@@ -5,7 +5,7 @@
  */
 
 /** Characters. No person or service writes a longer address. */
-const longest = 2_000;
+const maxLength = 2_000;
 
 /** `http` needs no slashes, as in browsers: `https:user:token@host` is a URL with a token. */
 const url = /^(?:(https?|ftps?):[\\/]*|([a-z][a-z0-9+.-]+):\/\/)(.*)$/is;
@@ -23,7 +23,7 @@ const host = /^(\[[0-9a-f:.]+\]|[\p{L}\p{N}._-]*)(:\d{0,5})?$/iu;
  * `user@host:path`, `helper::address` and paths: https://git-scm.com/docs/git-clone#_git_urls
  */
 export function publicAddress(address: string): string | null {
-  if (address.length > longest || /\p{Cc}/u.test(address)) return null;
+  if (address.length > maxLength || /\p{Cc}/u.test(address)) return null;
   const [, helper, helped] = /^([a-z0-9][a-z0-9+.-]*)::(.*)$/i.exec(address) ?? [];
   if (helper !== undefined && helped !== undefined) {
     // Other helpers take commands and options: https://git-scm.com/docs/git-remote-ext

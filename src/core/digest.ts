@@ -75,7 +75,7 @@ class HashingThread {
     this.#worker.postMessage({ stream, bytes: null });
   }
 
-  /** The state of every stream is lost, so pending requests are rejected and the thread is never used again. */
+  /** The state of every stream is lost, so the thread is dropped. */
   #fail(error: unknown): void {
     if (HashingThread.#started === this) HashingThread.#started = undefined;
     for (const { reject } of this.#waiting.splice(0)) reject(error);

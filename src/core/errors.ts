@@ -6,7 +6,7 @@
 
 import { withoutSecrets } from "./secrets.ts";
 
-/** Codes say what the caller can do about a failure, not where it happened. */
+/** What the caller can do about a failure, not where it happened. */
 export const exitStatuses = {
   INTERNAL: 1,
   USAGE: 2,

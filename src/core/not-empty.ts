@@ -1,18 +1,18 @@
-/** Error details for a resource that is not empty and so cannot be removed. */
+/** Refuses to remove a resource that is not empty. */
 import { DocprocError } from "./errors.ts";
 
 /** Counting stops here; a larger number tells the user nothing new. */
-export const mostCounted = 1_000;
+export const maxCounted = 1_000;
 
 /** Names shown in a message. */
-export const mostNamed = 3;
+export const maxNamed = 3;
 
 /**
  * Names for a message: `a, b, c and 4 more`.
  * @param count the total, when `names` are only some of them
  */
 export function listed(names: readonly string[], count = names.length): string {
-  const said = names.slice(0, mostNamed);
+  const said = names.slice(0, maxNamed);
   const more = count - said.length;
   return `${said.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { throwIfCancelled } from "./errors.ts";
 
 /** Milliseconds; doubles with every attempt. */
-const firstPause = 100;
-const longestPause = 20_000;
+const initialPause = 100;
+const maxPause = 20_000;
 
 /**
  * Sleeps before the next attempt: a random time up to a doubling bound ("full jitter"), so that clients that failed
@@ -13,7 +13,7 @@ const longestPause = 20_000;
  * @throws CANCELLED when the signal fires
  */
 export async function pause(attempt: number, signal: AbortSignal): Promise<void> {
-  const bound = Math.min(longestPause, firstPause * 2 ** (attempt - 1));
+  const bound = Math.min(maxPause, initialPause * 2 ** (attempt - 1));
   await sleep(Math.random() * bound, undefined, { signal }).catch(() => {});
   throwIfCancelled(signal);
 }
@@ -22,8 +22,8 @@ export async function pause(attempt: number, signal: AbortSignal): Promise<void>
 const answerDeadline = 5_000;
 
 /**
- * A signal that fires a while after the caller's, for a request that should not be dropped midway. Call `forget` when
- * the response has arrived.
+ * Fires a while after the caller's signal, for a request that should not be dropped midway. Call `forget` after the
+ * response.
  */
 export function lateSignal(caller: AbortSignal): { readonly signal: AbortSignal; forget(): void } {
   const late = new AbortController();
@@ -46,7 +46,7 @@ export function lateSignal(caller: AbortSignal): { readonly signal: AbortSignal;
 const cleanUpDeadline = 5_000;
 const interruptedDeadline = 2_000;
 
-/** A short deadline for cleaning up, independent of the caller's signal, which may have fired. */
+/** A short deadline for cleaning up; the caller's signal may have fired already. */
 export function cleanUpSignal(caller?: AbortSignal): AbortSignal {
   return AbortSignal.timeout(caller?.aborted ? interruptedDeadline : cleanUpDeadline);
 }

@@ -5,13 +5,13 @@
 import { withPublicAddresses } from "./address.ts";
 
 /** Shorter values may be ordinary words. */
-const leastLength = 16;
+const minLength = 16;
 
 const known = new Set<string>();
 
 /** Registers a credential to redact, for the life of the process. */
 export function registerSecret(value: string | undefined): void {
-  if (value !== undefined && value.length >= leastLength) known.add(value);
+  if (value !== undefined && value.length >= minLength) known.add(value);
 }
 
 /** Variables with credentials: https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html */

@@ -1,4 +1,4 @@
-/** Detects the content type of a document, the same on every machine: the operating system's table is not used. */
+/** Detects content types, the same on every machine: the operating system's table is not used. */
 import { extname } from "node:path";
 import { fileTypeFromBuffer } from "file-type";
 import { Mime } from "mime";

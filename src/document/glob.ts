@@ -173,7 +173,7 @@ function closeBraces(tokens: Token[], bounds: readonly number[]): void {
 /** Decides which `**` are whole path segments: those between slashes or at the ends. */
 function withParts(tokens: readonly Token[]): Token[] {
   const isSlash = (token: Token | undefined) => token?.kind === "character" && token.code === slash;
-  /** Whether a segment begins here; inside braces, where the braces begin. */
+  /** Whether a segment begins here; braces count as their start. */
   const begins = (at: number): boolean => {
     const before = tokens[at - 1];
     if (before?.kind === "open" || before?.kind === "comma") return begins(before.bounds[0] ?? 0);
@@ -193,7 +193,7 @@ function withParts(tokens: readonly Token[]): Token[] {
 
 /** A state of the automaton. */
 interface State {
-  /** The characters that lead on; with `negated`, all others do. */
+  /** Characters that lead on; `negated`: all others. */
   readonly ranges: Ranges;
   readonly negated: boolean;
   /** The next state; undefined when no character leads on. */
@@ -202,7 +202,7 @@ interface State {
   readonly free: readonly number[];
 }
 
-/** The set of states that a prefix of a text can reach. */
+/** The states that a prefix can reach. */
 interface Reached {
   /** The states with a way on by character. */
   readonly states: readonly number[];
@@ -213,7 +213,7 @@ interface Reached {
 }
 
 const asciiCodes = 128;
-const mostStatesKept = 100;
+const maxStatesKept = 100;
 /** Limit of cached numbers; some megabytes. */
 const maxKept = 500_000;
 
@@ -261,14 +261,14 @@ class Automaton implements Glob {
       if (to !== undefined && isIn(ranges, code) !== negated) starts.push(to);
     }
     const reached = this.#reach(starts);
-    if (reached.states.length > mostStatesKept) return reached;
+    if (reached.states.length > maxStatesKept) return reached;
     if (code < asciiCodes) byAscii[code] = reached;
     else byOther.set(code, reached);
     this.#kept += 1;
     return reached;
   }
 
-  /** The closure of some states over moves without a character. */
+  /** The closure over moves without a character. */
   #reach(starts: number[]): Reached {
     const states: number[] = [];
     this.#sets += 1;
@@ -283,7 +283,7 @@ class Automaton implements Glob {
     const isEnd = this.#seen[this.#end] === this.#sets;
     const reached: Reached = { states, isEnd, byAscii: [], byOther: new Map() };
     // Looking up a large set takes longer than building it.
-    if (states.length > mostStatesKept) return reached;
+    if (states.length > maxStatesKept) return reached;
     const key = `${states.sort((one, other) => one - other).join()}${isEnd ? "." : ""}`;
     const known = this.#met.get(key);
     if (known) return known;

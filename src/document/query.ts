@@ -1,4 +1,4 @@
-/** The filters of a listing and their meaning, defined once for both catalogs. */
+/** The filters of a listing, with one meaning for both catalogs. */
 import ms from "ms";
 import { DocprocError } from "../core/errors.ts";
 import { type DocumentRecord, firstIdAt, isDocumentName, type TextMap } from "./record.ts";
@@ -57,7 +57,7 @@ export function idRange(query: ListQuery): IdRange {
   return { from: lower.sort().at(-1), to: upper.sort().at(0) };
 }
 
-/** A predicate for single records. */
+/** A test for one record. */
 export async function matcher(filter: DocumentFilter = {}): Promise<(record: DocumentRecord) => boolean> {
   const tags = Object.entries(filter.tags ?? {});
   const name = filter.name === undefined ? undefined : await globOf(filter.name);

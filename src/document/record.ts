@@ -137,8 +137,8 @@ export function idOfKey(key: string, prefix: string | undefined): string | undef
 export const documentDirectoryForm = new RegExp(`^${documentDirectory}$`);
 
 /**
- * Reduces text to characters that S3 calls safe and every file system allows; letters lose their accents. The result
- * begins and ends with a letter or digit: no hidden file, no `..`, no flag.
+ * Reduces text to characters that S3 calls safe and every file system allows; letters lose their accents. Begins and
+ * ends with a letter or digit: no hidden file, no `..`, no flag.
  */
 function asciiSafe(text: string, length: number): string {
   return text

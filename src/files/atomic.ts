@@ -22,7 +22,7 @@ export async function createNew(path: string): Promise<FileHandle> {
   return await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, privateFile);
 }
 
-/** Loops because write(2) may write fewer bytes than requested. */
+/** write(2) may write fewer bytes than requested. */
 export async function writeWhole(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   let offset = 0;
   while (offset < chunk.byteLength) {
@@ -67,7 +67,7 @@ export async function publish(temporary: string, target: string): Promise<boolea
 
 const withoutHardLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK", "EXDEV"]);
 
-/** Makes a new name durable: flushes its directory and those above it, up to one that existed before. */
+/** Makes a new name durable: flushes its directory, and all new ones above it. */
 export async function flushDirectories(from: string, upTo: string): Promise<void> {
   for (let directory = from; directory.startsWith(upTo); directory = dirname(directory)) {
     let handle: FileHandle | undefined;

@@ -31,7 +31,7 @@ export async function isLibrary(directory: string): Promise<boolean> {
   const path = join(directory, "catalog-id");
   if (!(await statIfThere(path, lstat))?.isFile()) return false;
   try {
-    return /^[\w-]+\n$/.test((await readSmallFile(path, longestMark)).toString("latin1"));
+    return /^[\w-]+\n$/.test((await readSmallFile(path, maxMarkSize)).toString("latin1"));
   } catch (error) {
     if (isAbsence(error) || error instanceof UnsuitableFile) return false;
     throw fromSystemError(error, path);
@@ -39,7 +39,7 @@ export async function isLibrary(directory: string): Promise<boolean> {
 }
 
 /** Bytes. */
-const longestMark = 100;
+const maxMarkSize = 100;
 
 /**
  * @throws CONFLICT when it is not a directory

@@ -40,7 +40,7 @@ export async function assertFile(path: string): Promise<boolean> {
   if (seen === undefined || seen.isFile()) return seen !== undefined;
   throw seen.isSymbolicLink()
     ? isLink(path)
-    : new DocprocError("CONFLICT", `${path} is not a file.`, { hint: another });
+    : new DocprocError("CONFLICT", `${path} is not a file.`, { hint: otherPlace });
 }
 
 /**
@@ -56,10 +56,10 @@ export async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-const another = "Choose another place with --directory.";
+const otherPlace = "Choose another place with --directory.";
 
 function inTheWay(path: string, cause?: unknown): DocprocError {
-  return new DocprocError("CONFLICT", `${path} cannot be created: a file is in the way.`, { hint: another, cause });
+  return new DocprocError("CONFLICT", `${path} cannot be created: a file is in the way.`, { hint: otherPlace, cause });
 }
 
 function isLink(path: string): DocprocError {

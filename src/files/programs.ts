@@ -29,12 +29,12 @@ export interface RunOptions {
 export interface Output {
   /** Null for a program killed because it printed too much. */
   readonly status: number | null;
-  /** At most about {@link mostOutput}. */
+  /** At most about {@link maxOutput}. */
   readonly stdout: Buffer;
 }
 
 /** Bytes. */
-const mostOutput = 1024 * 1024;
+const maxOutput = 1024 * 1024;
 
 const isWindows = sep === "\\";
 
@@ -75,7 +75,7 @@ export async function runProgram(program: string, argv: readonly string[], optio
   // Not SIGTERM: a program that waits for a disk or a pipe may never handle it.
   const end = () => child.kill("SIGKILL");
   return await new Promise<Output>((resolve, reject) => {
-    // Even after SIGKILL it may hang, so it is not waited for.
+    // It may hang even after SIGKILL.
     const give = () => {
       end();
       child.unref();
@@ -85,7 +85,7 @@ export async function runProgram(program: string, argv: readonly string[], optio
     signal.addEventListener("abort", give, { once: true });
     child.stdout.on("data", (chunk: Buffer) => {
       length += chunk.length;
-      if (length <= mostOutput) chunks.push(chunk);
+      if (length <= maxOutput) chunks.push(chunk);
       else end();
     });
     child.on("error", reject);

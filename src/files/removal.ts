@@ -2,7 +2,7 @@
  * The only place that removes or renames files or directories, or changes modes. It touches only what docproc made, and
  * checks right before:
  *
- * - the name has a form that docproc gives, below a directory that docproc was given: see {@link Own};
+ * - the name has a form that docproc gives, below a directory that docproc was given: see {@link OwnedPath};
  * - no link lies on the way down from that directory, and the target is a file or an empty directory;
  * - where others could have chosen the same name, the target is still the file that this process made.
  *
@@ -16,7 +16,7 @@ import { v4 as randomId } from "uuid";
 import { isSystemError } from "../core/errors.ts";
 
 /** A file or directory of docproc's, and the proof that it is. */
-export interface Own {
+export interface OwnedPath {
   /** A directory that docproc was given. It may be a link; nothing below it may. */
   readonly root: string;
   /** Relative to the root, with `/` between the names. */
@@ -50,7 +50,7 @@ export function isTemporaryName(name: string): boolean {
 }
 
 /** A file named by {@link temporaryIn}. */
-export function temporaryFile(path: string, root = dirname(path)): Own {
+export function temporaryFile(path: string, root = dirname(path)): OwnedPath {
   return { root, path: relative(root, path).split(sep).join("/"), form: temporaryForm };
 }
 
@@ -58,7 +58,7 @@ export function temporaryFile(path: string, root = dirname(path)): Own {
  * A file that this process made under a name of the user's choice.
  * @param made see {@link fileIdentityOf}
  */
-export function madeFile(path: string, made: FileIdentity): Own {
+export function madeFile(path: string, made: FileIdentity): OwnedPath {
   return { root: dirname(path), path: basename(path), form: basename(path), made };
 }
 
@@ -80,14 +80,14 @@ export async function makeEmptyFile(path: string, mode: number): Promise<FileIde
       await handle.close();
     }
   } catch (error) {
-    // This process made it just now, and it is useless.
+    // Made just now, and useless.
     await unlink(path).catch(() => {});
     throw error;
   }
 }
 
 /** Removes a file. Rejects with the system's error. */
-export async function removeFile(own: Own): Promise<Removal> {
+export async function removeFile(own: OwnedPath): Promise<Removal> {
   const seen = await inspect(own);
   if (seen === undefined) return "gone";
   if (seen === "foreign" || !seen.isFile()) return "foreign";
@@ -95,7 +95,7 @@ export async function removeFile(own: Own): Promise<Removal> {
 }
 
 /** Removes a link, never its target. */
-export async function removeLink(own: Own): Promise<Removal> {
+export async function removeLink(own: OwnedPath): Promise<Removal> {
   const seen = await inspect(own);
   if (seen === undefined) return "gone";
   if (seen === "foreign" || !seen.isSymbolicLink()) return "foreign";
@@ -103,18 +103,18 @@ export async function removeLink(own: Own): Promise<Removal> {
 }
 
 /** Not empty, or a mount point. POSIX has two codes for the first. */
-const staysThere = new Set(["ENOTEMPTY", "EEXIST", "EBUSY"]);
+const notRemovable = new Set(["ENOTEMPTY", "EEXIST", "EBUSY"]);
 
 /**
  * Removes an empty directory.
  * @returns `kept` when it is not empty, or in use
  */
-export async function removeDirectory(own: Own): Promise<Removal | "kept"> {
+export async function removeDirectory(own: OwnedPath): Promise<Removal | "kept"> {
   const seen = await inspect(own);
   if (seen === undefined) return "gone";
   if (seen === "foreign" || !seen.isDirectory()) return "foreign";
   return await unlessGone(rmdir(join(own.root, own.path))).catch((error: unknown) => {
-    if (isSystemError(error) && staysThere.has(error.code)) return "kept" as const;
+    if (isSystemError(error) && notRemovable.has(error.code)) return "kept" as const;
     throw error;
   });
 }
@@ -124,7 +124,7 @@ export async function removeDirectory(own: Own): Promise<Removal | "kept"> {
  * @param claim the only file that may be replaced; default: what {@link isReplaceable} allows
  * @returns false, with nothing changed, when the temporary file is not ours or the target is no file
  */
-export async function replaceFile(own: Own, target: string, claim?: FileIdentity): Promise<boolean> {
+export async function replaceFile(own: OwnedPath, target: string, claim?: FileIdentity): Promise<boolean> {
   const seen = await inspect(own);
   if (seen === undefined || seen === "foreign" || !seen.isFile()) return false;
   if (!(claim ? await isFile(target, claim) : await isReplaceable(target))) return false;
@@ -148,7 +148,7 @@ export async function changeMode(handle: FileHandle, mode: number): Promise<void
 /**
  * Checks the path: undefined when it does not exist, `foreign` when its form or a link on the way shows it is not ours.
  */
-async function inspect({ root, path, form, made }: Own): Promise<BigIntStats | "foreign" | undefined> {
+async function inspect({ root, path, form, made }: OwnedPath): Promise<BigIntStats | "foreign" | undefined> {
   const names = path.split("/");
   const isOfForm = typeof form === "string" ? path === form : form.exec(path)?.[0] === path;
   if (!isOfForm || names.some((name) => name === "" || name === "." || name === "..")) return "foreign";

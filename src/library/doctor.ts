@@ -12,14 +12,14 @@ import { isCatalogId, type Owner } from "../metadata/marks.ts";
 import type { MetadataService } from "../metadata/service.ts";
 import { probeCatalog, type StorageService } from "../storage/service.ts";
 import { type ComparedObject, Comparison, isDocumentKey, type Orphan } from "./reconcile.ts";
-import { removeClaim, removeLeftover, removeOrphan, untouchable } from "./removal.ts";
+import { minGarbageAge, removeClaim, removeLeftover, removeOrphan } from "./removal.ts";
 import type { Services } from "./services.ts";
 import { verifyDocument } from "./verify.ts";
 
 /** Concurrent confirmations of findings. */
 const confirmations = { concurrency: 16, backpressure: 32 };
 /** Crashes may leave this many objects without a record; with more, the catalog may be lost. */
-const plausibleOrphans = 20;
+const maxPlausibleOrphans = 20;
 
 export type FindingCode =
   | "CLOCK_SKEW"
@@ -117,14 +117,14 @@ async function orphanObjects(examination: Opened, comparison: Comparison, found:
   const { services, repair, trustCatalog, signal } = examination;
   const others = { count: 0, catalog: "" };
   let [young, ours] = [0, 0];
-  const judge = async (object: ComparedObject) => ({ object, ...(await whoseIs(examination, object)) });
+  const judge = async (object: ComparedObject) => ({ object, ...(await ownerOf(examination, object)) });
   for await (const { object, owner, mark } of pMapIterable(comparison.objectsWithoutRecord(), judge, confirmations)) {
     if (owner === "other") {
       others.count += 1;
       if (isCatalogId(mark)) others.catalog = mark;
     }
     if (owner === undefined || owner === "other") continue;
-    if (object.age < untouchable) {
+    if (object.age < minGarbageAge) {
       young += 1;
       continue;
     }
@@ -143,7 +143,7 @@ async function orphanObjects(examination: Opened, comparison: Comparison, found:
       repaired: false,
     });
   }
-  const suspicious = ours > plausibleOrphans && ours > records && !trustCatalog;
+  const suspicious = ours > maxPlausibleOrphans && ours > records && !trustCatalog;
   if (suspicious) {
     await found({
       code: "CATALOG_LOST",
@@ -175,7 +175,7 @@ const orphanFixes: Record<Orphan["owner"], string> = {
  * The owner of an object without a record: another catalog may share the bucket.
  * @returns no owner when the object is gone, or has a record by now
  */
-async function whoseIs(
+async function ownerOf(
   { services, storage, metadata, signal }: Opened,
   { id, key }: ComparedObject,
 ): Promise<{ readonly owner: Owner | undefined; readonly mark: string }> {
@@ -201,7 +201,7 @@ async function staleUploads(
     const { kind, name, key, age } = leftover;
     // Another program's upload into the same bucket, which may take days.
     if (key !== undefined && !isDocumentKey(key, prefix)) continue;
-    if (age < untouchable) {
+    if (age < minGarbageAge) {
       young += 1;
       continue;
     }
@@ -220,7 +220,7 @@ async function orphanClaims(examination: Opened, comparison: Comparison, found: 
     if (await metadata.get(id, signal)) continue;
     for await (const claim of metadata.claims(name, signal)) {
       if (claim.id !== id) continue;
-      if (services.now() - timeOfId(id) < untouchable) {
+      if (services.now() - timeOfId(id) < minGarbageAge) {
         young += 1;
         continue;
       }
@@ -250,7 +250,7 @@ function days(age: number): string {
   return counted(whole, "day");
 }
 
-/** The failure for unrepaired findings, for the exit status. */
+/** The failure of unrepaired findings. */
 export function remaining(findings: { readonly found: number; readonly repaired: number }, fix: string | undefined) {
   const left = findings.found - findings.repaired;
   if (left === 0) return undefined;

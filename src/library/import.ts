@@ -53,7 +53,7 @@ export async function importRecord(
   if (there) return await asImported(there, record, services, request);
   const key = await keyOf(services, record, signal);
   assertOwnPlace(key, record, services.prefix, storage);
-  await assertSound(record, services, request);
+  await assertIntact(record, services, request);
   const claim = deep ? undefined : unproved(identityOf(record), record.id);
   const recorded = await recordStored(services, record, { key, onDuplicate: "store", claim, signal });
   if (recorded !== record) return await asImported(recorded, record, services, request);
@@ -82,7 +82,7 @@ async function asImported(
     if (toDocprocError(error).code !== "NOT_FOUND") throw error;
     return undefined;
   });
-  if (stored) await heedMark(stored, services, request);
+  if (stored) await handleMark(stored, services, request);
   return { ...there, action: "unchanged", hashed };
 }
 
@@ -103,7 +103,7 @@ function assertOwnPlace(key: string, record: DocumentRecord, prefix: string, sto
   });
 }
 
-async function assertSound(record: DocumentRecord, services: Services, request: ImportRequest): Promise<void> {
+async function assertIntact(record: DocumentRecord, services: Services, request: ImportRequest): Promise<void> {
   const { deep, signal, onProgress } = request;
   let stored: StoredObject | undefined;
   const onStored = (found: StoredObject) => {
@@ -116,11 +116,11 @@ async function assertSound(record: DocumentRecord, services: Services, request: 
       hint: "Nothing was recorded. Restore the bytes at the record's uri, then import it again.",
     });
   }
-  if (stored) await heedMark(stored, services, request);
+  if (stored) await handleMark(stored, services, request);
 }
 
 /** Adopts the catalog that an object belongs to if requested, and reports it otherwise. */
-async function heedMark({ catalog }: StoredObject, { marks }: Services, request: ImportRequest): Promise<void> {
+async function handleMark({ catalog }: StoredObject, { marks }: Services, request: ImportRequest): Promise<void> {
   const { adopt, signal, onAdopted, onOtherCatalog } = request;
   if (catalog === null || !isCatalogId(catalog)) return;
   if (catalog === adopt) {

@@ -46,7 +46,7 @@ export class DocumentLibrary {
   readonly #services: Services;
   /** The checked drivers that the settings chose. */
   readonly #drivers: () => Drivers;
-  /** One protocol for all uploads, because they share its memory. */
+  /** One for all uploads: they share its memory. */
   readonly #uploads: () => Promise<UploadProtocol>;
   readonly #opened: (StorageService | MetadataService)[] = [];
 
@@ -227,7 +227,7 @@ export class DocumentLibrary {
     return { settings: this.settings, services: this.#services, uploads: this.#uploads };
   }
 
-  /** Late: code that sends, reads and hashes takes time to load, and looking a document up needs none of it. */
+  /** Sending, reading and hashing take time to load; looking a document up needs none of it. */
   async #loadUploads(debug: (message: string) => void): Promise<UploadProtocol> {
     const { resume, stateDirectory, owners, memory } = this.settings;
     const [{ UploadProtocol }, journals] = await Promise.all([

@@ -3,7 +3,7 @@
  * which finds the differences.
  */
 
-import { mostNamed } from "../core/not-empty.ts";
+import { maxNamed } from "../core/not-empty.ts";
 import { type DocumentRecord, idOfKey, isDocumentId } from "../document/record.ts";
 import { asRow, type Database, type NamedRow, openDatabase } from "../files/sqlite.ts";
 import type { Owner } from "../metadata/marks.ts";
@@ -36,7 +36,7 @@ export class Comparison {
   /** @param prefix of the compared storage keys */
   static async open(prefix: string): Promise<Comparison> {
     const database = await openDatabase("", 0, (made) => {
-      // The database need not survive a crash.
+      // Not needed after a crash.
       made.exec(`
         PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA trusted_schema = OFF;
         CREATE TABLE objects (id TEXT, key TEXT, size INTEGER, age INTEGER, PRIMARY KEY (id, key)) WITHOUT ROWID;
@@ -59,7 +59,7 @@ export class Comparison {
   /** Counts an entry of another program, and keeps the first few names. */
   addForeign(name: string): undefined {
     this.counts.foreign += 1;
-    if (this.foreignNames.length < mostNamed) this.foreignNames.push(name);
+    if (this.foreignNames.length < maxNamed) this.foreignNames.push(name);
   }
 
   async addRecords(records: AsyncIterable<DocumentRecord>): Promise<void> {

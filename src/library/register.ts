@@ -112,7 +112,7 @@ function asRegistered(
   });
 }
 
-/** Finds the document of an uploaded object. Without a record, the object may be an upload under way, or garbage. */
+/** An object that docproc uploaded. Without a record it may be an upload under way, or garbage. */
 async function uploadedBefore(
   id: string,
   uri: string,

@@ -40,7 +40,7 @@ export async function removeDocument(
   // First, so that a failure here has removed nothing.
   const reason = await reasonToKeep(services, record, key, signal);
   const removed = await metadata.remove(record.id, signal).catch(async (error: unknown) => {
-    // The response may have been lost after a successful removal, so ask the catalog.
+    // The response may have been lost after success: ask the catalog.
     const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal) : true;
     if (recorded === undefined) throw outcomeUnknown(error, `whether ${record.id} was removed`);
     if (recorded) throw error;
@@ -86,7 +86,7 @@ async function reasonToKeep(
 }
 
 /** Milliseconds. Younger garbage is never removed: an upload may be using it. */
-export const untouchable = 24 * 3_600_000;
+export const minGarbageAge = 24 * 3_600_000;
 
 /**
  * Removes an object without a record.
@@ -99,21 +99,21 @@ export async function removeOrphan(
 ): Promise<boolean> {
   const [metadata, storage] = await Promise.all([services.metadata(), services.storage()]);
   // Checked again as late as possible.
-  if (age < untouchable || (await metadata.get(id, signal))) return false;
+  if (age < minGarbageAge || (await metadata.get(id, signal))) return false;
   await storage.remove(key, signal);
   return true;
 }
 
 /** @returns false for one that may still be in use */
 export async function removeLeftover(leftover: Leftover, signal: AbortSignal): Promise<boolean> {
-  if (leftover.age < untouchable) return false;
+  if (leftover.age < minGarbageAge) return false;
   await leftover.discard(signal);
   return true;
 }
 
 /** @returns false while the upload that made the claim may still commit its record */
 export async function removeClaim({ now }: Services, claim: Claim, signal: AbortSignal): Promise<boolean> {
-  if (now() - timeOfId(claim.id) < untouchable) return false;
+  if (now() - timeOfId(claim.id) < minGarbageAge) return false;
   await claim.release(signal);
   return true;
 }

@@ -23,11 +23,11 @@ export interface Stats extends Total {
 }
 
 /** Distinct tags to count, first come first served: a tag per build must not fill the memory. */
-const mostTags = 10_000;
+const maxTags = 10_000;
 
 export async function collectStats(records: AsyncIterable<DocumentRecord>): Promise<Stats> {
   const all: Total = { count: 0, bytes: 0 };
-  const [types, tags, days] = [new Totals(), new Totals(mostTags), new Totals()];
+  const [types, tags, days] = [new Totals(), new Totals(maxTags), new Totals()];
   for await (const { size, contentType, tags: own, uploadedAt } of records) {
     all.count += 1;
     all.bytes += size;

@@ -46,7 +46,7 @@ export async function retag(
     const identity = identityOf(changed);
     if (identity === identityOf(record)) return { ...record, action: "unchanged" };
     const result: RetagResult = await metadata.retag(record, tags, identity, signal).catch(async (error: unknown) => {
-      // The response may have been lost after a successful change, so ask the catalog.
+      // The response may have been lost after success: ask the catalog.
       if (!mayHaveSucceeded(error)) throw error;
       const now = await metadata.get(found.id, cleanUpSignal(signal)).catch(() => undefined);
       if (now !== undefined && identityOf(now) === identity) return { retagged: true };
@@ -54,7 +54,7 @@ export async function retag(
     });
     if (result.retagged) return { ...changed, action: "tagged" };
     const { holder } = result;
-    if (holder !== undefined && (await metadata.get(holder, signal))) throw alike(record.name, holder);
+    if (holder !== undefined && (await metadata.get(holder, signal))) throw sameDocument(record.name, holder);
     if (attempt === attempts) throw holder === undefined ? tooMany(found.id) : orphanClaim(record.name, holder);
     await pause(attempt, signal);
     record = await metadata.get(found.id, signal);
@@ -67,7 +67,7 @@ function edited(tags: TextMap, { set, unset }: TagEdit): TextMap {
   return documentTags(all.map(([key, value]) => `${key}=${value}`));
 }
 
-function alike(name: string, holder: string): DocprocError {
+function sameDocument(name: string, holder: string): DocprocError {
   return new DocprocError("CONFLICT", `The document ${holder} has the same name, bytes and tags: ${name}.`, {
     hint: "Nothing was changed. Use that document, and delete this one with docproc delete.",
   });

@@ -54,11 +54,11 @@ export interface MetadataService {
   retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult>;
 
   /**
-   * Replaces the {@link unproved} claim of a record by the plain one, or by one {@link apart} if another document holds
-   * the plain one. A record with any other claim stays unchanged.
+   * Replaces an {@link unproved} claim by the plain one, or by one {@link apart} if another document holds that. Any
+   * other claim stays.
    *
    * After `UNAVAILABLE` the outcome is unknown; after any other failure nothing was written.
-   * @returns false when the record is gone, or its tags are not those of `record`
+   * @returns false when the record is gone or has other tags than `record`
    */
   prove(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<boolean>;
 

@@ -8,7 +8,7 @@ type Fact = "run" | "attempt" | "job" | "actor" | "url" | "branch" | "commit";
 type FactReaders = Readonly<Record<Fact, (env: Env) => string | null | undefined>>;
 
 /** Characters. */
-const longestFact = 1_000;
+const maxFactLength = 1_000;
 
 const of = (name: string) => (env: Env) => env[name];
 /** A page's URL without credentials. */
@@ -121,7 +121,7 @@ function jobIn(env: Env) {
   const tell = (fact: Fact) => {
     const value = providers[vendor.constant]?.[fact](env);
     // An empty variable is an unset one. Long or multi-line values are neither names nor numbers.
-    return value && value.length <= longestFact && !/\p{Cc}/u.test(value) ? value : null;
+    return value && value.length <= maxFactLength && !/\p{Cc}/u.test(value) ? value : null;
   };
   return { provider: vendor.name, tell };
 }

@@ -9,7 +9,7 @@ const piecesAhead = 3;
 export async function* piecesOf(body: Body, size: number): AsyncIterable<Buffer> {
   const read = (into: Buffer) => {
     const piece = body.read(into);
-    // The loop below reports it when it reaches this piece.
+    // Reported when its piece is reached.
     piece.catch(() => {});
     return { into, piece };
   };

@@ -71,7 +71,7 @@ export interface StorageTraits {
   readonly rangesInFlight: number;
   /** True when other catalogs may keep objects in the same place. */
   readonly shared: boolean;
-  /** True when the service keeps a checksum of each object (a limited endpoint may still keep none). */
+  /** True when objects have checksums, unless the endpoint keeps none. */
   readonly checksums: boolean;
   /** True when requests can be signed. */
   readonly signs: boolean;

@@ -11,7 +11,7 @@ import type { StorageService } from "../storage/service.ts";
 export interface CommitOptions {
   readonly metadata: MetadataService;
   readonly storage: StorageService;
-  /** Storage key of the bytes. */
+  /** Of the bytes. */
   readonly key: string;
   /** When the bytes were last known to be stored, in milliseconds since the epoch. */
   readonly storedAt: number;
@@ -62,7 +62,7 @@ export async function commitRecord(record: DocumentRecord, commit: CommitOptions
       throwIfCancelled(signal);
     }
   } catch (error) {
-    // The response may have been lost after a successful commit, so ask the catalog.
+    // The response may have been lost after success: ask the catalog.
     const isOwn = (found: DocumentRecord) => isSame(found, record);
     const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal, isOwn) : false;
     if (recorded === undefined) throw outcomeUnknown(error, `whether ${record.name} was recorded`);

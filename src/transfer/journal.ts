@@ -154,7 +154,7 @@ function isJournal(path: string): boolean {
   }
 }
 
-/** Removes a journal and the files beside it. The caller has checked its format. */
+/** Removes a journal of checked format, and the files beside it. */
 async function removeJournal(path: string, suffixes: readonly string[] = [...companions, ""]): Promise<Removal> {
   const directory = dirname(path);
   for (const suffix of suffixes) {

@@ -19,7 +19,7 @@ export interface Source extends DocumentSource {
   readonly size: number | null;
   /** Reads from the start, until the signal fires. Without a {@link place} only once. */
   read(signal: AbortSignal): SourceReader;
-  /** Throws `INTEGRITY` when the path no longer leads to the file as it was opened. */
+  /** Throws `INTEGRITY` when the file at the path has changed. */
   assertUnchanged(): Promise<void>;
   close(): Promise<void>;
 }
@@ -106,7 +106,7 @@ async function fileSource(handle: FileHandle, path: string, label: string): Prom
   };
 }
 
-/** The current facts about the path; undefined when it does not exist. */
+/** Undefined when the path is gone. */
 async function atPath(path: string, label: string) {
   try {
     return await stat(path, { bigint: true });

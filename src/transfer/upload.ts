@@ -263,7 +263,7 @@ export class UploadProtocol {
   }
 
   async #existing(sha256: string, request: UploadRequest): Promise<DocumentRecord | undefined> {
-    // The caller that gives the id has checked already.
+    // With a given id, the caller has checked.
     if (request.onDuplicate === "store" || request.as) return undefined;
     const metadata = await this.#options.metadata();
     const identity = identityOf({ sha256, tags: request.tags });
@@ -297,7 +297,7 @@ export class UploadProtocol {
 interface PendingUpload {
   readonly plan: UploadPlan;
   readonly body: Body;
-  /** Complete only after the body was read to its end. */
+  /** Known after the end of the body. */
   readonly facts: () => { size: number; sha256: string };
   readonly journal?: UploadJournal | undefined;
 }

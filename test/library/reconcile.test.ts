@@ -6,7 +6,7 @@ import type { Leftover } from "../../src/core/leftover.ts";
 import { type DocumentRecord, storageKey, uploadTimeOfId } from "../../src/document/record.ts";
 import { examine, type Finding } from "../../src/library/doctor.ts";
 import { Comparison, isDocumentKey } from "../../src/library/reconcile.ts";
-import { untouchable } from "../../src/library/removal.ts";
+import { minGarbageAge } from "../../src/library/removal.ts";
 import type { Claim, MetadataService } from "../../src/metadata/service.ts";
 import type { ListedObject, StorageService, StoredObject } from "../../src/storage/service.ts";
 import { servicesOf } from "../support/services.ts";
@@ -24,7 +24,7 @@ const keyOf = (n: number, prefix = "") => storageKey(prefix, idOf(n), "a");
 const object = (n: number, fields: Partial<ListedObject> = {}): ListedObject => ({
   key: keyOf(n),
   size: 1,
-  age: untouchable + n,
+  age: minGarbageAge + n,
   ...fields,
 });
 
@@ -231,8 +231,8 @@ describe("a doctor while others work", () => {
 
   test.each([
     [0, 1],
-    [untouchable - 1, 1],
-    [untouchable, 0],
+    [minGarbageAge - 1, 1],
+    [minGarbageAge, 0],
   ])("leaves alone what is %i ms old, if that is less than a day", async (age, young) => {
     const discarded: string[] = [];
     const discard = async () => void discarded.push("leftover");

@@ -1,7 +1,7 @@
 /** What is removed as garbage: nothing that an upload may be at work on, whatever the caller has found out. */
 import { expect, test } from "vitest";
 import { type DocumentRecord, firstIdAt } from "../../src/document/record.ts";
-import { removeClaim, removeLeftover, removeOrphan, untouchable } from "../../src/library/removal.ts";
+import { minGarbageAge, removeClaim, removeLeftover, removeOrphan } from "../../src/library/removal.ts";
 import type { MetadataService } from "../../src/metadata/service.ts";
 import type { StorageService } from "../../src/storage/service.ts";
 import { servicesOf } from "../support/services.ts";
@@ -21,8 +21,8 @@ function openFake(record?: DocumentRecord) {
 
 test.each([
   [0, false],
-  [untouchable - 1, false],
-  [untouchable, true],
+  [minGarbageAge - 1, false],
+  [minGarbageAge, true],
 ])("garbage that is %i ms old is removed: %s", async (age, isRemoved) => {
   const { services, removed, remove } = openFake();
   const id = firstIdAt(now - age);
@@ -36,7 +36,7 @@ test.each([
 
 test("an object that has a record by now is no garbage", async () => {
   const { services, removed } = openFake({} as DocumentRecord);
-  const orphan = { id: firstIdAt(now), key: "orphan", age: untouchable };
+  const orphan = { id: firstIdAt(now), key: "orphan", age: minGarbageAge };
   expect(await removeOrphan(services, orphan, never)).toBe(false);
   expect(removed).toEqual([]);
 });

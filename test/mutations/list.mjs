@@ -115,8 +115,8 @@ export const mutations = [
   [
     "two commits of one claim share a transaction",
     "src/metadata/dynamodb/commits.ts",
-    "return taken <= mostBytes && !group.some((other) => other.keys.some((key) => keys.includes(key)));",
-    "return taken <= mostBytes || keys.length === 0;",
+    "return taken <= maxBytes && !group.some((other) => other.keys.some((key) => keys.includes(key)));",
+    "return taken <= maxBytes || keys.length === 0;",
     ["test/metadata/dynamodb/request-batcher.test.ts"],
   ],
   [
@@ -300,8 +300,8 @@ export const mutations = [
   [
     "a doctor removes what is a minute old",
     "src/library/removal.ts",
-    "export const untouchable = 24 * 3_600_000;",
-    "export const untouchable = -1;",
+    "export const minGarbageAge = 24 * 3_600_000;",
+    "export const minGarbageAge = -1;",
     ["test/cli/commands/doctor.test.ts"],
   ],
   [
@@ -321,22 +321,22 @@ export const mutations = [
   [
     "a doctor does not look again before it removes",
     "src/library/removal.ts",
-    "if (age < untouchable || (await metadata.get(id, signal))) return false;",
-    "if (age < untouchable) return false;",
+    "if (age < minGarbageAge || (await metadata.get(id, signal))) return false;",
+    "if (age < minGarbageAge) return false;",
     ["test/library/reconcile.test.ts"],
   ],
   [
     "what an upload may be at work on is discarded for whoever asks",
     "src/library/removal.ts",
-    "if (leftover.age < untouchable) return false;",
+    "if (leftover.age < minGarbageAge) return false;",
     "",
     ["test/library/removal.test.ts"],
   ],
   [
     "a lost catalog is taken for the right one",
     "src/library/doctor.ts",
-    "const suspicious = ours > plausibleOrphans && ours > records && !trustCatalog;",
-    "const suspicious = trustCatalog && ours < 0 && records < plausibleOrphans;",
+    "const suspicious = ours > maxPlausibleOrphans && ours > records && !trustCatalog;",
+    "const suspicious = trustCatalog && ours < 0 && records < maxPlausibleOrphans;",
     ["test/cli/commands/doctor.test.ts"],
   ],
   [
@@ -827,8 +827,8 @@ export const mutations = [
   [
     "a job may tell any text",
     "src/provenance/ci.ts",
-    "return value && value.length <= longestFact",
-    "return value && longestFact > 0",
+    "return value && value.length <= maxFactLength",
+    "return value && maxFactLength > 0",
     ["test/provenance/collect.test.ts"],
   ],
   [
@@ -1527,8 +1527,8 @@ export const mutations = [
   [
     "a config file may hold itself without an end",
     "src/config/files.ts",
-    "if (count + left.length > mostValues) throw",
-    "if (count + left.length > mostValues * 1e6) throw",
+    "if (count + left.length > maxValues) throw",
+    "if (count + left.length > maxValues * 1e6) throw",
     ["test/config/files.test.ts"],
   ],
   [

@@ -4,9 +4,9 @@ import type { Command as CommanderCommand } from "commander";
 import type { Context } from "../context.ts";
 import type { Result } from "../output/reporter.ts";
 
-/** A command with the types of its flags, which are those that it declares, and of its input. */
+/** A command, typed by the flags that it declares and by its input. */
 interface Command<Declaring, Declared, Flags, Input> {
-  /** Whether its items are documents that it created, which a CI job then gets as outputs. */
+  /** Whether its items are new documents, which a CI job gets as outputs. */
   readonly makesDocuments?: boolean;
   /** Worked examples for `--help`: what each does, and its arguments. */
   readonly examples: readonly (readonly [what: string, args: string])[];
@@ -20,7 +20,7 @@ interface Command<Declaring, Declared, Flags, Input> {
 /** A command with its types erased. */
 export type AnyCommand = Command<CommanderCommand, void, never, never>;
 
-/** The global flags that a command may look at itself. */
+/** Global flags that commands may read. */
 export interface GlobalFlags {
   readonly json?: true;
   readonly ndjson?: true;

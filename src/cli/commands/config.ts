@@ -16,7 +16,7 @@ export const config = defineCommand({
           [{ heading: "SETTING" }, { heading: "VALUE", narrow: "cut" }, { heading: "FROM" }],
           origins.map(({ name, value, origin }) => [
             name,
-            value === null ? painter.faint("-") : painter.text(asGiven(name, value)),
+            value === null ? painter.faint("-") : painter.text(asFlagValue(name, value)),
             `${painter.text(origin)}${isPending(name) ? " (not trusted)" : ""}`,
           ]),
         ),
@@ -25,6 +25,6 @@ export const config = defineCommand({
 });
 
 /** In the form of the flag, where a bare number means seconds. */
-function asGiven(name: string, value: unknown): string {
+function asFlagValue(name: string, value: unknown): string {
   return name === "timeout" ? `${Number(value) / 1000}s` : String(value);
 }

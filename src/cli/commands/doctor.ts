@@ -83,7 +83,7 @@ export const doctor = defineCommand({
   },
 });
 
-/** Checks credentials, clocks, and whether resources are still as init created them. */
+/** Checks credentials, clocks, and that resources are as init created them. */
 async function checkServices(
   context: Context,
   passed: (check: Check) => Promise<void>,

@@ -20,7 +20,7 @@ export const init = defineCommand({
     const config = await context.config();
     const library = await context.library();
     library.check();
-    // Before anything is created, because a file that cannot be changed is a reason to stop.
+    // Before anything is created: an unchangeable file is a reason to stop.
     const planned = await planProjectFile(context.host.cwd, config);
     const resources: InitialisedResource[] = [];
     const add = async ({ kind, name, action, settings, weakness }: ProvisionedResource) => {

@@ -1,7 +1,4 @@
-/**
- * `docproc help exit-codes` and `docproc help json`: the contract with scripts, generated from the tables that tests
- * check.
- */
+/** `docproc help exit-codes` and `docproc help json`: the contract with scripts, from the tables that tests check. */
 import { type ErrorCode, exitStatuses } from "../../core/errors.ts";
 import { type Schema, schemas } from "../../schemas/index.ts";
 import { meanings, nextSteps } from "./error-codes.ts";

@@ -15,7 +15,7 @@ import { withoutCommands } from "./runner-commands.ts";
  * at two bytes a character.
  * https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idoutputs
  */
-const mostCharacters = 256 * 1024;
+const maxCharacters = 256 * 1024;
 
 /** The part of an uploaded record that is output. */
 interface UploadedItem {
@@ -67,7 +67,7 @@ export class GithubReporter implements Reporter {
       this.#count += 1;
       const made = item.value as UploadedItem;
       this.#characters += (made.id?.length ?? 0) + (made.uri?.length ?? 0) + made.name.length;
-      if (this.#characters <= mostCharacters) this.#made.push(made);
+      if (this.#characters <= maxCharacters) this.#made.push(made);
     }
     return this.#inner.item(item);
   }
@@ -95,7 +95,7 @@ export class GithubReporter implements Reporter {
   }
 
   failure(error: DocprocError): void {
-    // Skipped after failures of files, which it only counts. First, because the last line of stderr must be the error.
+    // Skipped after failures of files, which it only counts. First, as the error must be the last line.
     if (!this.#annotated) this.#annotate(error, error.message);
     this.#inner.failure(error);
   }

@@ -40,7 +40,7 @@ class PipePainter implements Painter {
     return time ?? "-";
   }
 
-  /** Tab-separated without headings. Cells contain no tabs, because text() escapes them. */
+  /** Tab-separated, no headings: text() escapes tabs in cells. */
   table(_columns: readonly Column[], rows: readonly (readonly string[])[]): string {
     return rows.map((row) => row.join("\t")).join("\n");
   }

@@ -15,7 +15,7 @@ export interface Reporter {
   readonly progress: Progress;
   /** Prints one item as soon as it is final. No promise when there is nothing to await: there may be millions. */
   item(item: ReportedItem): Promise<void> | undefined;
-  /** Prints the failure of one input; the others go on. */
+  /** One input failed; the others go on. */
   problem(path: string, error: DocprocError): void;
   /** Prints information for people; never data. */
   note(message: string): void;
@@ -75,7 +75,7 @@ export interface Column {
 
 /** Reports the progress of long work. */
 export interface Progress {
-  /** True when progress is drawn, so that totals are worth computing in advance. */
+  /** True when it is drawn, so that totals are worth computing. */
   readonly drawn: boolean;
   /** Announces totals; null for unknown ones. */
   expect(files: number | null, bytes: number | null): void;

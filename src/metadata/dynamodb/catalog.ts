@@ -73,7 +73,7 @@ export class DynamoDbMetadata implements MetadataService {
     );
     if (outcome.done) return { committed: true };
     const holder = holderOf(outcome.reasons[1]?.Item) ?? (await this.holder(record.name, identity, signal));
-    // Without a holder, the SDK has repeated a commit whose response was lost: it is held by the record itself.
+    // Without a holder, the SDK has repeated a successful commit.
     return { committed: false, holder: holder ?? record.id };
   }
 
@@ -175,7 +175,7 @@ export class DynamoDbMetadata implements MetadataService {
     const alone = failedConditions(outcome).join() === "1";
     const last = alone ? await this.#transactions.write([document], signal) : outcome;
     if (last.done) return toRecord(item);
-    // Its tags changed meanwhile, so start over.
+    // Its tags changed: start over.
     if ((await this.#reads.read(documentKey(id), signal)) !== undefined) return await this.remove(id, signal);
     // After a repeated request the record is gone by our own doing; otherwise another process was faster.
     return last.attempts > 1 ? toRecord(item) : undefined;
@@ -227,7 +227,7 @@ export class DynamoDbMetadata implements MetadataService {
       outcome = await this.#transactions.write([document, added], signal);
     }
     if (outcome.done) return { retagged: true };
-    // The SDK may have repeated a request whose response was lost, and then met its own success.
+    // The SDK may have repeated a successful request.
     const now = await this.#reads.read(documentKey(id), signal);
     if (now?.["tags"]?.S === after && now["identity"]?.S === claimed) return { retagged: true };
     return { retagged: false, holder: holderOf(outcome.reasons[1]?.Item) };
@@ -327,7 +327,7 @@ function unchangedSince({ tags, identity }: Item) {
   if (tags === undefined || identity === undefined) return { ConditionExpression: "attribute_exists(pk)" };
   return {
     ConditionExpression: "#tags = :tags AND #identity = :identity",
-    // Placeholders, because these words may be or become reserved:
+    // Words may be or become reserved:
     // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ReservedWords.html
     ExpressionAttributeNames: { "#tags": "tags", "#identity": "identity" },
     ExpressionAttributeValues: { ":tags": tags, ":identity": identity },

@@ -14,8 +14,8 @@ import type { TransactionAnswer, TransactionOutcome, Transactions } from "./tran
 /**
  * Limits of a transaction: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
  */
-const mostItems = 100;
-const mostBytes = 4_000_000;
+const maxItems = 100;
+const maxBytes = 4_000_000;
 /** Items of a commit: the document and its claim. */
 const itemsEach = 2;
 
@@ -32,7 +32,7 @@ type PendingCommit = Member<CommitTask, TransactionOutcome>;
 export class Commits {
   readonly #transactions: Transactions;
   readonly #groups = new RequestBatcher<CommitTask, TransactionOutcome>({
-    maxTasks: mostItems / itemsEach,
+    maxTasks: maxItems / itemsEach,
     fits,
     // A sent transaction is awaited: its outcome counts.
     abandonsInFlight: false,
@@ -90,5 +90,5 @@ export class Commits {
 /** A transaction that names an item twice is refused. */
 function fits({ keys, bytes }: CommitTask, group: readonly CommitTask[]): boolean {
   const taken = group.reduce((sum, other) => sum + other.bytes, bytes);
-  return taken <= mostBytes && !group.some((other) => other.keys.some((key) => keys.includes(key)));
+  return taken <= maxBytes && !group.some((other) => other.keys.some((key) => keys.includes(key)));
 }

@@ -16,7 +16,7 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { advancingPages } from "../../aws/failures.ts";
 import { idRange, type ListQuery } from "../../document/query.ts";
-import { type Item, itemsOf, mostKeys, readItems } from "./reads.ts";
+import { type Item, itemsOf, maxKeys, readItems } from "./reads.ts";
 
 /**
  * Partition keys that documents are spread over: one partition takes 1,000 write units a second, and ids that grow with
@@ -24,7 +24,7 @@ import { type Item, itemsOf, mostKeys, readItems } from "./reads.ts";
  * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
  */
 const shards = 8;
-/** Items. A document is larger than 256 bytes, so this many fill a page of 1 MB; beyond that no limit is needed. */
+/** Items. Documents are larger than 256 bytes, so this many fill a page of 1 MB without a limit. */
 const fullPage = 4096;
 /** When one shard must load a page, others with at most this share of theirs left load, too. */
 const prefetchBelow = 1 / 4;
@@ -115,10 +115,10 @@ export async function* readDocuments(
   client: DynamoDBClient,
   table: string,
   ids: readonly string[],
-  { expected = mostKeys, retries }: { readonly expected?: number | undefined; readonly retries: number },
+  { expected = maxKeys, retries }: { readonly expected?: number | undefined; readonly retries: number },
   signal: AbortSignal,
 ): AsyncIterable<Item> {
-  const count = Math.min(expected, mostKeys);
+  const count = Math.min(expected, maxKeys);
   for (let index = 0; index < ids.length; index += count) {
     const keys = ids.slice(index, index + count).map(documentKey);
     for (const item of await readItems(client, table, keys, retries, signal)) if (item) yield item;

@@ -18,7 +18,7 @@ import type { DynamodbSettings } from "./settings.ts";
 export type Item = Record<string, AttributeValue>;
 
 /** Keys in one request: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html */
-export const mostKeys = 100;
+export const maxKeys = 100;
 
 /** A unique text for an item's key. */
 export function keyText({ pk, sk }: Item): string {
@@ -65,7 +65,7 @@ export class PointReads {
   readonly #table: string;
   readonly #settings: DynamodbSettings;
   readonly #groups = new RequestBatcher<Item, Item | undefined>({
-    maxTasks: mostKeys,
+    maxTasks: maxKeys,
     fits: () => true,
     abandonsInFlight: true,
     send: async (group, signal) => await this.#send(group, signal),

@@ -2,7 +2,7 @@
 import { DeleteTableCommand, type DynamoDBClient, paginateScan, type TableDescription } from "@aws-sdk/client-dynamodb";
 import { advancingPages } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
-import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
+import { assertEmpty, maxCounted } from "../../core/not-empty.ts";
 import type { DismantledResource, ProvisionOptions } from "../../core/resources.ts";
 import { cleanUpSignal } from "../../core/retry.ts";
 import { itemsOf } from "./reads.ts";
@@ -81,14 +81,14 @@ async function assertNothingIn(
         if (key === "catalog" && sk?.S?.startsWith("adopted#")) continue;
         if (key === "catalog" && sk?.S === "catalog") isCatalog = true;
         else counts[key.startsWith("doc#") ? "document" : key.startsWith("name#") ? "claim" : "other item"] += 1;
-        more = Math.max(...Object.values(counts)) >= mostCounted;
+        more = Math.max(...Object.values(counts)) >= maxCounted;
         if (more) break scan;
       }
     }
   } catch (error) {
     throw table.failure(error, "dynamodb:Scan");
   }
-  // Each document has a claim, so claims are not counted beside documents.
+  // Each document has a claim.
   if (counts.document > 0) counts.claim = 0;
   assertEmpty(`table ${table.name}`, counts, more);
   if (!isCatalog) assertAsMade(table, found);

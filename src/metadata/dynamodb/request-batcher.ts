@@ -17,7 +17,7 @@ export interface Member<Task, Answer> {
 }
 
 export interface BatcherOptions<Task, Answer> {
-  /** Maximal number of tasks in a group. */
+  /** Tasks per group. */
   readonly maxTasks: number;
   /** Whether a task may join the group; if not, it waits for a later one. */
   readonly fits: (task: Task, group: readonly Task[]) => boolean;
@@ -65,7 +65,7 @@ export class RequestBatcher<Task, Answer> {
   async #work(): Promise<void> {
     if (this.#working) return;
     this.#working = true;
-    // Responses that arrive together are handled in one turn of the event loop, so their follow-ups share a group.
+    // Responses that arrive together are handled in one turn, so that their follow-ups share a group.
     await nextTurn();
     for (let group = this.#take(); group.length > 0; group = this.#take()) await this.#send(group);
     this.#working = false;
@@ -96,11 +96,11 @@ export class RequestBatcher<Task, Answer> {
   }
 }
 
-/** A signal that fires with the last of these. Call `forget` when the response has arrived. */
+/** Fires with the last of these. Call `forget` after the response. */
 function lastOf(signals: readonly AbortSignal[]): { readonly signal: AbortSignal; forget(): void } {
   const different = new Set(signals);
   const [first] = different;
-  // The common case: one signal for the whole program.
+  // Usually there is one.
   if (first && different.size === 1) return { signal: first, forget() {} };
   const last = new AbortController();
   let left = different.size;

@@ -24,10 +24,10 @@ export interface BoundSql {
   readonly values: readonly SqlValue[];
 }
 
-/** Characters of a name in documents_by_beginning; the index expression repeats the number. */
+/** Characters of a name in documents_by_beginning; repeated in its expression. */
 const beginning = 3;
 /** Types to look up one by one. SQLite joins at most 500 queries. */
-const mostTypes = 100;
+const maxTypes = 100;
 
 /** One condition of a query, and the index that answers it. */
 export interface Condition {
@@ -88,11 +88,11 @@ async function withType(select: Select, type: string): Promise<Condition> {
        UNION ALL SELECT (SELECT min(content_type) FROM documents WHERE content_type > type) FROM types WHERE type >= ''
      )
      SELECT type FROM types WHERE type >= '' LIMIT ?`,
-    mostTypes + 1,
+    maxTypes + 1,
   );
   const { globMatcher, globEnds } = await import("../../document/glob.ts");
   const glob = typeGlob(type);
-  if (rows.length > mostTypes) return withGlob("content_type", glob, globEnds(glob));
+  if (rows.length > maxTypes) return withGlob("content_type", glob, globEnds(glob));
   const matches = globMatcher(glob);
   const each = rows
     .map(([found]) => String(found))

@@ -7,22 +7,22 @@ import type { Database } from "../../files/sqlite.ts";
 import { TooManySteps } from "./conditions.ts";
 
 export class GlobFunction {
-  readonly #mostSteps: number;
+  readonly #maxSteps: number;
   readonly #globs = new Map<string, Glob>();
   /** Of the current or last statement. */
   steps = 0;
   #isOver = false;
 
-  /** @param mostSteps per statement: some tenths of a second, enough for a million names of twenty letters */
-  constructor(database: Database, mostSteps = 20_000_000) {
-    this.#mostSteps = mostSteps;
+  /** @param maxSteps per statement: some tenths of a second, enough for a million names of twenty letters */
+  constructor(database: Database, maxSteps = 20_000_000) {
+    this.#maxSteps = maxSteps;
     database.function("matches", { deterministic: true }, (glob: unknown, text: unknown) => {
       const known = this.#globs.get(String(glob)) ?? compileGlob(String(glob));
       this.#globs.set(String(glob), known);
       const before = known.steps;
       const matches = known.matches(String(text));
       this.steps += known.steps - before;
-      this.#isOver = this.steps > this.#mostSteps;
+      this.#isOver = this.steps > this.#maxSteps;
       if (this.#isOver) throw new TooManySteps();
       return matches ? 1 : 0;
     });

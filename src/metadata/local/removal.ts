@@ -84,7 +84,7 @@ export async function* removeCatalog(
   }
 }
 
-/** The tables that the migrations of driver.ts create. */
+/** From the migrations of driver.ts. */
 const ownTables = ["documents", "catalog", "tags", "adopted"];
 
 function tablesOf(database: Database): string[] {

@@ -73,7 +73,7 @@ export async function* pagesInOrder(select: Select, query: ListQuery, by: SortCo
     if (Number.isFinite(window)) window = Math.min(2 * window, sortLimit);
   }
 
-  /** The place that ends the next `count` entries; undefined when there are no more. */
+  /** Where the next `count` entries end; undefined when there are no more. */
   async function placeAhead(count: number): Promise<SortPosition | undefined> {
     const [row] = await select(
       `SELECT ${by}, id FROM documents entry INDEXED BY documents_by_${by}

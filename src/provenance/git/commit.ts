@@ -1,6 +1,6 @@
 /**
- * Reads commit, branch and remote of a git repository. It may have been unpacked a moment ago: its files are read as
- * data, and nothing that they name is run.
+ * Reads a git repository. It may have been unpacked a moment ago: its files are read as data, and nothing that they
+ * name is run.
  */
 import { lstat, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -24,7 +24,7 @@ const comparisonTimeout = 2_000;
 const limits = { line: 8 * 1024, config: 1024 * 1024, packed: 64 * 1024 * 1024 };
 
 /** Characters of a branch name. */
-const longestName = 1_000;
+const maxNameLength = 1_000;
 
 export interface GitOptions {
   /** Absolute; the repository around it is read. */
@@ -40,13 +40,13 @@ interface Repository {
   readonly worktree: string;
   /** This worktree's own directory: HEAD and the index. */
   readonly own: string;
-  /** The directory shared by all worktrees: branches, objects and the configuration. */
+  /** Shared by all worktrees: branches, objects and the configuration. */
   readonly shared: string;
 }
 
 /**
- * Commit, branch and remote of the repository around the working directory, and whether files changed. Null outside of
- * a repository, and in one that belongs neither to this user nor to root, as in git (CVE-2022-24765).
+ * Commit, branch and remote of the working directory's repository, and whether files changed. Null outside of one, and
+ * if it belongs neither to this user nor to root, as in git (CVE-2022-24765).
  * @param debug receives the facts that cannot be read, and why
  * @throws Error with a clause that says why the repository cannot be read, or the system's error
  */
@@ -164,7 +164,9 @@ function isRefName(ref: string): boolean {
   const isPart = (part: string) => part !== "" && !part.startsWith(".") && !part.endsWith(".lock");
   // biome-ignore lint/suspicious/noControlCharactersInRegex: git has no names with them.
   const has = /[\u0000- ~^:?*[\\\u007f\ufffd]|\.\.|@\{|\.$/;
-  return ref.length <= longestName && parts[0] === "refs" && parts.length > 1 && parts.every(isPart) && !has.test(ref);
+  return (
+    ref.length <= maxNameLength && parts[0] === "refs" && parts.length > 1 && parts.every(isPart) && !has.test(ref)
+  );
 }
 
 async function readConfig({ shared }: Repository): Promise<GitConfig> {

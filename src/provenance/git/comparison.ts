@@ -13,7 +13,7 @@ import { isPointerTo } from "./lfs.ts";
 import { isOn, settingsOf, userSettings } from "./settings.ts";
 
 /** Bytes of a file read here. */
-const mostText = 1024 * 1024;
+const maxTextSize = 1024 * 1024;
 
 /** A repository by its directories; all absolute. */
 export interface ComparedRepository {
@@ -61,7 +61,7 @@ export async function isChanged(repository: ComparedRepository, options: Compari
   const [git, attributes] = await Promise.all([
     findProgram("git", options),
     // Attributes name filters, of which none is configured, and the text files.
-    readOptional(shared, "info/attributes", mostText),
+    readOptional(shared, "info/attributes", maxTextSize),
     assertOwnObjects(objects, options.isOurs),
   ]);
   if (git === undefined) throw new Error("there is no git in a trusted directory of PATH");
@@ -99,10 +99,7 @@ async function findChanges(directory: GitDirectory): Promise<Changes> {
   return { areCertain: false, files, all: status === 0 };
 }
 
-/**
- * Whether any file really changed: a filter, which is never run, may produce the different bytes from the committed
- * ones.
- */
+/** Whether any file really changed: different bytes may come from a filter, which is never run. */
 async function isAnyChanged(
   { files, all }: Changes,
   { worktree, directory, signal }: { worktree: string; directory: GitDirectory; signal: AbortSignal },
@@ -135,7 +132,7 @@ async function assertOwnObjects(
   seen.add(objects);
   if (seen.size > 20) throw new Error("its objects are in too many places");
   if (!(await isOurs(objects))) throw new Error(`the objects in ${objects} do not exist or belong to another user`);
-  const alternates = (await readOptional(await realpath(objects), "info/alternates", mostText)) ?? "";
+  const alternates = (await readOptional(await realpath(objects), "info/alternates", maxTextSize)) ?? "";
   for (const line of alternates.split("\n")) {
     if (line === "" || line.startsWith("#")) continue;
     if (/^[\\/]{2}/.test(line)) throw new Error("its objects are on another machine");

@@ -69,7 +69,7 @@ export function parseGitConfig(text: string): GitConfig {
     return value.slice(0, end);
   }
 
-  /** Leaves the position at the last character of the escape. */
+  /** Ends at the last character of the escape. */
   function takeEscaped(): string {
     const escaped = escapes[source[position + 1] ?? "\n"];
     if (escaped === undefined) throw refusal();

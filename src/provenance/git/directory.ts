@@ -85,7 +85,7 @@ export async function withGitDirectory<T>(
         await removeFile({ root: path, path: "config", form: "config" });
         await writeFile(join(path, "config"), config, { flag: "wx", mode: 0o600 });
       },
-      // cwd is ours because Windows loads a program's libraries from the working directory.
+      // Windows loads a program's libraries from the working directory.
       run: async (argv, options) =>
         await runProgram(git, argv, {
           cwd: path,

@@ -4,8 +4,8 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 
 /**
- * Whether a blob is git-lfs's pointer to a file, so that the file is unchanged. The pointer is computed and hashed, so
- * the blob is not read: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+ * Whether a blob is git-lfs's pointer to a file, so that the file is unchanged. Computes the pointer's id instead of
+ * reading the blob: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
  * @param blob its id, of SHA-1 or SHA-256
  */
 export async function isPointerTo(path: string, blob: string, signal: AbortSignal): Promise<boolean> {

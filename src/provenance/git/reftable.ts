@@ -31,7 +31,7 @@ export async function readHeadOfReftable(
 ): Promise<GitHead> {
   const git = await findProgram("git", place);
   if (git === undefined) throw new Error("there is no git in a trusted directory of PATH");
-  // The layout of an additional worktree, where both directories have tables.
+  // As in an additional worktree, where both have tables.
   const HEAD = "ref: refs/heads/.invalid\n";
   const files = {
     HEAD,

@@ -97,7 +97,7 @@ async function* provision(settings: DirectorySettings, options: ProvisionOptions
 }
 
 /** Bytes. A catalog's id has 32. */
-const longestMark = 1024;
+const maxMarkSize = 1024;
 /** Bytes per read and write. */
 const writeSize = 1024 * 1024;
 
@@ -300,7 +300,7 @@ class LocalStorage implements StorageService {
 
   async #markedCatalog(): Promise<string | null> {
     try {
-      return (await readSmallFile(this.#catalogMark, longestMark)).toString().trim() || null;
+      return (await readSmallFile(this.#catalogMark, maxMarkSize)).toString().trim() || null;
     } catch (error) {
       if (isAbsence(error)) return null;
       if (!(error instanceof UnsuitableFile)) throw fromSystemError(error, this.#catalogMark);
@@ -361,7 +361,7 @@ async function* filesBelow(directory: string): AsyncIterable<string> {
   }
 }
 
-/** Everything without files: empty directories, and entries that are neither directory nor file. */
+/** Empty directories, and entries that are neither directory nor file. */
 async function* emptyOrForeignBelow(
   directory: string,
 ): AsyncIterable<{ path: string; kind: "empty-directory" | "foreign" }> {

@@ -2,7 +2,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fromSystemError, throwIfCancelled } from "../../core/errors.ts";
-import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
+import { assertEmpty, maxCounted } from "../../core/not-empty.ts";
 import type { DismantledResource, ProvisionOptions } from "../../core/resources.ts";
 import { documentDirectoryForm, storageKeyForm } from "../../document/record.ts";
 import {
@@ -41,7 +41,7 @@ async function remove(settings: DirectorySettings, { plan, signal }: ProvisionOp
   const survey = new Survey(settings);
   for (const name of names) await survey.walk(name, signal);
   const { counts } = survey;
-  assertEmpty(`directory ${directory}`, counts, Object.values(counts).includes(mostCounted));
+  assertEmpty(`directory ${directory}`, counts, Object.values(counts).includes(maxCounted));
   if (plan) return { action: "would-remove" } as const;
   // One at a time, and only empty ones, so that an upload that has just begun keeps its files.
   for (const path of [...survey.directories, ...names]) {
@@ -70,11 +70,11 @@ class Survey {
     this.#prefix = prefix;
   }
 
-  /** Stops at {@link mostCounted} of a kind. Everything that is no directory counts as a file, links too. */
+  /** Stops at {@link maxCounted} of a kind. Everything that is no directory counts as a file, links too. */
   async walk(path: string, signal: AbortSignal): Promise<void> {
     for (const entry of await entriesOf(join(this.#root, path))) {
       throwIfCancelled(signal);
-      if (Object.values(this.counts).includes(mostCounted)) return;
+      if (Object.values(this.counts).includes(maxCounted)) return;
       const below = `${path}/${entry.name}`;
       if (entry.isDirectory()) {
         await this.walk(below, signal);
@@ -84,7 +84,7 @@ class Survey {
     }
   }
 
-  /** Whether a key of this library's prefix leads through the directory. */
+  /** Whether keys of this library lead through it. */
   #isOwnDirectory(path: string): boolean {
     const objects = `objects/${this.#prefix}`;
     if (objects.startsWith(`${path}/`)) return true;

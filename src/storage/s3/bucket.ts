@@ -172,7 +172,7 @@ interface BucketSetting {
   /** The IAM actions, for a message about a missing permission. */
   readonly action: string;
   readonly settings: ProvisionedResource["settings"];
-  /** The current state of the setting. Rejects with a 404 when there is none. */
+  /** The current state. Rejects with a 404 when there is none. */
   read(): Promise<"as-wanted" | "other">;
   write(): Promise<unknown>;
 }

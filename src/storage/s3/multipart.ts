@@ -50,7 +50,7 @@ export class ObjectUpload {
   readonly #target: ObjectTarget;
   readonly #options: SendOptions;
   readonly #plan: PartPlan;
-  /** Fires with the caller's signal, and after the first request that failed for good. */
+  /** Fires with the caller's signal, and when a request fails for good. */
   readonly #stop = new AbortController();
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #parts: StoredPart[] = [];
@@ -131,7 +131,7 @@ export class ObjectUpload {
       this.#count([{ length: whole.length, crc32: crc32(whole) }]);
       return await this.#putWhole(whole);
     }
-    // A body that certainly needs parts begins its upload while the first parts are read.
+    // A body that needs parts begins its upload while they are read.
     if ((this.#options.size ?? 0) > partSize) this.#ensureBegun(partSize).catch(() => {});
     const sending: Promise<void>[] = [];
     try {
@@ -143,7 +143,7 @@ export class ObjectUpload {
         sending.push(sent);
       }
     } catch (error) {
-      // An abort comes from a failed request, which is reported below.
+      // Otherwise a request failed, and is reported below.
       if (!signal.aborted) throw error;
     }
     const failed = (await Promise.allSettled(sending)).find((outcome) => outcome.status === "rejected");
@@ -237,7 +237,7 @@ export class ObjectUpload {
     this.#uploadId = reply.UploadId;
     if (reply.UploadId !== undefined) this.#options.checkpoint?.begin({ uploadId: reply.UploadId, partSize });
     reached("s3-upload-begun");
-    // The response to an earlier attempt was lost, and that attempt began an upload too.
+    // A lost response: an earlier attempt began an upload too.
     if ((reply.$metadata.attempts ?? 1) > 1) {
       await this.#discardOtherBeginnings(reply.UploadId, abortSignal).catch(() => {});
     }

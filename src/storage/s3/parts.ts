@@ -158,7 +158,7 @@ export async function abortUpload(
   }
 }
 
-/** Object metadata with the id of the catalog that the object was stored for. */
+/** Object metadata: the catalog that the object was stored for. */
 export const catalogHeader = "docproc-catalog";
 
 /** The facts about an object. Rejects with the SDK's error, 404 when there is no such object. */

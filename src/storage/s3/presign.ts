@@ -10,7 +10,7 @@ import { catalogHeader, headObject, type ObjectTarget } from "./parts.ts";
 import type { S3Settings } from "./settings.ts";
 
 /** Bytes per request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html */
-const largestPut = 5 * 1024 ** 3;
+const maxPutSize = 5 * 1024 ** 3;
 
 /**
  * See {@link StorageService.sign}. Checks that the object exists, and learns S3's time from the response: a signature
@@ -56,7 +56,7 @@ function assertEnforced({ size }: RequestToSign & { method: "PUT" }, { unsupport
       hint: "Use docproc upload, which checks what was stored.",
     });
   }
-  if (size > largestPut) {
+  if (size > maxPutSize) {
     throw new DocprocError("USAGE", "The document is larger than the 5 GiB that S3 accepts in one request.", {
       hint: "Upload it with docproc upload, which sends it in parts.",
     });

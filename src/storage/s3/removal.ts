@@ -10,7 +10,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { errorNameOf, fromAwsError, httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
-import { assertEmpty, mostCounted } from "../../core/not-empty.ts";
+import { assertEmpty, maxCounted } from "../../core/not-empty.ts";
 import type { DismantledResource, ProvisionOptions } from "../../core/resources.ts";
 import { bucketExists, type ErrorMapper, isUnsupported } from "./bucket.ts";
 import { bucketOwner } from "./endpoint.ts";
@@ -45,7 +45,7 @@ export async function* removeBucket(
     await client.send(command, { abortSignal: signal });
   } catch (error) {
     if (errorNameOf(error) === "BucketNotEmpty") {
-      // Another process added something, or S3 counts something that it does not list.
+      // Something was added, or S3 does not list it.
       await assertNothingIn(client, bucket, signal, failure);
       throw hiddenContent(bucket, error);
     }
@@ -70,7 +70,7 @@ async function assertNothingIn(
   const page = { Bucket: bucket };
   const versions = await versionsOf(client, bucket, abortSignal, failure);
   const uploads = await client
-    .send(new ListMultipartUploadsCommand({ ...page, MaxUploads: mostCounted }), { abortSignal })
+    .send(new ListMultipartUploadsCommand({ ...page, MaxUploads: maxCounted }), { abortSignal })
     .catch((error: unknown) => {
       if (isUnsupported(error)) return { Uploads: [], IsTruncated: false };
       throw failure(error, "s3:ListBucketMultipartUploads");
@@ -87,7 +87,7 @@ async function assertNothingIn(
 
 async function versionsOf(client: S3Client, Bucket: string, abortSignal: AbortSignal, failure: ErrorMapper) {
   try {
-    const command = new ListObjectVersionsCommand({ Bucket, MaxKeys: mostCounted });
+    const command = new ListObjectVersionsCommand({ Bucket, MaxKeys: maxCounted });
     const { Versions = [], DeleteMarkers = [], IsTruncated } = await client.send(command, { abortSignal });
     const current = Versions.filter(({ IsLatest }) => IsLatest !== false).length;
     const older = Versions.length - current;
@@ -97,7 +97,7 @@ async function versionsOf(client: S3Client, Bucket: string, abortSignal: AbortSi
   }
   // An endpoint without versions.
   try {
-    const command = new ListObjectsV2Command({ Bucket, MaxKeys: mostCounted });
+    const command = new ListObjectsV2Command({ Bucket, MaxKeys: maxCounted });
     const { Contents = [], IsTruncated } = await client.send(command, { abortSignal });
     return { current: Contents.length, older: 0, markers: 0, more: IsTruncated === true };
   } catch (error) {

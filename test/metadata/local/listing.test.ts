@@ -58,9 +58,9 @@ interface Connection {
   readonly globs: GlobFunction;
 }
 
-async function connect(mostSteps?: number): Promise<Connection> {
+async function connect(maxSteps?: number): Promise<Connection> {
   const opened = await openDatabase(join(directory, "catalog.db"), 0, () => {});
-  return { database: opened, globs: new GlobFunction(opened, mostSteps) };
+  return { database: opened, globs: new GlobFunction(opened, maxSteps) };
 }
 
 let directory: string;

@@ -187,13 +187,13 @@ function openInput({ stdin }: InputOptions): Source {
 async function* fromPath(path: string, options: Search): AsyncIterable<Input> {
   if (path === "") {
     const hint = "Check whether a variable of the script is unset.";
-    yield impossible('""', new DocprocError("USAGE", "A path is empty.", { hint }));
+    yield unreadableInput('""', new DocprocError("USAGE", "A path is empty.", { hint }));
     return;
   }
   const absolute = resolve(options.cwd, path);
   // stat() follows a link that the user named; the walk follows none, so it cannot loop.
   const seen = await stat(absolute).catch((error: unknown) => fromSystemError(error, path));
-  if (seen instanceof DocprocError) yield impossible(path, seen);
+  if (seen instanceof DocprocError) yield unreadableInput(path, seen);
   else if (!seen.isDirectory() || !options.recursive) {
     const open = () => openFile(absolute, path, { bounds: options.bounds });
     yield { label: path, size: seen.isFile() ? seen.size : null, open };
@@ -219,7 +219,7 @@ async function* walk(directory: WalkPlace, options: Search): AsyncIterable<Input
   }
   const entries = await entriesOf(directory, bounds).catch((error: unknown) => fromSystemError(error, directory.label));
   if (entries instanceof DocprocError) {
-    yield impossible(directory.label, entries);
+    yield unreadableInput(directory.label, entries);
     return;
   }
   for (const entry of entries.sort((a, b) => compareBytes(a.name, b.name))) {
@@ -254,7 +254,7 @@ async function fileOfWalk({ absolute, label }: WalkPlace, { withSizes, bounds }:
   return { label, size, open: () => openFile(absolute, label, { follow: false, bounds }) };
 }
 
-function impossible(label: string, error: DocprocError): Input {
+function unreadableInput(label: string, error: DocprocError): Input {
   return {
     label,
     size: null,
