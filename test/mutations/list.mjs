@@ -989,7 +989,7 @@ export const mutations = [
   [
     "the action looks for absolute paths wherever they are",
     ".github/actions/upload/upload.sh",
-    '/* | [A-Za-z]:/*) fail "A path has to be in the workspace: $1" ;;',
+    '/* | [A-Za-z]:/*) fail "A path must be in the workspace: $1" ;;',
     "",
     ["test/security/action.test.ts"],
   ],

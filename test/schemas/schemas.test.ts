@@ -105,7 +105,7 @@ describe("docproc help", () => {
       const { properties = {} } = readSchema(name) as { properties?: object };
       for (const field of Object.keys(properties)) expect(part).toMatch(new RegExp(`^  ${field} `, "m"));
     }
-    expect(stdout).toMatch(/^ {6}commit +string or null\. In full$/m);
+    expect(stdout).toMatch(/^ {6}commit +string or null\. Full hash$/m);
     expect(stdout).toMatch(/^ {2}documents +list\n {4}the fields of docproc\.record\/1$/m);
   });
 

@@ -36,7 +36,7 @@ describe("a project file needs consent", () => {
     ],
     ["for requests without TLS", { ...aws, endpointUrl: closed, allowHttp: true }, /without TLS/],
     ["for an AWS profile", { ...aws, endpointUrl: closed, profile: "prod" }, /use the AWS profile prod/],
-    ["for what an endpoint lacks", { ...aws, unsupported: "tls-only-policy" }, /do without tls-only-policy/],
+    ["for what an endpoint lacks", { ...aws, unsupported: "tls-only-policy" }, /turn off tls-only-policy/],
     ["for a directory elsewhere", { directory: "../elsewhere" }, /keep documents in .*elsewhere, outside the project/],
     ["for a state directory", { stateDirectory: "./state" }, /keep its state in/],
     ["for an endpoint whose name a server tells", { ...aws, endpointUrl: "http://x.localhost:9" }, /x\.localhost/],
@@ -47,7 +47,7 @@ describe("a project file needs consent", () => {
     expect(outcome.status).toBe(2);
     expect(code).toBe("INVALID_CONFIG");
     expect(message).toMatch(wish);
-    expect(message).toContain(`${file} wants to `);
+    expect(message).toContain(`${file} is not trusted to `);
     expect(hint).toContain("docproc trust");
   });
 

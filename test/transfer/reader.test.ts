@@ -164,7 +164,7 @@ describe.each(ways)("a document that is read as %s", (_way, ranges) => {
     ],
     [
       "are not the right ones",
-      "not those",
+      "differ from",
       (reply: Reply, nth: number) => (nth === 1 ? withFlippedByte(reply) : reply),
     ],
     ["do not end", "more bytes", endless],

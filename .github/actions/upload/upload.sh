@@ -51,7 +51,7 @@ export PATH=${path:-/nowhere}
 # The program of a name, in $found. A link to it may lead back into the workspace.
 find_program() {
   local target link hops=0 back=$PWD
-  found=$(type -P -- "$1") || fail "There is no $1 on PATH outside of the workspace. actions/setup-node provides node and npm."
+  found=$(type -P -- "$1") || fail "There is no $1 on PATH outside the workspace. actions/setup-node provides node and npm."
   target=$found
   while [ -L "$target" ] && [ "$((hops += 1))" -le 40 ]; do
     # By the system's own readlink, whatever PATH has.
@@ -80,11 +80,11 @@ fi
 # A variable, so that a job that has installed docproc can name it.
 if [ -n "${DOCPROC_COMMAND:-}" ]; then
   find_program "$DOCPROC_COMMAND"
-  case $found in /*) ;; *) fail "DOCPROC_COMMAND is $found. It has to be an absolute path, or a name on PATH." ;; esac
+  case $found in /*) ;; *) fail "DOCPROC_COMMAND is $found. It must be an absolute path or a name on PATH." ;; esac
   docproc=("$found")
 else
   case $INPUT_VERSION in
-    '' | *[!0-9A-Za-z.+-]*) fail "The input version has to be one like 0.1.0." ;;
+    '' | *[!0-9A-Za-z.+-]*) fail "The input version must be a version such as 0.1.0." ;;
   esac
   # Not npx: it puts the checkout's node_modules/.bin into PATH. npm takes an .npmrc, and a shim of node a version, from
   # the directory that it runs in.
@@ -124,9 +124,9 @@ add_matches() {
       root=$workspace
       pattern=${pattern#"$given"}
       ;;
-    /* | [A-Za-z]:/*) fail "A path has to be in the workspace: $1" ;;
+    /* | [A-Za-z]:/*) fail "A path must be in the workspace: $1" ;;
   esac
-  case /$pattern/ in */../*) fail "A path may not go up; set working-directory to where it begins: $1" ;; esac
+  case /$pattern/ in */../*) fail "A path must not contain ..; set working-directory instead: $1" ;; esac
   case /$pattern/ in
     */'**'/*)
       if [ -z "$globstar" ]; then fail "** needs bash 4. Name the directory, with recursive: true: $1"; fi
