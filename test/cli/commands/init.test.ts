@@ -74,6 +74,15 @@ async function at(endpoint: string) {
 }
 
 describe("init of the embedded library", () => {
+  test("writes no setting of a bucket that is not used", async () => {
+    const sandbox = await makeSandbox();
+    const env = { DOCPROC_BUCKET: "elsewhere", DOCPROC_TABLE: "elsewhere", AWS_REGION: "eu-west-1" };
+    expect(await runDocproc(sandbox, ["init", "--storage", "local", "--directory", "d"], { env })).toMatchObject({
+      status: 0,
+    });
+    expect(await configOf(sandbox)).toEqual({ storage: "local", metadata: "local", directory: "./d" });
+  });
+
   test("makes the directory and the catalog once, and names them in a config file", async () => {
     const sandbox = await makeSandbox();
     const directory = join(sandbox.cwd, "library");
