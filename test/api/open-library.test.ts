@@ -140,7 +140,7 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
     expect(await library.download(id, { to: "out/.mine" })).toMatchObject({ id });
   });
 
-  test("gives nobody all bytes of a document that is damaged", async () => {
+  test("never yields all bytes of a damaged document", async () => {
     const { library } = await open(endpoint());
     const bytes = randomBytes(3_000_000);
     const record = await library.upload(bytes, { name: "a" });

@@ -100,7 +100,7 @@ describe("a program", () => {
     expect(await node(await program({ "a.cjs": code }), "a.cjs")).toEqual({ stdout: "\n", stderr: "" });
   });
 
-  test("in a directory with a config file, under an environment, is not led astray by either", async () => {
+  test("ignores config files and the environment", async () => {
     const code = `
       import { openLibrary } from "docproc-cli";
       const open = async (options) => await (await openLibrary(options)).upload(Buffer.from("a"), { name: "a" });

@@ -108,7 +108,7 @@ describe("what a failure of AWS means", () => {
     expect(fromAwsError(connection("ECONNREFUSED"), operation).toJSON().requestId).toBeNull();
   });
 
-  test("a HEAD refused with 400 is no bug of ours: S3 says so of expired tokens and wrong regions", () => {
+  test("a HEAD refused with 400 is ACCESS_DENIED: S3 answers so to expired tokens and wrong regions", () => {
     expect(["ACCESS_DENIED", "INVALID_CONFIG"]).toContain(fromAwsError(head(400), operation).code);
   });
 
@@ -123,7 +123,7 @@ describe("what a failure of AWS means", () => {
   });
 
   test.each(["eu-west-1; curl x | sh", "--profile", "$(id)", "EU", "eu west", "a.b", "", "x".repeat(40), "7"])(
-    "a region that is none is not suggested: %j",
+    "an invalid region is not suggested: %j",
     (Region) => {
       for (const thrown of [
         answer(400, "AuthorizationHeaderMalformed", { Region }),
@@ -137,7 +137,7 @@ describe("what a failure of AWS means", () => {
     },
   );
 
-  test("no more of what a server says is repeated than a person reads", () => {
+  test("a long message of a server is cut", () => {
     const long = "x".repeat(100_000);
     for (const thrown of [
       answer(418, long),
@@ -192,13 +192,13 @@ describe("what a failure of AWS means", () => {
     expect(message).toContain(endpointUrl);
   });
 
-  test("an error that is one of ours already stays as it is", () => {
+  test("a DocprocError stays unchanged", () => {
     const error = new DocprocError("INTEGRITY", "x");
     expect(fromAwsError(error, operation)).toBe(error);
   });
 
   test.each([undefined, null, "text", 42, {}])(
-    "%j, thrown by whomever, is INTERNAL and still makes a sentence",
+    "%j, thrown as an error, is INTERNAL and still makes a sentence",
     (thrown) => {
       const error = fromAwsError(thrown, operation);
       expect(error.code).toBe("INTERNAL");

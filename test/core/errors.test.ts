@@ -84,7 +84,7 @@ describe("errors of the system", () => {
     expect(error.message).toMatch(/^\.\/my file .*\.$/);
   });
 
-  test("one that nobody has a sentence for names its errno and the call", () => {
+  test("an unknown one is named by its errno and the call", () => {
     expect(fromSystemError(systemError("EXDEV", "rename"), "a").message).toContain("EXDEV in rename");
   });
 
@@ -101,7 +101,7 @@ describe("errors of the system", () => {
     expect(isSystemError({ code: "ENOENT", syscall: "open" })).toBe(false);
   });
 
-  test("an error that is one of ours already stays as it is", () => {
+  test("a DocprocError stays unchanged", () => {
     const error = new DocprocError("INTEGRITY", "x");
     expect(fromSystemError(error, "a")).toBe(error);
     expect(toDocprocError(error)).toBe(error);

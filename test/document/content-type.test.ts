@@ -163,7 +163,7 @@ describe("text", () => {
   });
 });
 
-describe("what nobody knows", () => {
+describe("unknown content", () => {
   test.each([
     ["bytes without a name that says anything", "README", binary],
     ["bytes with an extension that nobody knows", "data.unheard-of", binary],

@@ -59,7 +59,7 @@ describe("a glob", () => {
   });
 
   test.each(["[", "[a", "[!]", "[]", "{a", "{a,b", "a}", "{a}", "{}", "}{", "(", "{a,{b}", "[a-"])(
-    "has what is not closed or has no choice as it stands: %j",
+    "matches unclosed brackets and braces without a choice literally: %j",
     (glob) => {
       expect(globMatcher(`${glob}*`)(`${glob}x`)).toBe(true);
       expect(globMatcher(glob)("a")).toBe(false);

@@ -109,7 +109,7 @@ describe.each([
   });
 });
 
-test.each(onWindows)("%j is refused by Windows alone", (name) => {
+test.each(onWindows)("%j is refused on Windows only", (name) => {
   expect(attempt(name, true)).toEqual(refused);
   expect(attempt(name, false)).toBe(name);
 });

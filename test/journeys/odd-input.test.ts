@@ -147,7 +147,7 @@ describe("standard input", () => {
 });
 
 // Names are text on other systems.
-test.runIf(process.platform === "linux")("a file whose name is no text is named as far as it can be", async () => {
+test.runIf(process.platform === "linux")("a file whose name is not UTF-8 is named as well as possible", async () => {
   const { sandbox, run } = await openEmptyLibrary();
   const folder = join(sandbox.cwd, "folder");
   await mkdir(folder);

@@ -116,7 +116,7 @@ describe("the exit status", () => {
   test.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
-  ] as const)("is that of %s, %i, when it interrupts an upload that hangs", async (signal, status) => {
+  ] as const)("of %s is %i when it interrupts an upload that hangs", async (signal, status) => {
     const { sandbox, proxy, bucket } = await arrange({ operation: "PutObject", action: { kind: "black-hole" } });
     const child = start(sandbox, ["upload", "a.txt", "--json"]);
     const ended = finish(child);
@@ -134,7 +134,7 @@ describe("the exit status", () => {
   test.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
-  ] as const)("is that of %s, %i, when it interrupts an upload whose input has stalled", async (signal, status) => {
+  ] as const)("of %s is %i when it interrupts an upload whose input has stalled", async (signal, status) => {
     const sandbox = await makeSandbox();
     const child = start(sandbox, ["upload", "-", "--name", "a.bin"]);
     const ended = finish(child);

@@ -114,7 +114,7 @@ describe("a failure that passes", () => {
     }
   });
 
-  test("is borne a few times more when it is another transaction, and not for ever", async () => {
+  test("is retried a few times more when it is another transaction, but not for ever", async () => {
     withChance(0.01);
     const { proxy, run, sent } = await open();
     proxy.inject(conflict("TransactionConflict"));

@@ -137,7 +137,7 @@ for (const [name, places] of Object.entries(storagePlaces) as [StorageName, Part
       expect(String(await buffer(await storage.open(key, { signal: never })))).toBe("bytes");
     });
 
-    test("is refused with an upload in it that nobody finished", async () => {
+    test("is refused with an unfinished upload in it", async () => {
       const { settings, put } = await open();
       await put(newKey());
       if (endpoint() === undefined) await writeFile(temporaryIn(join(settings.directory, "incoming")), "ha");
@@ -259,7 +259,7 @@ describe("an embedded library, dismantled", () => {
     expect(late).toMatchObject([{ name: "DocprocError" }]);
   });
 
-  test("goes on after any failure of the disk", async () => {
+  test("continues after any failure of the disk", async () => {
     const broken = breakFileSystem();
     for (let n = 1, failed = true; failed; n += 1) {
       const { settings, remove } = await open();
@@ -306,7 +306,7 @@ describe("the catalog file of another program", () => {
   });
 });
 
-describe.each(Object.entries(aws))("a table of somebody else on %s", (_place, start) => {
+describe.each(Object.entries(aws))("a table that docproc did not create, on %s", (_place, start) => {
   const endpoint = usePlace(start);
 
   async function makeTable(more: Partial<ConstructorParameters<typeof CreateTableCommand>[0]>) {

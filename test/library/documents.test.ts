@@ -187,7 +187,7 @@ describe.each(both)("uploading a %s document", (_size, bytes) => {
     await expectConsistent(1);
   });
 
-  test("keeps the bytes when nobody knows whether the commit was done", async () => {
+  test("keeps the bytes when it is unknown whether the commit was done", async () => {
     const down = new DocprocError("UNAVAILABLE", "connection reset");
     const unreachable = replaced(
       replaced(metadata, "commit", () => () => Promise.reject(down)),

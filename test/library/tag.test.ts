@@ -148,7 +148,7 @@ describe("a change whose answer is lost", () => {
     ["the catalog cannot be asked", { get: () => Promise.reject(down()) }],
     ["others have changed the tags since", { get: async () => ({ tags: { b: "2" } }) as unknown as DocumentRecord }],
     ["the document is gone since", { get: async () => undefined }],
-  ])("is said to be not known where %s", async (_what, more) => {
+  ])("is reported as unknown if %s", async (_what, more) => {
     const record = await commit({});
     const attempt = edit(lossy(true, more), record, "a=1");
     await expect(attempt).rejects.toMatchObject({ code: "UNAVAILABLE", hint: expect.stringMatching(/unknown/) });

@@ -13,7 +13,7 @@ export const mutations = [
     ["test/storage/s3/multipart.test.ts", "test/cli/commands/upload-failures.test.ts"],
   ],
   [
-    "nobody compares how many bytes were stored",
+    "the number of stored bytes is not compared",
     "src/transfer/upload.ts",
     "if (stored.size !== size) throw sizeMismatch(source.label, size, stored.size);",
     "",
@@ -85,14 +85,14 @@ export const mutations = [
     ["test/metadata/dynamodb/listing.test.ts", "test/metadata/dynamodb/request-batcher.test.ts"],
   ],
   [
-    "whoever gives up a read ends it for the others",
+    "an aborted read ends the request of the others",
     "src/metadata/dynamodb/request-batcher.ts",
     "if (left === 0) last.abort();",
     "last.abort();",
     ["test/metadata/dynamodb/request-batcher.test.ts"],
   ],
   [
-    "whoever gives up a commit may not know that it is on the wire",
+    "an aborted commit fails although it is already sent",
     "src/metadata/dynamodb/commits.ts",
     "abandonsInFlight: false,",
     "abandonsInFlight: true,",
@@ -106,7 +106,7 @@ export const mutations = [
     ["test/metadata/conformance.test.ts", "test/metadata/dynamodb/request-batcher.test.ts"],
   ],
   [
-    "a group of which nobody knows whether it was done is committed again, each by itself",
+    "a group with an unknown outcome is committed again, each by itself",
     "src/metadata/dynamodb/commits.ts",
     "if (group.length === 1 || mayHaveSucceeded(error)) throw error;",
     "if (group.length === 1) throw error;",
@@ -134,7 +134,7 @@ export const mutations = [
     ["test/metadata/conformance.test.ts", "test/library/documents.test.ts"],
   ],
   [
-    "the tags that a record had before somebody changed it are still looked for",
+    "the tags that a record had before a change are still looked for",
     "src/metadata/local/driver.ts",
     "CREATE TRIGGER document_changed AFTER UPDATE ON documents",
     "CREATE TRIGGER document_changed AFTER UPDATE OF id ON documents",
@@ -173,7 +173,7 @@ export const mutations = [
     ["test/security/waits.test.ts"],
   ],
   [
-    "what is no file is read as an object",
+    "a path that is not a file is read as an object",
     "src/files/regular.ts",
     "if ((await handle.stat()).isFile()) return handle;",
     "return handle;",
@@ -208,7 +208,7 @@ export const mutations = [
     ["test/document/glob.test.ts"],
   ],
   [
-    "a glob that was typed as a file system spells it finds nothing",
+    "a glob in NFD finds nothing",
     "src/document/glob.ts",
     `return glob.normalize("NFC").replace(`,
     "return glob.replace(",
@@ -277,7 +277,7 @@ export const mutations = [
     ],
   ],
   [
-    "what is downloaded is not hashed",
+    "downloaded bytes are not hashed",
     "src/transfer/reader.ts",
     'if (digest.digest("hex") !== record.sha256)',
     'if (digest.digest("hex") === "")',
@@ -298,7 +298,7 @@ export const mutations = [
     ["test/files/names.test.ts"],
   ],
   [
-    "a doctor removes what is a minute old",
+    "a doctor removes leftovers that are a minute old",
     "src/library/removal.ts",
     "export const minGarbageAge = 24 * 3_600_000;",
     "export const minGarbageAge = -1;",
@@ -326,7 +326,7 @@ export const mutations = [
     ["test/library/reconcile.test.ts"],
   ],
   [
-    "what an upload may be at work on is discarded for whoever asks",
+    "leftovers are discarded while an upload may still use them",
     "src/library/removal.ts",
     "if (leftover.age < minGarbageAge) return false;",
     "",
@@ -382,7 +382,7 @@ export const mutations = [
     ["test/cli/commands/download-failures.test.ts"],
   ],
   [
-    "nobody is asked before documents are deleted",
+    "documents are deleted without confirmation",
     "src/cli/confirm.ts",
     "if (yes) return;",
     "if (yes || question) return;",
@@ -445,7 +445,7 @@ export const mutations = [
     ["test/transfer/reader.test.ts"],
   ],
   [
-    "what gives out credentials is waited for",
+    "the source of credentials is awaited without a limit",
     "src/aws/client.ts",
     "const timer = setTimeout(() => reject(tooLate()), timeout);",
     "const timer = setTimeout(() => reject(tooLate()), timeout * 1000);",
@@ -496,7 +496,7 @@ export const mutations = [
     ["test/library/documents.test.ts", "test/journeys/sweep-http.test.ts"],
   ],
   [
-    "nobody is told that an outcome is not known",
+    "an unknown outcome is not reported",
     "src/metadata/commit-outcome.ts",
     `if (failure.code !== "UNAVAILABLE") return failure;`,
     `if (failure.code !== "CANCELLED") return failure;`,
@@ -538,7 +538,7 @@ export const mutations = [
     ["test/security/hostile-server.test.ts"],
   ],
   [
-    "any text of a server is the document that has a claim",
+    "any text of a server is taken for the id of a claim",
     "src/metadata/dynamodb/catalog.ts",
     "return id !== undefined && isDocumentId(id) ? id : undefined;",
     "return id;",
@@ -559,7 +559,7 @@ export const mutations = [
     ["test/security/hostile-server.test.ts"],
   ],
   [
-    "a batch keeps what nobody will print",
+    "a batch keeps outcomes that are never printed",
     "src/cli/batch.ts",
     "if (keep) outcomes[index] = { done };",
     "outcomes[index] = { done };",

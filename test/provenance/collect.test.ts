@@ -122,7 +122,7 @@ describe.skipIf(!hasGit)("git itself", () => {
     expect(await readGit({ cwd, env })).toMatchObject({ commit: head, branch: null });
   });
 
-  test("is not needed, and is not led astray by the variables of a hook", async () => {
+  test("is not needed, and ignores the variables of a hook", async () => {
     const { cwd } = await makeRealRepository();
     for (const path of ["/nowhere", "", ".:bin"]) {
       await writeFile(join(cwd, "git"), "#!/bin/sh\necho changed\n", { mode: 0o755 });

@@ -35,7 +35,7 @@ test("is nowhere when others may write to it", async () => {
   expect(await givenTo(sandbox)).toBe("");
 });
 
-test("is nowhere when it is somebody else's", async () => {
+test("is nowhere when it belongs to another user", async () => {
   const sandbox = await makeSandbox();
   await mkdir(join(sandbox.root, "cache", "docproc"), { recursive: true, mode: 0o700 });
   expect(await givenTo(sandbox, "const uid = process.getuid(); process.getuid = () => uid + 1;")).toBe("");

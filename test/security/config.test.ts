@@ -207,7 +207,7 @@ describe("the way to a service", () => {
     expect(outcome).toMatchObject({ status: 2, stderr: expect.stringContaining("TLS") });
   });
 
-  test("is the way of every service that init asks, that for the account included", async () => {
+  test("applies to every service that init calls, STS included", async () => {
     const sandbox = await withFile();
     let asked = 0;
     const spy = createServer((_incoming, outgoing) => {
@@ -241,7 +241,7 @@ describe("the way to a service", () => {
     expect(await docproc(sandbox, ["upload", "a.txt"], { env })).toMatchObject({ status: 0 });
   });
 
-  test("is not taken to a server whose certificate nobody signed, until it is named", async () => {
+  test("is not taken to a server with a self-signed certificate, until that is trusted", async () => {
     const sandbox = await withFile();
     const tls = await startTlsProxy(aws.endpoint);
     onTestFinished(() => tls.close());

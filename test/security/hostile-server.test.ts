@@ -145,9 +145,9 @@ const replies: Record<string, Reply> = {
   "the year 9999": (to) => to.writeHead(403, { date: "Fri, 31 Dec 9999 23:59:59 GMT" }).end(),
 };
 
-describe("an answer that is none", () => {
+describe("an invalid response", () => {
   test.each(Object.entries(replies))(
-    "is borne by every command: %s",
+    "crashes no command: %s",
     async (what, reply) => {
       const { sandbox, proxy, takeOver } = await open();
       const before = await everythingBut(sandbox);
@@ -168,7 +168,7 @@ describe("an answer that is none", () => {
   );
 });
 
-describe("a record that was tampered with", () => {
+describe("a manipulated record", () => {
   /** What an attribute can become: gone, of every other type, and what no record of ours has. */
   const values: unknown[] = [
     ...[undefined, null, "text", 7, { N: "1" }, { N: "-1" }, { N: "1e400" }, { N: "NaN" }, { N: "1.5" }, { S: "" }],
@@ -185,7 +185,7 @@ describe("a record that was tampered with", () => {
   ];
 
   test.each(fields)(
-    "is an answer that is borne by every command: %s",
+    "crashes no command: %s",
     async (field) => {
       const { sandbox, bucket, proxy, takeOver } = await open();
       const stored = await itemOf(proxy.endpoint, bucket);
@@ -247,7 +247,7 @@ describe("a listing of the bucket", () => {
     ["a time to come", entry(`42/${id}/a`, "1", "9999-12-31T00:00:00.000Z")],
     ["the same object twice", entry(`42/${id}/a`, "1").repeat(2)],
     ["no entries at all", "<Contents/>"],
-  ])("with %s is borne by a doctor", async (what, entries) => {
+  ])("with %s does not crash a doctor", async (what, entries) => {
     const { sandbox, proxy, takeOver } = await open();
     const before = await everythingBut(sandbox);
     takeOver("ListObjectsV2", (to) => to.writeHead(200).end(listing(entries)));
@@ -276,7 +276,7 @@ describe("a listing of the bucket", () => {
   });
 
   test.each([["7"], ['"x"'], ["[]"], ["{}"], ['{"pk": 1}'], ["null"], ["true"]])(
-    "of records whose next page is %s is borne",
+    "of records whose next page is %s does not crash",
     async (key) => {
       const { sandbox, takeOver } = await open();
       takeOver("Query", (to) => to.writeHead(200).end(`{"Items": [], "LastEvaluatedKey": ${key}}`));
@@ -365,7 +365,7 @@ test.each<[string, string]>([
   ["no JSON", "<Policy/>"],
   ["null", "null"],
   ["text", '"policy"'],
-])("a bucket policy that is %s is not changed, and is no bug", async (_what, policy) => {
+])("a bucket policy that is %s is not changed, and not an INTERNAL error", async (_what, policy) => {
   const { sandbox, bucket, proxy, takeOver } = await open();
   const tls = await startTlsProxy(proxy.endpoint);
   onTestFinished(() => tls.close());

@@ -59,7 +59,7 @@ describe("an import of JSON that is nested deeper than a program can go", () => 
   });
 });
 
-test("a record that is larger than a catalog keeps is none", async () => {
+test("a record that is larger than a catalog allows is refused", async () => {
   const aws = await startInRepoAws();
   onTestFinished(() => aws.close());
   const { upload, forget, run } = await openLibrary(aws.endpoint);

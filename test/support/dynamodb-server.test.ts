@@ -194,7 +194,7 @@ describe("transactions", () => {
     expect(Count).toBe(2);
   });
 
-  test("nobody sees the middle of one, and no other write is lost in it", async () => {
+  test("no reader sees it half done, and no other write is lost in it", async () => {
     let finished = false;
     const doomed = cancellation(
       transact([

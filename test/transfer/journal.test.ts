@@ -76,7 +76,7 @@ test("goes on with the plan, the upload and the parts of an earlier run", async 
 test.each([
   ["the file has another size or time", { stamp: "10:21" }],
   ["its content type is another", { contentType: "text/html" }],
-])("starts anew when %s, and names what it does not go on with", async (_what, change) => {
+])("starts over when %s, and names what it does not resume", async (_what, change) => {
   await interrupted(2);
   const journal = await open({ ...later, ...change });
   expect(journal.plan.id).toBe(second);
@@ -121,7 +121,7 @@ test("forgets the parts of an upload when another one begins", async () => {
   again.close();
 });
 
-test("belongs to whoever has it open, and to the next one once it is closed", async () => {
+test("is locked while it is open, and free once it is closed", async () => {
   const journal = await open();
   journal.begin(upload);
   expect(await journals.open(identity, later)).toBeUndefined();
@@ -169,7 +169,7 @@ test("is given up after a week, and what is younger is kept", async () => {
   expect(await readdir(directory)).toHaveLength(2);
 });
 
-test("starts anew, and as private as ever, when it is itself over a week old", async () => {
+test("starts over, just as private, when it is itself over a week old", async () => {
   const old = await interrupted(2);
   const time = new Date(Date.now() - 8 * day);
   await utimes(old, time, time);
@@ -247,7 +247,7 @@ describe("one that cannot be read", () => {
     ["is damaged where the parts are", (file) => damage(file, "digest 2")],
     ["is of another format", (file) => edit(file, "DROP TABLE part; PRAGMA user_version = 99")],
     ["has other tables", (file) => edit(file, "DROP TABLE upload; CREATE TABLE t (a)")],
-  ])("because it %s is begun anew, and works from then on", async (_what, spoil) => {
+  ])("starts over because it %s, and works from then on", async (_what, spoil) => {
     await spoil(await interrupted(2));
     const journal = await open(later);
     expect(journal.plan.id).toBe(second);

@@ -56,7 +56,7 @@ describe("an upload that is not to be gone on with", () => {
 });
 
 describe("without its journal", () => {
-  test("an upload begins anew, and what is left of it is garbage to a doctor", async () => {
+  test("an upload starts over, and a doctor finds its leftovers", async () => {
     const { journals, bucket, upload, run, left, id, bytes } = await openInterrupted(aws.endpoint);
     for (const journal of await journals()) await rm(journal);
     const [document] = (await upload()).json().documents;

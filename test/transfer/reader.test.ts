@@ -240,7 +240,7 @@ describe("ranges that are read at a time", () => {
     for (const signal of signals) expect(signal.aborted).toBe(true);
   });
 
-  test("end when nobody wants them any more", async () => {
+  test("end when they are no longer needed", async () => {
     const waiting: AbortSignal[] = [];
     const { reading, asked } = await openObject(large, rangesInFlight, async function* (reply, nth, { signal }) {
       if (nth > 1) {

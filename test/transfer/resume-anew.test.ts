@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => aws.close());
 
-describe("an upload that S3 has dropped begins anew, in the same run,", () => {
+describe("an upload that S3 has dropped starts over in the same run,", () => {
   test("when that shows as its parts are listed", async () => {
     const { client, bucket, upload, sentParts, left, id, bytes } = await openInterrupted(aws.endpoint);
     const [[UploadId, { key: Key = "" } = {}] = []] = aws.s3.buckets.get(bucket)?.uploads ?? [];
@@ -52,7 +52,7 @@ describe("an upload that S3 has dropped begins anew, in the same run,", () => {
     expect(await left()).toEqual(finished(id, bytes));
   });
 
-  test("unless an object that is somebody else's has its key by now", async () => {
+  test("unless another program's object has its key by now", async () => {
     const { client, bucket, upload, left, id } = await openInterrupted(aws.endpoint);
     const there = aws.s3.buckets.get(bucket);
     for (const [UploadId, { key: Key, parts: _, ...description }] of there?.uploads ?? []) {
@@ -124,7 +124,7 @@ describe("a file that was edited after an interruption", () => {
     expect(await left()).toEqual(finished(document.id, await readFile(path)));
   });
 
-  test("although all of it was stored and only the answer was lost, is refused, and then begun anew", async () => {
+  test("although all of it was stored and only the response was lost, is refused, and then starts over", async () => {
     const { path, upload, left } = await openUncompleted(lost);
     expect(await left()).toMatchObject({ documents: [], uploads: [], journals: 1 });
     const bytes = await editUnseen(path, 16 * mebibyte - 1);
@@ -136,7 +136,7 @@ describe("a file that was edited after an interruption", () => {
   });
 });
 
-test("an upload that is to be of another content type begins anew", async () => {
+test("an upload with another content type starts over", async () => {
   const { upload, left, id, bytes } = await openInterrupted(aws.endpoint);
   const [document] = (await upload(["--content-type", "text/plain"])).json().documents;
   expect(document).toMatchObject({ action: "uploaded", contentType: "text/plain", bytesSent: 16 * mebibyte });

@@ -58,7 +58,7 @@ describe("a completion", () => {
 
   const conflict: Fault = { kind: "status", status: 409, code: "ConditionalRequestConflict" };
 
-  test("that met another request for its key once is begun anew, in the same run", async () => {
+  test("that met another request for its key once starts over in the same run", async () => {
     const { proxy, upload, sentParts, left, bytes } = await openWith16MiB();
     proxy.inject(on("CompleteMultipartUpload", conflict, 1));
     const [document] = (await upload()).json().documents;
@@ -92,7 +92,7 @@ describe("a completion", () => {
   test.each([
     ["of another size", Buffer.from("theirs")],
     ["of the same size", Buffer.alloc(16 * mebibyte, "theirs")],
-  ])("that meets an object of somebody else, %s, leaves it alone", async (_what, body) => {
+  ])("that meets another program's object, %s, leaves it alone", async (_what, body) => {
     const { proxy, bucket, upload, left, bytes } = await openWith16MiB();
     const checksum: Checksum = { algorithm: "CRC32", type: "FULL_OBJECT", value: checksumText(crc32(body)) };
     const overtake = ({ operation }: { operation: string }) => {

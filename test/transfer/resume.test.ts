@@ -96,7 +96,7 @@ describe("what is stored of an upload is not sent again", () => {
     expect(await left()).toEqual(finished(id, bytes));
   });
 
-  test("unless somebody replaced a part of it behind our back", async () => {
+  test("unless another program has replaced a part of it", async () => {
     const { bucket, upload, sentParts, left, id, bytes } = await openInterrupted(aws.endpoint);
     for (const { parts } of aws.s3.buckets.get(bucket)?.uploads.values() ?? []) {
       parts.set(1, { body: Buffer.alloc(5 * mebibyte), etag: "other", lastModified: new Date() });

@@ -66,7 +66,7 @@ describe("a file", () => {
     await expect(source.assertUnchanged()).resolves.toBeUndefined();
   });
 
-  test("a file that nobody touched but to read or link is unchanged", async () => {
+  test("a file that was only read or linked is unchanged", async () => {
     const { cwd, path, source } = await openSample();
     await symlink(path, join(cwd, "link"));
     await contentOf(source);

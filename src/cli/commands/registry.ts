@@ -18,7 +18,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: "upload",
     aliases: ["put"],
-    summary: "Upload files and record them in the catalog",
+    summary: "Upload files to the library",
     load: async () => (await import("./upload/upload.ts")).upload,
   },
   {
@@ -39,43 +39,43 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: "stats",
-    summary: "Count documents and bytes by type, tag and day",
+    summary: "Count documents by type, tag and day",
     load: async () => (await import("./stats.ts")).stats,
   },
   {
     name: "url",
-    summary: "Print a temporary link to a document that needs no credentials",
+    summary: "Print a temporary link to a document",
     load: async () => (await import("./url.ts")).url,
   },
   {
     name: "open",
-    summary: "Open a copy of a document in its desktop application",
+    summary: "Open a document on the desktop",
     load: async () => (await import("./open.ts")).open,
   },
   {
     name: "download",
     aliases: ["get"],
-    summary: "Download documents and check them against their records",
+    summary: "Download and check documents",
     load: async () => (await import("./download.ts")).download,
   },
   {
     name: "cat",
-    summary: "Write a document to standard output and check it against its record",
+    summary: "Write a document to standard output",
     load: async () => (await import("./cat.ts")).cat,
   },
   {
     name: "register",
-    summary: "Record an object that is already in the bucket",
+    summary: "Record an object already in the bucket",
     load: async () => (await import("./register.ts")).register,
   },
   {
     name: "copy",
-    summary: "Copy documents, with their ids, to or from another library",
+    summary: "Copy documents between libraries",
     load: async () => (await import("./copy/copy.ts")).copy,
   },
   {
     name: "export",
-    summary: "Export records, one JSON object per line",
+    summary: "Export records as lines of JSON",
     load: async () => (await import("./records/export.ts")).exportRecords,
   },
   {
@@ -91,7 +91,7 @@ export const commands: readonly CommandEntry[] = [
   {
     name: "delete",
     aliases: ["rm"],
-    summary: "Delete documents, and the bytes that this catalog stored for them",
+    summary: "Delete documents and their bytes",
     load: async () => (await import("./delete.ts")).remove,
   },
   {
@@ -101,7 +101,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: "destroy",
-    summary: "Remove what init created, if it is empty",
+    summary: "Remove what init created, if empty",
     load: async () => (await import("./destroy.ts")).destroy,
   },
   {
@@ -111,12 +111,12 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: "trust",
-    summary: "Trust a project file to choose where documents and credentials go",
+    summary: "Trust the settings of a project file",
     load: async () => (await import("./trust.ts")).trust,
   },
   {
     name: "policy",
-    summary: "Print the IAM policy for uploading, reading or administration",
+    summary: "Print the IAM policy for a role",
     load: async () => (await import("./policy.ts")).policy,
   },
   {

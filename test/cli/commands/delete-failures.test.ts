@@ -102,7 +102,7 @@ test.each([
   expect(await left()).toEqual(allGone);
 });
 
-test("keeps the bytes while nobody knows whether the record went", async () => {
+test("keeps the bytes while it is unknown whether the record was deleted", async () => {
   const { proxy, state, run, remove, left } = await openBehindProxy();
   proxy.inject({ operation: "TransactWriteItems", action: { kind: "lose-reply" } });
   let asked = false;

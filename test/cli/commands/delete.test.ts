@@ -160,7 +160,7 @@ describe("deleting several", () => {
 describe("the question before something is deleted", () => {
   const at = (keys: string): RunOptions => ({ terminal: 80, stdin: keyboard(keys) });
 
-  test.each(["y\r", "yes\r", " Y \r", "YES\n"])("is answered with %j by somebody who means it", async (keys) => {
+  test.each(["y\r", "yes\r", " Y \r", "YES\n"])("%j confirms", async (keys) => {
     const { run, upload, names } = await openDeletable();
     const { id } = await upload("a\u001b[2J.txt", "a");
     const outcome = await run(["delete", id], at(keys));
@@ -176,7 +176,7 @@ describe("the question before something is deleted", () => {
     ["Ctrl-D", "\u0004"],
     ["Ctrl-C", "\u0003"],
     ["Ctrl-C after a yes", "y\u0003"],
-  ])("is answered with %s by somebody who does not: nothing is deleted", async (_what, keys) => {
+  ])("%s deletes nothing", async (_what, keys) => {
     const { run, upload, names, keys: stored } = await openDeletable();
     await upload("a.txt", "a");
     const outcome = await run(["delete", "a.txt"], at(keys));
@@ -212,7 +212,7 @@ describe("the question before something is deleted", () => {
     expect(stderr).toContain("failed missing: ");
   });
 
-  test("is not asked where nobody deletes anything, and goes to stderr", async () => {
+  test("is not asked if there is nothing to delete, and goes to stderr", async () => {
     const { run, upload } = await openDeletable();
     await upload("a.txt", "a");
     expect((await run(["delete", "missing"], at("y\r"))).stderr).not.toContain("[y/N]");
@@ -224,7 +224,7 @@ describe("the question before something is deleted", () => {
     ["standard input is no terminal", { terminal: 80, stdin: "y\n" }],
     ["standard error is no terminal", { stdin: keyboard("y\r") }],
     ["neither is", {}],
-  ])("cannot be asked where %s: --yes is needed", async (_what, options) => {
+  ])("is refused where %s: --yes is needed", async (_what, options) => {
     const { run, upload, names } = await openDeletable();
     await upload("a.txt", "a");
     const outcome = await run(["delete", "a.txt"], options);

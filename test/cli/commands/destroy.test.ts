@@ -330,7 +330,7 @@ describe("a bucket", () => {
   });
 });
 
-describe("the bucket of somebody else", () => {
+describe("the bucket of another account", () => {
   test("is not touched, nor is the table that goes with it", async () => {
     const foreign = awsSettings("").bucket ?? "";
     const { sandbox, proxy, table, TableName } = await openOnAws({ foreignBuckets: [foreign] });
@@ -407,7 +407,7 @@ describe("the directory of an embedded library", () => {
     return { sandbox, directory, run, destroy };
   }
 
-  test("stays with a file of somebody else in it, which is said", async () => {
+  test("is kept if it has other files, and the message names them", async () => {
     const { directory, run, destroy } = await openDirectory();
     await writeFile(join(directory, "notes.txt"), "mine");
     await mkdir(join(directory, "folder"));

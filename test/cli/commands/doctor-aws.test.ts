@@ -63,7 +63,7 @@ describe.each(Object.entries(awsEndpoints()))("a doctor of a bucket on %s", (_pl
     };
   }
 
-  test("aborts uploads that nobody finished, once they are a day old", async () => {
+  test("aborts unfinished uploads that are a day old", async () => {
     const { s3, Bucket, begin, uploads, doctor, doctorTomorrow } = await openShared();
     const key = storageKey("", newDocumentId(), "a.bin");
     const { UploadId } = await begin(key);
@@ -78,7 +78,7 @@ describe.each(Object.entries(awsEndpoints()))("a doctor of a bucket on %s", (_pl
     expect(await uploads()).toEqual([]);
   });
 
-  test("leaves an interrupted upload to be gone on with for a day; after that it starts anew", async () => {
+  test("keeps an interrupted upload for a day, so that it can resume; after that it starts over", async () => {
     const { run, sandbox, doctor, doctorTomorrow, uploads } = await openShared();
     const { cwd, home, state } = sandbox;
     await writeFile(join(cwd, "a.bin"), randomBytes(16 * 1024 * 1024));

@@ -141,7 +141,7 @@ describe.each(Object.entries(awsEndpoints()))("a doctor of services on %s", (_pl
   });
 });
 
-describe("a doctor who cannot look", () => {
+describe("a doctor that cannot check", () => {
   test("says that there are no credentials, and where they come from", async () => {
     const { doctor } = await openInRepo();
     for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) vi.stubEnv(name, undefined);
@@ -197,7 +197,7 @@ describe("a doctor who cannot look", () => {
   });
 });
 
-describe("a doctor who looks at ages", () => {
+describe("a doctor that compares ages", () => {
   test("goes by the clock of the storage, not by that of this machine", async () => {
     const { aws, proxy, settings, upload, forget, doctor } = await openInRepo();
     await forget(await upload("orphan", "1"));
@@ -233,7 +233,7 @@ describe("a doctor who looks at ages", () => {
   });
 });
 
-test("a doctor of an endpoint that keeps no checksums says that it is weaker, and no more", async () => {
+test("a doctor reports an endpoint without checksums as weaker, not as a problem", async () => {
   const { upload, doctor } = await openInRepo({ checksums: false });
   await upload("a.txt", "a");
   const { status, checks, findings } = await doctor();
@@ -241,7 +241,7 @@ test("a doctor of an endpoint that keeps no checksums says that it is weaker, an
   expect(checks).toContainEqual(expect.objectContaining({ check: "checksums", status: "weaker" }));
 });
 
-test("a doctor of a configuration that cannot be is none", async () => {
+test("a doctor refuses an invalid configuration", async () => {
   const { doctor } = await openInRepo();
   expect(await doctor([], { env: { DOCPROC_STORAGE: "tape" } })).toMatchObject({ status: 2, code: "INVALID_CONFIG" });
 });

@@ -172,7 +172,7 @@ describe("a doctor of the embedded library", () => {
     expect(await keys()).toHaveLength(names.length + 1);
   });
 
-  test("removes nothing while nobody says whose it is", async () => {
+  test("removes nothing whose owner is unknown", async () => {
     const { settings, doctorTomorrow, upload, forget, keys } = await openExamined();
     await forget(await upload("a.txt", "a"));
     await rm(join(settings.directory, "catalog-id"));
@@ -221,7 +221,7 @@ describe("a doctor of the embedded library", () => {
   test.each([
     ["more records", 21, 21],
     ["as few as crashes may have left", 20, 0],
-  ])("removes orphans without being told where there are %s", async (_what, orphans, others) => {
+  ])("removes orphans without --yes if there are %s", async (_what, orphans, others) => {
     const { doctorTomorrow, keys } = await openWithOrphans(orphans, others);
     expect(await doctorTomorrow("--repair")).toMatchObject({
       status: 0,

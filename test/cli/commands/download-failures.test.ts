@@ -83,7 +83,7 @@ describe("a connection that breaks off", () => {
   });
 });
 
-test("a service that stays down is asked as often as --retries says, and no more", async () => {
+test("a service that stays down is asked only as often as --retries says", async () => {
   const { proxy, download, upload, ranges } = await openBehindProxy();
   await upload("a.bin", randomBytes(1000));
   proxy.inject({ operation: "GetObject", action: { kind: "status", status: 500 } });
@@ -119,7 +119,7 @@ test.each<[string, Fault, number]>([
 });
 
 describe("a download that is interrupted", () => {
-  test("while nobody answers ends, and leaves nothing", async () => {
+  test("ends while no response comes, and leaves nothing", async () => {
     const { proxy, download, upload, files } = await openBehindProxy();
     await upload("a.bin", randomBytes(20 * mebibyte));
     const abort = new AbortController();
@@ -164,7 +164,7 @@ describe("a download that is interrupted", () => {
 });
 
 describe("while a document is downloaded", () => {
-  test("a file that somebody else makes in its place is kept", async () => {
+  test("a file that another program creates in its place is kept", async () => {
     const { cwd, download, upload, files, content } = await openBehindProxy();
     await upload("a.txt", "theirs");
     atStep("download-checked", () => writeFileSync(join(cwd, "a.txt"), "mine"));
@@ -173,16 +173,19 @@ describe("while a document is downloaded", () => {
     expect(await files()).toEqual(["a.txt"]);
   });
 
-  test.each([[[]], [["--force"]]])("a link that somebody puts in its place is not followed, with %j", async (flags) => {
-    const { cwd, sandbox, download, upload } = await openBehindProxy();
-    await upload("a.txt", "theirs");
-    const target = join(sandbox.root, "target");
-    writeFileSync(target, "mine");
-    atStep("download-checked", () => symlinkSync(target, join(cwd, "a.txt")));
-    expect(await download(["a.txt", ...flags])).toMatchObject({ status: flags.length === 0 ? 5 : 0 });
-    expect(await readFile(target, "utf8")).toBe("mine");
-    expect(lstatSync(join(cwd, "a.txt")).isSymbolicLink()).toBe(flags.length === 0);
-  });
+  test.each([[[]], [["--force"]]])(
+    "a link that another program creates in its place is not followed, with %j",
+    async (flags) => {
+      const { cwd, sandbox, download, upload } = await openBehindProxy();
+      await upload("a.txt", "theirs");
+      const target = join(sandbox.root, "target");
+      writeFileSync(target, "mine");
+      atStep("download-checked", () => symlinkSync(target, join(cwd, "a.txt")));
+      expect(await download(["a.txt", ...flags])).toMatchObject({ status: flags.length === 0 ? 5 : 0 });
+      expect(await readFile(target, "utf8")).toBe("mine");
+      expect(lstatSync(join(cwd, "a.txt")).isSymbolicLink()).toBe(flags.length === 0);
+    },
+  );
 
   test.each<Step>(["download-begun", "download-checked"])("its directory may be removed (%s)", async (step) => {
     const { cwd, download, upload, files } = await openBehindProxy();
@@ -224,7 +227,7 @@ describe("while a document is downloaded", () => {
     expect(await files()).toEqual([]);
   });
 
-  test("it is in a file of the same directory that nobody else may read", async () => {
+  test("it is in a private file of the same directory", async () => {
     const { cwd, download, upload } = await openBehindProxy();
     await upload("a.txt", "a");
     const seen: { name: string; mode: number }[] = [];

@@ -87,7 +87,7 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
   });
 
   test.each(["..", "../evil", "/evil", "a/../../evil", ""])(
-    "never leaves the directory under the name %j that somebody put into the catalog",
+    "never leaves the directory under the name %j of a manipulated catalog",
     async (name) => {
       const { cwd, sandbox, download, upload, plant, files } = await openDownloads(endpoint());
       const planted = { ...(await upload("a.txt", "a")), id: newDocumentId(), name };

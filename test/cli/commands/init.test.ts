@@ -281,7 +281,7 @@ describe.each(Object.entries(awsEndpoints()))("init of %s", (_place, start) => {
     expect(planned.stdout).toBe((await runDocproc(sandbox, ["init", ...flags, "--plan"])).stdout);
   });
 
-  test("keeps the rules of somebody else", async () => {
+  test("keeps rules that docproc did not create", async () => {
     const { init, name, s3 } = await at(aws.endpoint);
     await s3.send(new CreateBucketCommand({ Bucket: name }));
     const rule = { ID: "theirs", Status: "Enabled" as const, Filter: { Prefix: "logs/" }, Expiration: { Days: 3 } };

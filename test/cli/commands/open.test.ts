@@ -74,7 +74,7 @@ describe.skipIf(process.platform !== "linux")("opening", () => {
     [{ DISPLAY: undefined }, /neither DISPLAY nor WAYLAND_DISPLAY/],
     [{ CI: "true" }, /CI job/],
     [{ JENKINS_URL: "https://ci.example", BUILD_ID: "7" }, /CI job/],
-  ])("is refused where nobody looks: %j", async (env, message) => {
+  ])("is refused without a desktop: %j", async (env, message) => {
     const { open, upload, temporary } = await openOnDesktop(tell);
     await upload("a.txt", "a");
     const { status, stdout, stderr } = await open(["a.txt"], env);
@@ -84,7 +84,7 @@ describe.skipIf(process.platform !== "linux")("opening", () => {
     expect(await temporary()).toEqual([]);
   });
 
-  test("works on Wayland, and says what is not there", async () => {
+  test("works on Wayland, and names a missing document", async () => {
     const { open, upload } = await openOnDesktop(tell);
     await upload("a.txt", "a");
     const wayland = { DISPLAY: undefined, WAYLAND_DISPLAY: "wayland-0", CI: "false" };

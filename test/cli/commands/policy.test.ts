@@ -51,7 +51,7 @@ describe("a policy", () => {
     expect((await policy("upload", ...onAws, "--format", "json", "--ndjson")).json()).toEqual(envelope);
   });
 
-  test("to upload lets nobody list, scan or change what init made; that for administrators allows all of the others", async () => {
+  test("to upload does not allow listing, scanning or settings; the one for administrators allows everything", async () => {
     const actions = async (role: string) =>
       ((await policy(role, ...onAws)).json() as PolicyDocument).Statement.flatMap(({ Action }) => Action);
     const [upload, read, admin] = [await actions("upload"), await actions("read"), await actions("admin")];

@@ -98,7 +98,7 @@ describe.each(Object.entries(awsEndpoints()))("an object of %s", (_place, start)
     expect(beside.id).not.toBe(first.id);
   });
 
-  test("stays when its record is deleted, and can be registered anew", async () => {
+  test("stays when its record is deleted, and can be registered again", async () => {
     const { put, get, register, run, doctor } = await open();
     const uri = await put("theirs.txt", "theirs");
     const { id } = (await register(uri)).json();

@@ -37,7 +37,7 @@ describe.each(Object.entries(places))("statistics of %s", (_place, start) => {
   });
 });
 
-test("are nothing of nothing", async () => {
+test("are zero for an empty catalog", async () => {
   const { run } = await openEmptyLibrary();
   expect(await run(["stats"], { terminal: 80 })).toMatchObject({ status: 0, stdout: "0 documents, 0 B\n" });
 });
@@ -90,7 +90,7 @@ test("do not keep every tag there is", async () => {
   expect({ count, tags: tags.length, tagsLeftOut }).toEqual({ count: 10_010, tags: 10_000, tagsLeftOut: 10 });
 });
 
-test("refuse what cannot be meant", async () => {
+test("refuse invalid filters", async () => {
   const { run } = await openEmptyLibrary();
   expect((await run(["stats", "--since", "yesterday"])).status).toBe(2);
   expect((await run(["stats", "--commit", "abc"])).status).toBe(2);

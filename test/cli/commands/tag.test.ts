@@ -65,7 +65,7 @@ test("refuses the 41st tag", async () => {
   expect((await run(["tag", "a.txt", "one-more=1", "t0-"])).status).toBe(0);
 });
 
-test("says what is not there, and prints ids with -q", async () => {
+test("names a missing document, and prints ids with -q", async () => {
   const { run, upload } = await openLibrary();
   expect((await run(["tag", "a.txt", "a=1"])).status).toBe(3);
   const { id } = await upload("a.txt", "a");

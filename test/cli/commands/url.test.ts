@@ -199,7 +199,7 @@ describe("a link", () => {
 });
 
 test.each(["0", "-1", "8d", "604801", "soon", "", "1e3x", "0.4s"])(
-  "refuses to be good for %j, before anything is looked for",
+  "an expiry of %j is refused before any look-up",
   async (time) => {
     const { run } = await openLibrary();
     const outcome = await run(["url", "a.txt", `--expires-in=${time}`, "--json"]);

@@ -11,7 +11,7 @@ import { capture } from "../../support/streams.ts";
 
 const painter = (columns?: number, now = 0) => painterFor(capture(columns).stream, { colors: false, now: () => now });
 
-describe("text of somebody else", () => {
+describe("text from a catalog", () => {
   test.each([
     ["\u001b[31mred\u001b[0m", "\\e[31mred\\e[0m"],
     ["a\rb\nc\td\0", "a\\rb\\nc\\td\\0"],

@@ -35,7 +35,7 @@ describe("progress", () => {
     expect(log.written).toHaveLength(2);
   });
 
-  test("in a log a total that nobody knows is not guessed", () => {
+  test("in a log an unknown total is not guessed", () => {
     const log = capture();
     const progress = new PlainProgress(log.stream, Date.now);
     progress.expect(1, null);

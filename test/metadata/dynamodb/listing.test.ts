@@ -56,7 +56,7 @@ function endless(asked: { limit: number | undefined; signal: AbortSignal }[], fa
   });
 }
 
-test("pages double from what is expected until they are full, and whoever takes everything has full ones at once", async () => {
+test("pages double from the expected size until they are full, and reading everything starts with full ones", async () => {
   const limits = async (expected: number | undefined, count: number) => {
     const asked: { limit: number | undefined; signal: AbortSignal }[] = [];
     let left = count;
@@ -72,7 +72,7 @@ test("pages double from what is expected until they are full, and whoever takes 
   expect(await limits(undefined, 100)).toEqual([undefined]);
 });
 
-test("a listing that nobody reads on asks for nothing more and drops what is under way", async () => {
+test("an abandoned listing requests nothing more and drops its pending requests", async () => {
   const asked: { limit: number | undefined; signal: AbortSignal }[] = [];
   for await (const _ of listDocuments(endless(asked), "t", { ascending: true }, never)) break;
   expect(asked).toHaveLength(16);

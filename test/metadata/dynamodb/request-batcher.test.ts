@@ -83,7 +83,7 @@ for (const [place, start] of Object.entries(awsEndpoints())) {
       expect(meter.read().requests).toEqual({ GetItem: 1, TransactWriteItems: 1 });
     }, 120_000);
 
-    test("a claim that is held is told to whom it concerns, and the others go without it", async () => {
+    test("a claim that is held fails its own commit, and the others go on without it", async () => {
       const { metadata, sent } = await open();
       const [first, second] = [recordWith(), recordWith()];
       await commitAll(metadata, [first, second]);
@@ -148,7 +148,7 @@ for (const [place, start] of Object.entries(awsEndpoints())) {
       );
     });
 
-    test("who meets another transaction tries again, and nobody waits for it", async () => {
+    test("a commit that meets another transaction is retried, and no other commit waits for it", async () => {
       const { proxy, metadata, sent } = await open();
       const random = vi.spyOn(Math, "random").mockReturnValue(0.99);
       onTestFinished(() => random.mockRestore());
@@ -222,7 +222,7 @@ test("reads that are left unprocessed are asked for again, those that are not th
   expect(asked).toEqual([8, 5, 2]);
 });
 
-test("reads that the table goes on leaving unprocessed fail, and what is not there is not made up", async () => {
+test("reads that stay unprocessed fail, and never return missing documents", async () => {
   const metadata = answering(
     async (command) => ({ Responses: { t: [] }, UnprocessedKeys: { t: { Keys: keysOf(command) } } }),
     { retries: 1 },
@@ -231,7 +231,7 @@ test("reads that the table goes on leaving unprocessed fail, and what is not the
   expect(results).toMatchObject(results.map(() => ({ status: "rejected", reason: { code: "UNAVAILABLE" } })));
 });
 
-test("who gives up a read is told at once, and the request ends with the last of them", async () => {
+test("an aborted read fails at once, and the request ends with the last of its reads", async () => {
   const request: { signal?: AbortSignal; answer?: (answer: object) => void } = {};
   const metadata = answering(
     (_, { abortSignal }) =>
@@ -267,7 +267,7 @@ test("who gives up a read is told at once, and the request ends with the last of
   expect(await waiting).toBe("01a22ce9-5a20-721b-a259-0906f907ce2a");
 });
 
-test("who gives up a commit that waits for its turn is told at once; one on the wire is awaited", async () => {
+test("an aborted commit that is queued fails at once; one that is sent is awaited", async () => {
   const sent: Item[][] = [];
   let answer = () => {};
   const metadata = answering(async (command) => {
@@ -293,7 +293,7 @@ test("who gives up a commit that waits for its turn is told at once; one on the 
   expect(sent.map((items) => items.length)).toEqual([4, 4]);
 });
 
-test("who gives up a commit is not part of what is sent again of its group", async () => {
+test("an aborted commit is not part of the retry of its group", async () => {
   const sent: Item[][] = [];
   const interruption = new AbortController();
   const metadata = answering(async (command) => {

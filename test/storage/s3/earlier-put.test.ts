@@ -123,7 +123,7 @@ describe("looking for an earlier put", () => {
     return await EarlierPut.find(target(), content(memory, size), never);
   }
 
-  test("asks nobody where nothing was begun", async () => {
+  test("sends no request if no upload was begun", async () => {
     const earlier = await EarlierPut.find(target(), content(new Memory(), 4), never);
     expect(earlier).toMatchObject({ begun: undefined, completed: undefined, storedBytes: 0 });
     expect(operations()).toEqual([]);
@@ -196,7 +196,7 @@ describe("a part that is stored", () => {
     expect(await has(saved, number, size, sha256)).toBeUndefined();
   });
 
-  test("is sent again when somebody replaced it behind our back", async () => {
+  test("is sent again if another program has replaced it", async () => {
     await direct.send(
       new UploadPartCommand({ Bucket: bucket, Key: key, UploadId: uploadId, PartNumber: 1, Body: "5678" }),
     );
@@ -250,7 +250,7 @@ describe("a put with a checkpoint", () => {
   test.each([
     ["met another one for its key", "CompleteMultipartUpload", 409, "ConditionalRequestConflict"],
     ["was dropped while its parts were sent", "UploadPart", 404, "NoSuchUpload"],
-  ])("tells of every byte once, also when it begins anew because it %s", async (_what, operation, status, code) => {
+  ])("reports every byte once, also when it starts over because it %s", async (_what, operation, status, code) => {
     const last = (request: ProxiedRequest) => request.operation === operation && [0, 4].includes(partOf(request));
     const fault: Fault = { kind: "status", status, code };
     proxy.inject({ operation: last, nth: 1, action: { kind: "hold", until: partsStored(3), fault } });

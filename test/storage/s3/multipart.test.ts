@@ -161,7 +161,7 @@ describe("sending an object", () => {
     expect(uploads().size).toBe(0);
   });
 
-  test("does not take an object of somebody else for its own, and leaves it alone", async () => {
+  test("does not take an object of another program for its own, and leaves it alone", async () => {
     await put("taken", Buffer.from("theirs"));
     await expect(put("taken", Buffer.from("ours!!"))).rejects.toMatchObject({ code: "CONFLICT" });
     expect(objects().get("taken")?.body.toString()).toBe("theirs");

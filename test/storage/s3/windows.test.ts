@@ -89,7 +89,7 @@ describe("the windows of a body", () => {
 });
 
 describe("the memory of parts", () => {
-  test("is used again, unless somebody may still write to it", async () => {
+  test("is used again, unless it may still be written to", async () => {
     const memory = new PartMemory(8 * mebibyte);
     const first = await memory.take(mebibyte, never);
     first.free();
@@ -100,7 +100,7 @@ describe("the memory of parts", () => {
     expect((await memory.take(mebibyte, never)).bytes === first.bytes).toBe(false);
   });
 
-  test("is not kept in sizes that nobody asks for any more", async () => {
+  test("is not kept in sizes that are no longer used", async () => {
     const memory = new PartMemory(8 * mebibyte);
     (await memory.take(mebibyte, never)).free();
     const other = await memory.take(2 * mebibyte, never);
@@ -118,7 +118,7 @@ describe("a memory budget", () => {
     await next;
   });
 
-  test("gives nobody less than 64 KiB", async () => {
+  test("gives at least 64 KiB to each", async () => {
     const budget = new MemoryBudget(128 * 1024);
     await Promise.all([budget.take(0), budget.take(1)]);
     expect(await isPending(budget.take(1))).toBe(true);

@@ -181,7 +181,7 @@ describe("named paths", () => {
     await expect(find(cwd, ["d"], { signal: AbortSignal.abort() })).rejects.toEqual(code("CANCELLED"));
   });
 
-  test.each([[""], ["/"]])("the empty glob --exclude %j is no bug of ours", async (glob) => {
+  test.each([[""], ["/"]])("the empty glob --exclude %j is USAGE, not INTERNAL", async (glob) => {
     const found = await find(await makeTree(["a"]), ["a"], { exclude: [glob] }).catch((error: unknown) => error);
     // Either it excludes nothing or it is refused.
     expect([{ skipped: none, inputs: [expect.anything()] }, code("USAGE")]).toContainEqual(found);
