@@ -191,7 +191,7 @@ describe("a directory where everybody may write", () => {
   });
 });
 
-test("root believes what the user has who called sudo, and other users what is theirs or root's", () => {
+test("root trusts files of the user who called sudo, and other users trust their own and root's", () => {
   expect(trustedOwners(0, { SUDO_UID: "1000" })).toEqual(new Set([0, 1000]));
   expect(trustedOwners(0, { SUDO_UID: "x" })).toEqual(new Set([0]));
   expect(trustedOwners(1000, { SUDO_UID: "1001" })).toEqual(new Set([1000, 0]));

@@ -11,12 +11,12 @@ test.each([
   [4096, 3],
   [3, 4096],
   [1_000_003, 65_537],
-])("of %i and %i bytes is that of both together", (first, second) => {
+])("the CRC-32s of %i and %i bytes combine to that of both together", (first, second) => {
   const [a, b] = [randomBytes(first), randomBytes(second)];
   expect(combineCrc32(crc32(a), crc32(b), b.length)).toBe(crc32(Buffer.concat([a, b])));
 });
 
-test("holds behind more zeros than 32 bits can count", () => {
+test("a CRC-32 combines with one behind more zeros than 32 bits can count", () => {
   // 5 GiB, by 320 times 16 MiB: what zlib computes piece by piece.
   const zeros = Buffer.alloc(16 * 1024 * 1024);
   let expected = crc32("document");

@@ -61,7 +61,7 @@ test.each(Object.entries(ways))("a locked database is a temporary failure, when 
   expect(fromSqliteError(error, path)).toMatchObject({ code: "UNAVAILABLE" });
 });
 
-test("what the engine did not say has no code", () => {
+test("an error of another origin has no code", () => {
   for (const error of [new Error("database is on fire"), undefined, null, "database is locked"]) {
     expect(sqliteCodeOf(error)).toBe(0);
   }

@@ -20,7 +20,7 @@ test.each<[what: string, argv: string[], status: number, says: string]>([
   ["a library to make", ["init", "--directory", "locked/library"], 4, "locked"],
   ["a document in it", ["show", "a.txt", "--directory", "locked"], 4, "locked"],
   ["a directory to download to", ["download", "open.txt", "-o", "locked/a"], 4, "locked"],
-])("that may not be read is named with its next step: %s", async (_what, argv, status, says) => {
+])("a path that cannot be read is named with a next step: %s", async (_what, argv, status, says) => {
   const sandbox = await makeSandbox();
   const path = (name: string) => join(sandbox.cwd, name);
   for (const directory of [sandbox.root, sandbox.cwd]) await chmod(directory, 0o777);

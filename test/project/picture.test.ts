@@ -34,7 +34,7 @@ test.skipIf(!hasScript && !process.env["DOCPROC_TEST_NO_SKIP"])(`${path} shows w
   expect(contentOf(process.env["DOCPROC_PICTURE"] ? drawn : kept)).toEqual(contentOf(drawn));
 });
 
-test("has an alternative text, and colours for both schemes", async () => {
+test("the picture has an alternative text, and colours for both schemes", async () => {
   const text = await readFile(path, "utf8");
   expect(text).toMatch(/role="img" aria-labelledby="title desc"/);
   expect(text).toContain(`<title id="title">${picture.title}</title>`);

@@ -19,7 +19,7 @@ async function givenTo(sandbox: Sandbox, more = ""): Promise<string> {
   return await readFile(file, "utf8");
 }
 
-test("is the user's own cache directory, whatever the umask", async () => {
+test("the compile cache is in the user's own cache directory, whatever the umask", async () => {
   const sandbox = await makeSandbox();
   const directory = join(sandbox.root, "cache", "docproc");
   expect(await givenTo(sandbox)).toBe(directory);
@@ -27,7 +27,7 @@ test("is the user's own cache directory, whatever the umask", async () => {
   expect(await givenTo(sandbox)).toBe(directory);
 });
 
-test("is nowhere when others may write to it", async () => {
+test("there is no compile cache when others may write to it", async () => {
   const sandbox = await makeSandbox();
   const directory = join(sandbox.root, "cache", "docproc");
   await mkdir(directory, { recursive: true });
@@ -35,13 +35,13 @@ test("is nowhere when others may write to it", async () => {
   expect(await givenTo(sandbox)).toBe("");
 });
 
-test("is nowhere when it belongs to another user", async () => {
+test("there is no compile cache when it belongs to another user", async () => {
   const sandbox = await makeSandbox();
   await mkdir(join(sandbox.root, "cache", "docproc"), { recursive: true, mode: 0o700 });
   expect(await givenTo(sandbox, "const uid = process.getuid(); process.getuid = () => uid + 1;")).toBe("");
 });
 
-test("is nowhere when it is a link", async () => {
+test("there is no compile cache when it is a link", async () => {
   const sandbox = await makeSandbox();
   await mkdir(join(sandbox.root, "cache"));
   await mkdir(join(sandbox.root, "elsewhere"), { mode: 0o700 });
@@ -56,17 +56,20 @@ const others: [what: string, make: (path: string) => Promise<unknown>][] = [
 if (userInfo().uid === 0) {
   others.push(["a directory of another user", (path) => mkdir(path).then(() => lchown(path, 54_321, 54_321))]);
 }
-test.each(others)("is nowhere when it holds %s, from a time when it was open to others", async (_what, make) => {
-  const sandbox = await makeSandbox();
-  const directory = join(sandbox.root, "cache", "docproc");
-  await mkdir(join(directory, "v24.0.0-x64"), { recursive: true, mode: 0o700 });
-  await chmod(directory, 0o700);
-  expect(await givenTo(sandbox)).toBe(directory);
-  await make(join(directory, "v26.0.0-x64"));
-  expect(await givenTo(sandbox)).toBe("");
-});
+test.each(others)(
+  "there is no compile cache when it holds %s, from a time when it was open to others",
+  async (_what, make) => {
+    const sandbox = await makeSandbox();
+    const directory = join(sandbox.root, "cache", "docproc");
+    await mkdir(join(directory, "v24.0.0-x64"), { recursive: true, mode: 0o700 });
+    await chmod(directory, 0o700);
+    expect(await givenTo(sandbox)).toBe(directory);
+    await make(join(directory, "v26.0.0-x64"));
+    expect(await givenTo(sandbox)).toBe("");
+  },
+);
 
-test("is nowhere when there is no place for it", async () => {
+test("there is no compile cache when it has no place", async () => {
   const sandbox = await makeSandbox();
   await writeFile(join(sandbox.root, "cache"), "a file");
   expect(await givenTo(sandbox)).toBe("");

@@ -82,6 +82,6 @@ test("the file system is broken until the test ends", () => {
   expect(open).not.toBe(whole);
 });
 
-test("and whole afterwards", () => {
+test("the file system works again after the test", () => {
   expect(open).toBe(whole);
 });

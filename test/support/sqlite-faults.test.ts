@@ -48,7 +48,7 @@ test("databases fail until the test ends", async () => {
   broken.arm({ errcode: 10, done: false }, 1);
 });
 
-test("and work afterwards", async () => {
+test("databases work again after the test", async () => {
   const database = await open();
   database.exec(insert);
   database.close();

@@ -164,7 +164,7 @@ test.each(courses.flatMap(([what, ...course]) => [500, 5_000].map((size) => [wha
   },
 );
 
-test("bytes that cannot be looked for after the commit are no document yet, and one when it is tried again", async () => {
+test("an upload whose bytes cannot be checked after the commit fails, and succeeds when run again", async () => {
   const down = new DocprocError("UNAVAILABLE", "no answer");
   const whileLooking = () => {
     throw down;

@@ -62,7 +62,7 @@ async function modeOf(file: string): Promise<string> {
   return ((await stat(file)).mode & 0o777).toString(8);
 }
 
-test("goes on with the plan, the upload and the parts of an earlier run", async () => {
+test("a journal resumes the plan, the upload and the parts of an earlier run", async () => {
   await interrupted(2);
   expect(await journals.has(identity)).toBe(true);
   const journal = await open(later);
@@ -76,7 +76,7 @@ test("goes on with the plan, the upload and the parts of an earlier run", async 
 test.each([
   ["the file has another size or time", { stamp: "10:21" }],
   ["its content type is another", { contentType: "text/html" }],
-])("starts over when %s, and names what it does not resume", async (_what, change) => {
+])("a journal starts over when %s, and names what it does not resume", async (_what, change) => {
   await interrupted(2);
   const journal = await open({ ...later, ...change });
   expect(journal.plan.id).toBe(second);
@@ -94,7 +94,7 @@ test.each<[string, Partial<UploadIdentity>]>([
   ["of another file", { path: "/b.bin" }],
   ["under another name", { name: "b.bin" }],
   ["with another tag", { tags: { build: "42" } }],
-])("is another one for an upload %s", async (_what, change) => {
+])("a different journal belongs to an upload %s", async (_what, change) => {
   await interrupted(2);
   const other = { ...identity, ...change };
   expect(await journals.has(other)).toBe(false);
@@ -104,12 +104,12 @@ test.each<[string, Partial<UploadIdentity>]>([
   expect(await readdir(directory)).toHaveLength(2);
 });
 
-test("is the same one whatever the order of the tags", async () => {
+test("a journal is the same for any order of the tags", async () => {
   (await open(plan, { ...identity, tags: { a: "1", b: "2" } })).close();
   expect(await journals.has({ ...identity, tags: { b: "2", a: "1" } })).toBe(true);
 });
 
-test("forgets the parts of an upload when another one begins", async () => {
+test("a journal forgets the parts of an upload when another one begins", async () => {
   await interrupted(3);
   const journal = await open();
   journal.begin({ uploadId: "upload-2", partSize: 7 });
@@ -121,7 +121,7 @@ test("forgets the parts of an upload when another one begins", async () => {
   again.close();
 });
 
-test("is locked while it is open, and free once it is closed", async () => {
+test("a journal is locked while it is open, and free once it is closed", async () => {
   const journal = await open();
   journal.begin(upload);
   expect(await journals.open(identity, later)).toBeUndefined();
@@ -134,7 +134,7 @@ test("is locked while it is open, and free once it is closed", async () => {
   next.close();
 });
 
-test("leaves nothing when it is removed, and another one can be begun at once", async () => {
+test("a removed journal leaves nothing, and another one can be begun at once", async () => {
   await interrupted(2);
   await (await open()).remove();
   expect(await readdir(directory)).toEqual([]);
@@ -145,7 +145,7 @@ test("leaves nothing when it is removed, and another one can be begun at once", 
   await journal.remove();
 });
 
-test("is readable by its owner alone, with what lies beside it", async () => {
+test("a journal and the files beside it are readable by their owner alone", async () => {
   const journal = await open();
   journal.begin(upload);
   journal.save(1, part(1));
@@ -156,7 +156,7 @@ test("is readable by its owner alone, with what lies beside it", async () => {
   journal.close();
 });
 
-test("is given up after a week, and what is younger is kept", async () => {
+test("a journal expires after a week, and a younger one is kept", async () => {
   const old = await interrupted(2);
   const time = new Date(Date.now() - 7 * day - 60_000);
   await utimes(old, time, time);
@@ -169,7 +169,7 @@ test("is given up after a week, and what is younger is kept", async () => {
   expect(await readdir(directory)).toHaveLength(2);
 });
 
-test("starts over, just as private, when it is itself over a week old", async () => {
+test("a journal over a week old starts over, just as private", async () => {
   const old = await interrupted(2);
   const time = new Date(Date.now() - 8 * day);
   await utimes(old, time, time);
@@ -179,14 +179,14 @@ test("starts over, just as private, when it is itself over a week old", async ()
   journal.close();
 });
 
-test("is done without where its directory cannot be made", async () => {
+test("no journal is kept if its directory cannot be created", async () => {
   await writeFile(join(root, "state"), "a file");
   expect(await journals.open(identity, plan)).toBeUndefined();
   expect(troubles).toEqual([expect.stringContaining("/a.bin")]);
   expect(await journals.has(identity)).toBe(false);
 });
 
-describe("after a crash", () => {
+describe("a journal after a crash", () => {
   /** What is on the disk while three parts are saved: the database, and the log that holds most of it. */
   async function crash(): Promise<string> {
     const journal = await open();
@@ -226,7 +226,7 @@ describe("after a crash", () => {
   });
 });
 
-describe("one that cannot be read", () => {
+describe("a journal that cannot be read", () => {
   async function edit(file: string, sql: string): Promise<void> {
     const database = new DatabaseSync(file);
     database.exec(sql);

@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => aws.close());
 
-describe("an upload that is not to be gone on with", () => {
+describe("an upload with --no-resume", () => {
   const ways: [string, string[], Record<string, string>][] = [
     ["--no-resume", ["--no-resume"], {}],
     ["DOCPROC_RESUME=false", [], { DOCPROC_RESUME: "false" }],
@@ -55,7 +55,7 @@ describe("an upload that is not to be gone on with", () => {
   });
 });
 
-describe("without its journal", () => {
+describe("an upload without its journal", () => {
   test("an upload starts over, and a doctor finds its leftovers", async () => {
     const { journals, bucket, upload, run, left, id, bytes } = await openInterrupted(aws.endpoint);
     for (const journal of await journals()) await rm(journal);

@@ -116,7 +116,7 @@ describe.each(ways)("a document that is read as %s", (_way, ranges) => {
     expect(asked).toHaveLength(ranges > 1 && size > rangeSize ? Math.ceil(size / rangeSize) : 1);
   });
 
-  test.each([0, 1, 100_000, rangeSize - 1])("goes on where it was broken off, after %i bytes", async (at) => {
+  test.each([0, 1, 100_000, rangeSize - 1])("resumes where the connection was lost, after %i bytes", async (at) => {
     const { read, asked } = await openObject(large, ranges, (reply, nth) =>
       nth === 1 ? firstBytes(reply, at, brokenOff()) : reply,
     );
@@ -149,7 +149,7 @@ describe.each(ways)("a document that is read as %s", (_way, ranges) => {
     expect(asked).toHaveLength(retries + 1);
   });
 
-  test("fails at once for what will not pass", async () => {
+  test("fails at once for a lasting failure", async () => {
     const denied = new DocprocError("ACCESS_DENIED", "no");
     const { read, asked } = await openObject(large.subarray(0, 10), ranges, (reply) => firstBytes(reply, 5, denied));
     await expect(read()).rejects.toBe(denied);
@@ -168,7 +168,7 @@ describe.each(ways)("a document that is read as %s", (_way, ranges) => {
       (reply: Reply, nth: number) => (nth === 1 ? withFlippedByte(reply) : reply),
     ],
     ["do not end", "more bytes", endless],
-  ])("is not taken for whole when its bytes %s", async (_what, why, disturb) => {
+  ])("fails as damaged when its bytes %s", async (_what, why, disturb) => {
     for (const size of [1000, large.length]) {
       const { read, delivered } = await openObject(large.subarray(0, size), ranges, disturb);
       await expect(read()).rejects.toMatchObject({ code: "INTEGRITY", message: expect.stringContaining(why) });
@@ -205,7 +205,7 @@ describe.each(ways)("a document that is read as %s", (_way, ranges) => {
   });
 });
 
-test("bytes that are not the right ones are known for it only after the last of them", async () => {
+test("wrong bytes are noticed only after the last of them", async () => {
   const { reading } = await openObject(large.subarray(0, 1000), 1, withFlippedByte);
   let seen = 0;
   const read = async () => {

@@ -135,7 +135,7 @@ describe("a process that died between the commit and its last word", () => {
   );
 });
 
-test("what is remembered is private and holds no credentials, whatever the umask", async () => {
+test("a journal is private and holds no credentials, whatever the umask", async () => {
   const { sandbox, stall, start } = await open(30);
   const secrets = {
     AWS_SECRET_ACCESS_KEY: "remember-me-not",

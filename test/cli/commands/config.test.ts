@@ -65,7 +65,7 @@ test("every value names the flag, the variable or the file that it comes from", 
   });
 });
 
-test("prints a table for a person, and one setting per line with --ndjson", async () => {
+test("config prints a table for a person, and one setting per line with --ndjson", async () => {
   const sandbox = await makeSandbox();
   const { stdout } = await runDocproc(sandbox, ["config", "--prefix", "a/b"]);
   const rows = stdout

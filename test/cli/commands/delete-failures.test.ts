@@ -45,31 +45,34 @@ test.each<[string, Fault, number]>([
   ["is down", { kind: "status", status: 503, code: "SlowDown" }, 8],
   ["never answers", { kind: "black-hole" }, 8],
   ["refuses it", { kind: "status", status: 403, code: "AccessDenied" }, 4],
-])("says that the bytes are left when the storage %s, and a doctor removes them", async (_what, action, status) => {
-  const { id, proxy, state, run, remove, left } = await openBehindProxy();
-  proxy.inject({ operation: "DeleteObject", action });
-  const outcome = await remove();
-  expect(outcome).toMatchObject({ status });
-  expect(outcome.json()).toMatchObject({
-    documents: [],
-    failures: [{ ref: id, message: expect.stringContaining("is deleted, but its bytes are not") }],
-  });
-  expect(outcome.stderr).toContain("docproc doctor --repair");
-  expect(await left()).toEqual({ documents: 0, objects: 1 });
-  proxy.clear();
-  expect(await remove()).toMatchObject({ status: 3 });
-  // Not before they are a day old.
-  expect((await run(["doctor", "--repair", "--json"])).json().summary).toMatchObject({ found: 0, young: 1 });
-  await state.age();
-  expect(await run(["doctor", "--repair"])).toMatchObject({ status: 0 });
-  expect(await left()).toEqual(allGone);
-});
+])(
+  "a deletion says that the bytes are left when the storage %s, and a doctor removes them",
+  async (_what, action, status) => {
+    const { id, proxy, state, run, remove, left } = await openBehindProxy();
+    proxy.inject({ operation: "DeleteObject", action });
+    const outcome = await remove();
+    expect(outcome).toMatchObject({ status });
+    expect(outcome.json()).toMatchObject({
+      documents: [],
+      failures: [{ ref: id, message: expect.stringContaining("is deleted, but its bytes are not") }],
+    });
+    expect(outcome.stderr).toContain("docproc doctor --repair");
+    expect(await left()).toEqual({ documents: 0, objects: 1 });
+    proxy.clear();
+    expect(await remove()).toMatchObject({ status: 3 });
+    // Not before they are a day old.
+    expect((await run(["doctor", "--repair", "--json"])).json().summary).toMatchObject({ found: 0, young: 1 });
+    await state.age();
+    expect(await run(["doctor", "--repair"])).toMatchObject({ status: 0 });
+    expect(await left()).toEqual(allGone);
+  },
+);
 
 test.each<[string, Fault, number]>([
   ["is down", { kind: "status", status: 500 }, 8],
   ["refuses it", { kind: "status", status: 400, code: "AccessDeniedException" }, 4],
   ["cannot be reached", { kind: "reset" }, 8],
-])("deletes nothing when the catalog %s, and succeeds when run again", async (_what, action, status) => {
+])("a deletion removes nothing when the catalog %s, and succeeds when run again", async (_what, action, status) => {
   const { proxy, remove, left } = await openBehindProxy();
   proxy.inject({ operation: "TransactWriteItems", action });
   expect(await remove()).toMatchObject({ status });
@@ -82,27 +85,30 @@ test.each<[string, Fault, number]>([
 test.each<[string, Fault, number]>([
   ["is down", { kind: "status", status: 503, code: "SlowDown" }, 8],
   ["refuses it", { kind: "status", status: 403, code: "AccessDenied" }, 4],
-])("deletes nothing when the storage %s and cannot say whose the bytes are", async (_what, action, status) => {
-  const { proxy, remove, left } = await openBehindProxy();
-  proxy.inject({ operation: "HeadObject", action });
-  expect(await remove()).toMatchObject({ status });
-  expect(await left()).toEqual(untouched);
-  proxy.clear();
-  expect(await remove()).toMatchObject({ status: 0 });
-  expect(await left()).toEqual(allGone);
-});
+])(
+  "a deletion removes nothing when the storage %s and cannot tell whose the bytes are",
+  async (_what, action, status) => {
+    const { proxy, remove, left } = await openBehindProxy();
+    proxy.inject({ operation: "HeadObject", action });
+    expect(await remove()).toMatchObject({ status });
+    expect(await left()).toEqual(untouched);
+    proxy.clear();
+    expect(await remove()).toMatchObject({ status: 0 });
+    expect(await left()).toEqual(allGone);
+  },
+);
 
 test.each([
   ["once", 1],
   ["every time", 99],
-])("is done when the answer of the catalog is lost %s", async (_what, times) => {
+])("a deletion succeeds when the response of the catalog is lost %s", async (_what, times) => {
   const { proxy, remove, left } = await openBehindProxy();
   proxy.inject({ operation: "TransactWriteItems", times, action: { kind: "lose-reply" } });
   expect(await remove()).toMatchObject({ status: 0 });
   expect(await left()).toEqual(allGone);
 });
 
-test("keeps the bytes while it is unknown whether the record was deleted", async () => {
+test("a deletion keeps the bytes while it is unknown whether the record was deleted", async () => {
   const { proxy, state, run, remove, left } = await openBehindProxy();
   proxy.inject({ operation: "TransactWriteItems", action: { kind: "lose-reply" } });
   let asked = false;
@@ -118,7 +124,7 @@ test("keeps the bytes while it is unknown whether the record was deleted", async
   expect(await left()).toEqual(allGone);
 });
 
-test("finds it gone when another one was faster", async () => {
+test("a deletion finds the document gone when another one was faster", async () => {
   const { id, proxy, run, remove, left } = await openBehindProxy();
   let faster: ReturnType<typeof run> | undefined;
   const meanwhile = ({ operation }: ProxiedRequest) => {
@@ -131,7 +137,7 @@ test("finds it gone when another one was faster", async () => {
   expect(await left()).toEqual(allGone);
 });
 
-test("is finished when it is interrupted after the record went, and not begun when before", async () => {
+test("a deletion is finished when it is interrupted after the record is deleted, and not begun when before", async () => {
   const { remove, left } = await openBehindProxy();
   expect(await remove({ signal: AbortSignal.abort() })).toMatchObject({ status: 130 });
   expect(await left()).toEqual(untouched);

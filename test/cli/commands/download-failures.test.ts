@@ -100,7 +100,7 @@ test.each<[string, Fault, number]>([
   ["the bucket is gone", { kind: "status", status: 404, code: "NoSuchBucket" }, 9],
   ["the object is gone", { kind: "status", status: 404, code: "NoSuchKey" }, 3],
   ["a byte is not the one that was stored", { kind: "flip-byte", offset: 5000, in: "reply" }, 6],
-])("leaves the destination as it was when %s", async (_what, action, status) => {
+])("a failed download leaves the destination as it was when %s", async (_what, action, status) => {
   const { proxy, cwd, download, upload, files, content } = await openBehindProxy();
   await upload("small.bin", randomBytes(10_000));
   await upload("large.bin", randomBytes(9 * mebibyte));

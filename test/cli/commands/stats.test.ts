@@ -37,12 +37,12 @@ describe.each(Object.entries(places))("statistics of %s", (_place, start) => {
   });
 });
 
-test("are zero for an empty catalog", async () => {
+test("statistics of an empty catalog are zero", async () => {
   const { run } = await openEmptyLibrary();
   expect(await run(["stats"], { terminal: 80 })).toMatchObject({ status: 0, stdout: "0 documents, 0 B\n" });
 });
 
-test("are drawn for a person, the largest bar for the most bytes", async () => {
+test("statistics are drawn for a person, the largest bar for the most bytes", async () => {
   const { run, upload } = await openLibrary();
   await upload("a.txt", "a".repeat(1000), "--tag", "x=\u001b[31m");
   await upload("b.json", "b");
@@ -55,7 +55,7 @@ test("are drawn for a person, the largest bar for the most bytes", async () => {
   expect(Math.max(...narrow.map((line) => line.length))).toBeLessThanOrEqual(40);
 });
 
-test("are lines without bars in a pipe, all of them", async () => {
+test("statistics are lines without bars in a pipe, all of them", async () => {
   const { run, upload } = await openLibrary();
   const tags = Array.from({ length: 12 }, (_, index) => ["--tag", `t${index}=1`]).flat();
   await upload("a.txt", "a".repeat(1000), ...tags);
@@ -75,7 +75,7 @@ test("are lines without bars in a pipe, all of them", async () => {
   expect(rows.at(-1)).toEqual(["day", today(), "2", "1001"]);
 });
 
-test("do not keep every tag there is", async () => {
+test("statistics keep a limited number of tags", async () => {
   async function* records() {
     for (let index = 0; index < 10_010; index++) {
       yield {
@@ -90,7 +90,7 @@ test("do not keep every tag there is", async () => {
   expect({ count, tags: tags.length, tagsLeftOut }).toEqual({ count: 10_010, tags: 10_000, tagsLeftOut: 10 });
 });
 
-test("refuse invalid filters", async () => {
+test("statistics refuse invalid filters", async () => {
   const { run } = await openEmptyLibrary();
   expect((await run(["stats", "--since", "yesterday"])).status).toBe(2);
   expect((await run(["stats", "--commit", "abc"])).status).toBe(2);

@@ -50,14 +50,14 @@ test.each([
   [["a.txt", "a=1", "a=2"], /given twice/],
   [["a.txt", "=x"], /not of the form/],
   [["a.txt", `a=${"x".repeat(300)}`], /too long/],
-])("refuses %j before it looks for the document", async (argv, message) => {
+])("tagging refuses %j before it looks for the document", async (argv, message) => {
   const { run } = await openLibrary();
   const outcome = await run(["tag", ...argv, "--json"]);
   expect(outcome.status).toBe(2);
   expect(outcome.json()).toMatchObject({ code: "USAGE", message: expect.stringMatching(message) });
 });
 
-test("refuses the 41st tag", async () => {
+test("tagging refuses the 41st tag", async () => {
   const { run, upload } = await openLibrary();
   const tags = Array.from({ length: 40 }, (_, index) => ["--tag", `t${index}=1`]).flat();
   await upload("a.txt", "a", ...tags);
@@ -65,7 +65,7 @@ test("refuses the 41st tag", async () => {
   expect((await run(["tag", "a.txt", "one-more=1", "t0-"])).status).toBe(0);
 });
 
-test("names a missing document, and prints ids with -q", async () => {
+test("tagging names a missing document, and prints ids with -q", async () => {
   const { run, upload } = await openLibrary();
   expect((await run(["tag", "a.txt", "a=1"])).status).toBe(3);
   const { id } = await upload("a.txt", "a");

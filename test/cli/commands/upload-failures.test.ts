@@ -59,7 +59,7 @@ test.each<[string, number, FaultRule, number]>([
   ["it cannot be completed", 16, always("CompleteMultipartUpload", 403, "AccessDenied"), 4],
   ["its record is refused", 1, always("TransactWriteItems", 400, "AccessDeniedException"), 4],
   ["its record is not understood", 1, always("TransactWriteItems", 400, "ValidationException"), 1],
-])("leaves nothing behind when %s, and succeeds when run again", async (_what, size, rule, status) => {
+])("an upload leaves nothing behind when %s, and succeeds when run again", async (_what, size, rule, status) => {
   const { proxy, upload, write, left } = await openBehindProxy();
   await write("a.bin", randomBytes(size * mebibyte));
   proxy.inject(rule);
@@ -72,7 +72,7 @@ test.each<[string, number, FaultRule, number]>([
   expect(await left()).toMatchObject({ documents: { length: 1 }, digests: { length: 1 }, multipart: 0 });
 });
 
-test("keeps the bytes of a record that was made although no answer said so", async () => {
+test("an upload keeps the bytes of a record whose commit got no response", async () => {
   const { proxy, upload, write, left } = await openBehindProxy();
   await write("a.bin", "a");
   proxy.inject({ operation: "TransactWriteItems", action: { kind: "lose-reply" } });
@@ -84,7 +84,7 @@ test("keeps the bytes of a record that was made although no answer said so", asy
   expect((await upload("a.bin")).json().documents).toMatchObject([{ action: "unchanged" }]);
 });
 
-test("finds its record in the catalog when every answer to the commit is lost", async () => {
+test("an upload finds its record in the catalog when every response to the commit is lost", async () => {
   const { proxy, upload, write, left } = await openBehindProxy();
   await write("a.bin", "a");
   proxy.inject({ operation: "TransactWriteItems", action: { kind: "lose-reply" } });
@@ -94,7 +94,7 @@ test("finds its record in the catalog when every answer to the commit is lost", 
   expect(await left()).toMatchObject({ documents: [{ id }], digests: [sha256(Buffer.from("a"))] });
 });
 
-test("calls a commit that is never done a temporary failure, and succeeds when run again", async () => {
+test("an upload calls a commit that is never done a temporary failure, and succeeds when run again", async () => {
   const { proxy, upload, write, left } = await openBehindProxy();
   await write("a.bin", "a");
   proxy.inject(always("TransactWriteItems", 500));
@@ -111,7 +111,7 @@ test.each([
   ["UploadPart", 16],
   ["CompleteMultipartUpload", 16],
   ["TransactWriteItems", 1],
-])("ends in one record when the answer to %s is lost", async (operation, size) => {
+])("an upload ends in one record when the response to %s is lost", async (operation, size) => {
   const { proxy, upload, write, left } = await openBehindProxy();
   const content = randomBytes(size * mebibyte);
   await write("a.bin", content);
@@ -130,7 +130,7 @@ test.each([
   ["is truncated", (path: string) => truncateSync(path, 1000)],
   ["is replaced", (path: string) => renameSync(`${path}.new`, path)],
   ["is written to", (path: string) => writeFileSync(path, "x", { flag: "r+" })],
-])("stores nothing of a file that %s while it is read", async (_what, change) => {
+])("an upload stores nothing of a file that %s while it is read", async (_what, change) => {
   const { proxy, upload, write, cwd, left } = await openBehindProxy();
   for (const file of ["a.bin", "a.bin.new"]) await write(file, Buffer.alloc(32 * mebibyte));
   let changed = false;
@@ -146,7 +146,7 @@ test.each([
   expect(await left()).toEqual(nothing);
 });
 
-test("sends no bytes of a document that is there already", async () => {
+test("an upload sends no bytes of a stored document", async () => {
   const { proxy, upload, write } = await openBehindProxy();
   await write("small.bin", "small");
   await write("large.bin", Buffer.alloc(9 * mebibyte));
@@ -157,7 +157,7 @@ test("sends no bytes of a document that is there already", async () => {
   expect(proxy.log.slice(before).filter(({ service }) => service === "s3")).toEqual([]);
 });
 
-test("removes its own object when another upload of the same document was faster", async () => {
+test("an upload removes its own object when another upload of the same document was faster", async () => {
   const { proxy, upload, write, uploadDirectly, left } = await openBehindProxy();
   await write("a.bin", "a");
   let faster: ReturnType<typeof uploadDirectly> | undefined;

@@ -208,7 +208,7 @@ test.each(["0", "-1", "8d", "604801", "soon", "", "1e3x", "0.4s"])(
   },
 );
 
-test("a document in a directory has none, and is downloaded instead", async () => {
+test("a document in a directory has no link, and is downloaded instead", async () => {
   const { run, upload } = await openLibrary();
   await upload("a.txt", "a");
   for (const argv of [

@@ -303,13 +303,13 @@ describe("--files-from", () => {
   });
 });
 
-test("where everything was left out, the failure says why", async () => {
+test("if everything was skipped, the failure says why", async () => {
   const cwd = await makeTree(["d/.env", "d/a.map"]);
   const failure = await find(cwd, ["d"], { exclude: ["*.map"] }).catch((error: unknown) => error);
   expect(failure).toMatchObject({ code: "NOT_FOUND", hint: expect.stringMatching(/1 hidden, 1 excluded/) });
 });
 
-test("what was left out is described without what was not", () => {
+test("the description of skipped files has only reasons that occurred", () => {
   expect(describeSkipped({ ...none, hidden: 2, excluded: 1 })).toBe("2 hidden, 1 excluded");
   expect(describeSkipped(none)).toBe("");
 });
