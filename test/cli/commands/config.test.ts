@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { makeSandbox, runDocproc } from "../../support/run.ts";
 
+/** Where the library is, driver by driver, then how to work with it. */
 const settingNames = [
-  ...["storage", "metadata", "directory", "bucket", "bucketOwner", "prefix", "table", "region", "profile"],
-  ...["endpointUrl", "partSize", "partsInFlight", "concurrency", "connections", "onDuplicate", "retries", "timeout"],
-  ...["resume", "provenance", "tags", "tagVariables", "stateDirectory", "allowHttp", "unsupported"],
+  ...["storage", "metadata", "directory", "bucket", "bucketOwner", "region", "profile", "endpointUrl", "allowHttp"],
+  ...["unsupported", "prefix", "table", "connections", "partSize", "partsInFlight", "concurrency", "onDuplicate"],
+  ...["retries", "timeout", "resume", "provenance", "tags", "tagVariables", "stateDirectory"],
 ];
 
 interface Setting {
