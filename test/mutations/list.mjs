@@ -881,6 +881,13 @@ export const mutations = [
     ["test/security/runner-commands.test.ts"],
   ],
   [
+    "what a server says passes for a line of a stack trace",
+    "src/cli/output/traces.ts",
+    "start < 0 ? stack : stack.slice(start + message.length)",
+    "stack",
+    ["test/cli/output/traces.test.ts"],
+  ],
+  [
     "a line for people is a command because a server said so",
     "src/cli/output/human.ts",
     "linesWithoutCommands(line)",
