@@ -9,7 +9,7 @@ import { openBounds } from "../../src/files/bounds.ts";
 import { openFile } from "../../src/transfer/source.ts";
 import { makeSandbox, runDocproc } from "../support/run.ts";
 
-const refused = expect.objectContaining({ code: "USAGE", message: expect.stringContaining("leads out of") });
+const refused = expect.objectContaining({ code: "USAGE", message: expect.stringContaining("is outside") });
 const never = new AbortController().signal;
 
 /** A workspace in the sandbox's working directory, and beside it what must not get out. */
@@ -55,7 +55,12 @@ describe("upload --within", () => {
     expect({ status: outcome.status, failures: outcome.json().failures }).toEqual({
       status: 2,
       failures: [
-        { path: argv.at(-1), code: "USAGE", message: expect.stringMatching(/out of ws\.$/), hint: expect.any(String) },
+        {
+          path: argv.at(-1),
+          code: "USAGE",
+          message: expect.stringMatching(/is outside ws\.$/),
+          hint: expect.any(String),
+        },
       ],
     });
     expect(await contentsOf()).toEqual([]);

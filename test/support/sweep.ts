@@ -139,7 +139,7 @@ function report(outcome: Outcome, reported: Set<string>): void {
 function inDoubt(outcome: Outcome): string[] {
   type Failed = { path?: string; ref?: string; code: string; hint: string };
   const { failures = [] } = outcome.json() as { failures?: Failed[] };
-  const unknown = failures.filter(({ code, hint }) => code === "UNAVAILABLE" && /not known/.test(hint));
+  const unknown = failures.filter(({ code, hint }) => code === "UNAVAILABLE" && /It is unknown/.test(hint));
   return unknown.map(({ path, ref, hint }) => path ?? ref ?? /whether (.+) was recorded/.exec(hint)?.[1] ?? "");
 }
 
@@ -155,7 +155,7 @@ async function wrongInLibrary(library: Library, { removes }: Attempt, outcome: O
     if (id === removes && outcome.status === 0) wrong.push(`${name} is listed and was deleted`);
   }
   const ids = new Set(documents.map(({ id }) => id));
-  const says = outcome.status === 0 || /not known|is removed/.test(outcome.stdout);
+  const says = outcome.status === 0 || /It is unknown|is deleted, but/.test(outcome.stdout);
   if (removes && !ids.has(removes) && !says) wrong.push(`${removes} was deleted, and nothing says so`);
   for (const id of reported) if (!ids.has(id) && id !== removes) wrong.push(`${id} was reported and is not listed`);
   for (const id of ids) reported.add(id);
