@@ -5,53 +5,17 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "rolldown";
+import { bundle, options, version } from "./bundle.mjs";
 
 const began = new Date();
-const { version, dependencies } = JSON.parse(await readFile("package.json", "utf8"));
 
-const options = {
-  platform: "node",
-  // ES modules first, so that only the used parts of the SDK are bundled.
-  resolve: { mainFields: ["module", "main"] },
-  // Real dependencies stay packages. cosmiconfig could load TypeScript, which docproc never asks for.
-  external: [...Object.keys(dependencies), "typescript"],
-};
-const { output } = await build({
-  ...options,
-  input: { docproc: "bin/docproc.ts", library: "bin/library.ts", "digest-thread": "src/core/digest-thread.js" },
-  plugins: [withoutOtherPrograms()],
-  transform: {
-    target: "node20.19",
-    define: {
-      DOCPROC_VERSION: JSON.stringify(version),
-      // Documented switch: silences the SDK's warning that it will need Node 22, which users cannot act on.
-      "process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED": '"true"',
-    },
-  },
-  output: {
-    dir: "dist",
-    // Node's ES module loader costs milliseconds at every start; the CommonJS loader does not.
-    format: "cjs",
-    dynamicImportInCjs: false,
-    strict: true,
-    codeSplitting: {
-      // Every file costs time to find, read and compile, so modules that load together share one.
-      groups: [
-        // Shared by the library and the program's start-up.
-        { name: "errors", test: /\/src\/(core\/errors|cli\/output\/runner-commands)\.ts$|\/node_modules\/env-paths\// },
-        { name: "program", test: /\/src\/cli\/(program|commands\/(command|filter))\.ts$/ },
-      ],
-    },
-    // Keeps names readable in the stack traces of -v.
-    minify: {
-      compress: { keepNames: { function: true, class: true } },
-      mangle: false,
-      codegen: { removeWhitespace: true },
-    },
-    comments: false,
-    // For src/cli/output/traces.ts. The repository has the lines that it names.
-    sourcemap: true,
-    sourcemapExcludeSources: true,
+const output = await bundle({
+  dir: "dist",
+  // Keeps names readable in the stack traces of -v.
+  minify: {
+    compress: { keepNames: { function: true, class: true } },
+    mangle: false,
+    codegen: { removeWhitespace: true },
   },
 });
 const entry = output.find(({ name, isEntry }) => isEntry && name === "library");
@@ -92,17 +56,6 @@ await utimes("dist/package.json", began, began);
 function isMapOfPackages({ fileName }, output) {
   const mapped = output.find((file) => file.type === "chunk" && `${file.fileName}.map` === fileName);
   return mapped?.moduleIds.every((id) => /[\\/]node_modules[\\/]|^\0/.test(id)) ?? false;
-}
-
-/** Drops commander's support for subcommands in other programs: docproc has none, and child_process loads slowly. */
-function withoutOtherPrograms() {
-  const nothing = "\0nothing";
-  return {
-    name: "without-other-programs",
-    resolveId: (id, importer) =>
-      id === "node:child_process" && importer?.includes("/commander/") ? nothing : undefined,
-    load: (id) => (id === nothing ? "export {}" : undefined),
-  };
 }
 
 /** Renders the manual page. The command tree is TypeScript, so it is bundled first. */

@@ -245,6 +245,7 @@ export interface Library {
   tag(document: string | DocumentRecord, options: TagOptions): Promise<TaggedRecord>;
   /**
    * Signs a request for a document, which anyone may send until it expires.
+   * @param document a reference, or a record, of which only the id is used
    * @throws USAGE when the storage cannot sign; NOT_FOUND for a GET of missing bytes; CONFLICT for a PUT of existing
    *   bytes
    */
@@ -253,6 +254,7 @@ export interface Library {
   stats(options?: FilterOptions): Promise<Stats>;
   /**
    * Checks that a document equals what was uploaded. Changes nothing.
+   * @param document a reference, or a record, of which only the id is used
    * @returns undefined when it is sound
    */
   verify(document: string | DocumentRecord, options?: VerifyOptions): Promise<Damage | undefined>;

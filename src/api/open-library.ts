@@ -193,18 +193,27 @@ class OpenLibrary implements Library {
     });
   }
 
-  async tag(document: string | DocumentRecord, { set, unset = [], ...options }: TagOptions): Promise<TaggedRecord> {
+  async tag(document: string | DocumentRecord, options: TagOptions): Promise<TaggedRecord> {
     return await this.#call(options, async (library, signal) => {
+      const { set, unset = [] } = options ?? {};
+      if (!Array.isArray(unset)) {
+        throw new DocprocError("USAGE", "The tags to remove are not a list.", { hint: 'Pass { unset: ["key"] }.' });
+      }
       const edit = tagEdit(documentTags(pairs("tag", set)), unset);
       return frozenRecord(await library.tag(await ownRecord(library, document, signal), edit, signal));
     });
   }
 
   async url(document: string | DocumentRecord, options: UrlOptions = {}): Promise<SignedUrl> {
-    const { method = "GET", expiresIn = "15m" } = options;
     return await this.#call(options, async (library, signal) => {
+      const { method = "GET", expiresIn = "15m" } = options ?? {};
+      if (method !== "GET" && method !== "PUT") {
+        throw new DocprocError("USAGE", `${JSON.stringify(method)} is not a method of a link.`, {
+          hint: "Pass GET to read the document, or PUT to restore its bytes.",
+        });
+      }
       const expiry = expiryOf(duration(expiresIn), String(expiresIn));
-      const record = await found(library, document, signal);
+      const record = await ownRecord(library, document, signal);
       const signed = await library.sign(record, { method, expiresIn: expiry, signal });
       const { url, headers, expiresAt, credentialsExpireAt } = signed;
       const mayExpireEarlier = credentialsExpireAt === "unknown";
@@ -218,14 +227,15 @@ class OpenLibrary implements Library {
   }
 
   async verify(document: string | DocumentRecord, options: VerifyOptions = {}): Promise<Damage | undefined> {
-    const { deep = false, onProgress = () => {} } = options;
     return await this.#call(options, async (library, signal) => {
-      return await library.verify(await found(library, document, signal), { deep, signal, onProgress });
+      const { deep = false, onProgress = () => {} } = options ?? {};
+      return await library.verify(await ownRecord(library, document, signal), { deep, signal, onProgress });
     });
   }
 
-  async copy(document: string | DocumentRecord, { to, ...options }: CopyOptions): Promise<CopiedRecord> {
+  async copy(document: string | DocumentRecord, options: CopyOptions): Promise<CopiedRecord> {
     return await this.#call(options, async (library, signal) => {
+      const { to } = options ?? {};
       if (!(to instanceof OpenLibrary)) {
         throw new DocprocError("USAGE", "No library was named to copy to or from.", {
           hint: "Pass { to }, a library from openLibrary().",
@@ -243,14 +253,14 @@ class OpenLibrary implements Library {
   }
 
   async register(uri: string, options: RegisterOptions = {}): Promise<RegisteredRecord> {
-    const { name, contentType: type, tags, metadata, onProgress = () => {} } = options;
     return await this.#call(options, async (library, signal) => {
-      const document = await library.register(uri, {
+      const { name, contentType: type, tags, metadata, onProgress = () => {}, onDuplicate } = options ?? {};
+      const document = await library.register(String(uri), {
         name,
         contentType: type === undefined ? undefined : contentType(type),
         tags: documentTags(pairs("tag", tags)),
         documentMetadata: documentMetadata(pairs("metadata", metadata)),
-        onDuplicate: options.onDuplicate ?? library.settings.onDuplicate,
+        onDuplicate: onDuplicate ?? library.settings.onDuplicate,
         signal,
         onBegin: () => onProgress,
       });
@@ -268,10 +278,9 @@ class OpenLibrary implements Library {
   }
 
   /** Runs a call, and converts every error to a DocprocError. */
-  async #call<T>(
-    { signal }: CallOptions,
-    run: (library: DocumentLibrary, signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
+  async #call<T>(options: CallOptions, run: (library: DocumentLibrary, signal: AbortSignal) => Promise<T>): Promise<T> {
+    // JavaScript may pass null.
+    const { signal } = options ?? {};
     try {
       if (this.#closed) throw new DocprocError("USAGE", "The library is closed.", { hint: "Open it again." });
       // A signal of its own: each request adds a listener, and Node warns of more than ten.

@@ -1,6 +1,6 @@
 /**
  * Settings that a project file may not decide alone: those that send documents or credentials elsewhere than to a named
- * bucket.
+ * bucket, write outside of the project, or put further variables into tags.
  */
 import { dirname } from "node:path";
 import { DocprocError } from "../core/errors.ts";

@@ -18,6 +18,11 @@ export const drivers: Readonly<Record<ServiceName, Readonly<Record<string, AnyDr
 };
 export const serviceNames = Object.keys(drivers) as ServiceName[];
 
+/** The URI schemes of all storages. */
+export const storageSchemes: ReadonlySet<string> = new Set(
+  Object.values(storageDrivers).map(({ traits }): string => traits.scheme),
+);
+
 /** URI schemes of storages where other programs may keep objects. */
 export const sharedSchemes: readonly string[] = Object.values(storageDrivers)
   .map(({ traits }): StorageTraits => traits)

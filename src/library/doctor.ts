@@ -50,7 +50,7 @@ export interface Examination {
   readonly signal: AbortSignal;
 }
 
-/** The context of an examination: both services, read-only. `removal.ts` removes things. */
+/** The context of an examination. It only reads the services; `removal.ts` removes things. */
 interface Opened extends Examination {
   readonly services: Services;
   readonly storage: StorageService;

@@ -78,6 +78,14 @@ export class DocumentLibrary {
     this.#drivers();
   }
 
+  /**
+   * Opens both services. Sends nothing: what they refuse is known before any document is looked at.
+   * @throws INVALID_CONFIG for settings that a driver cannot work with
+   */
+  async open(): Promise<void> {
+    await Promise.all([this.#services.storage(), this.#services.metadata()]);
+  }
+
   /** The name by which people know the library. */
   get name(): PlaceName {
     return this.#drivers().storage.nameOf(this.settings);

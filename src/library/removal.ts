@@ -1,4 +1,4 @@
-/** The only place that removes things from a library: documents that a user names, and garbage that doctor finds. */
+/** Removes what a library has: documents that a user names, and garbage that doctor finds. */
 
 import { reached } from "../core/crash-points.ts";
 import { DocprocError, toDocprocError } from "../core/errors.ts";
@@ -90,7 +90,7 @@ export const minGarbageAge = 24 * 3_600_000;
 
 /**
  * Removes an object without a record.
- * @returns false when it has a record by now: a long upload commits as soon as its bytes are proved
+ * @returns false when it is too young, or has a record by now: a long upload commits once its bytes are proved
  */
 export async function removeOrphan(
   services: Services,

@@ -155,6 +155,11 @@ describe.each(Object.entries(awsEndpoints()))("with %s, a program", (_place, sta
     expect(await (await fetch(link.url, { headers: link.headers })).text()).toBe("1");
     expect(Date.parse((await library.url(a, { expiresIn: 60 })).expiresAt)).toBeLessThan(before + 120_000);
     await expect(library.url(a, { method: "PUT" })).rejects.toMatchObject({ code: "CONFLICT" });
+    const forged = { ...a, uri: a.uri.replace(/[^/]+$/, "other.txt") };
+    expect(new URL((await library.url(forged)).url).pathname).toBe(new URL(link.url).pathname);
+    for (const method of ["put", "DELETE"] as unknown as "PUT"[]) {
+      await expect(library.url(a, { method })).rejects.toMatchObject({ code: "USAGE" });
+    }
     for (const expiresIn of ["8d", 0, "soon", Number.NaN]) {
       await expect(library.url(a, { expiresIn })).rejects.toMatchObject({ code: "USAGE", hint: expect.any(String) });
     }

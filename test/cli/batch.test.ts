@@ -96,6 +96,31 @@ describe("a batch", () => {
     expect(reported).toEqual(expected);
   });
 
+  test("goes on behind a slow input, as far as it may, and reports in order", async () => {
+    const begun: string[] = [];
+    const reported: string[] = [];
+    let release = () => {};
+    const slow = new Promise<void>((resolve) => (release = resolve));
+    const batch = batchOf(
+      Array.from({ length: 30 }, (_, index) => String(index)),
+      {
+        concurrency: 2,
+        inOrder: true,
+        async run(input) {
+          begun.push(input);
+          if (input === "0") await slow;
+          return input;
+        },
+        onDone: async (done) => void reported.push(done),
+      },
+    );
+    await expect.poll(() => begun.length).toBe(8);
+    expect(reported).toEqual([]);
+    release();
+    await batch;
+    expect(reported).toEqual(Array.from({ length: 30 }, (_, index) => String(index)));
+  });
+
   test("whose inputs cannot be found any further finishes what it has begun, then fails", async () => {
     const inputs = (async function* () {
       yield "a";

@@ -1594,4 +1594,25 @@ export const mutations = [
     'settingNames.filter((name) => name === "storage")',
     ["test/config/profiles.test.ts"],
   ],
+  [
+    "an import into a library that cannot be used succeeds where nothing comes in",
+    "src/cli/commands/records/import.ts",
+    "    await library.open();\n",
+    "",
+    ["test/cli/commands/import.test.ts"],
+  ],
+  [
+    "a program signs a link to whatever a forged record names",
+    "src/api/open-library.ts",
+    "const record = await ownRecord(library, document, signal);\n      const signed",
+    "const record = await found(library, document, signal);\n      const signed",
+    ["test/api/operations.test.ts"],
+  ],
+  [
+    "a slow document holds up all that are verified beside it",
+    "src/cli/batch.ts",
+    "concurrency: options.concurrency * (inOrder ? 4 : 1)",
+    "concurrency: options.concurrency",
+    ["test/cli/batch.test.ts"],
+  ],
 ];

@@ -1,6 +1,6 @@
 /** Stack traces for `-v` and bug reports, with lines of src/: a build has all code of a file on one line. */
 import { readFileSync } from "node:fs";
-import { SourceMap } from "node:module";
+import { SourceMap, type SourceMapping } from "node:module";
 import { dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -8,7 +8,9 @@ import { fileURLToPath } from "node:url";
 export function tracesOf(error: Error): string[] {
   const toSource = sourceMapper();
   const traces: string[] = [];
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+  const seen = new Set<unknown>();
+  for (let cause: unknown = error; cause instanceof Error && !seen.has(cause); cause = cause.cause) {
+    seen.add(cause);
     // Name and message may be a server's words, so they must not form lines of their own.
     const title = `${cause.name}: ${cause.message}`.replaceAll("\n", "\\n");
     traces.push([title, ...framesOf(cause).map(toSource)].join("\n"));
@@ -22,7 +24,7 @@ function framesOf({ stack = "", message }: Error): string[] {
   return lines.slice(lines.findLastIndex((line) => !line.startsWith("    at ")) + 1);
 }
 
-/** Maps the frames of this build to src/, and leaves all others unchanged. */
+/** Maps the frames of this build to the sources, and leaves all others unchanged. */
 function sourceMapper(): (frame: string) => string {
   const folder = dirname(fileURLToPath(import.meta.url)) + sep;
   const maps = new Map<string, SourceMap | undefined>();
@@ -31,18 +33,26 @@ function sourceMapper(): (frame: string) => string {
     const [place, file = "", line, column] = /^([\w-]+\.js):(\d+):(\d+)/.exec(after ?? "") ?? [];
     if (after === undefined || place === undefined) return frame;
     if (!maps.has(file)) maps.set(file, readMap(join(folder, `${file}.map`)));
-    const entry = maps.get(file)?.findEntry(Number(line) - 1, Number(column) - 1);
-    if (entry === undefined || !("originalSource" in entry)) return frame;
+    const entry = entryIn(maps.get(file), Number(line) - 1, Number(column) - 1);
+    if (typeof entry?.originalSource !== "string") return frame;
     const source = entry.originalSource.replace(/^(\.\.\/)+/, "");
-    return `${before}${source}:${entry.originalLine + 1}:${entry.originalColumn + 1}${after.slice(place.length)}`;
+    return `${before}${source}:${(entry.originalLine ?? 0) + 1}:${(entry.originalColumn ?? 0) + 1}${after.slice(place.length)}`;
   };
+}
+
+/** Undefined also for a map that is not one: a trace without lines is better than none. */
+function entryIn(map: SourceMap | undefined, line: number, column: number): Partial<SourceMapping> | undefined {
+  try {
+    return map?.findEntry(line, column) as Partial<SourceMapping> | undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function readMap(path: string): SourceMap | undefined {
   try {
     return new SourceMap(JSON.parse(readFileSync(path, "utf8")));
   } catch {
-    // A trace without lines is better than none.
     return undefined;
   }
 }

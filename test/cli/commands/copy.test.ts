@@ -245,6 +245,17 @@ describe.each(Object.entries(places))("a copy into %s", (_place, start) => {
 });
 
 describe("a copy", () => {
+  test("refuses a library that cannot be used, also where nothing is to be copied", async () => {
+    const { sandbox, config, upload } = await openTwoLibraries();
+    await upload("here", "a", "a");
+    const { profiles } = JSON.parse(await readFile(config, "utf8"));
+    await writeConfig(config, { profiles: { ...profiles, broken: { bucket: "B" } } });
+    for (const argv of [["--name", "zzz*"], ["nope"]]) {
+      const outcome = await runDocproc(sandbox, ["copy", ...argv, "--from", "here", "--to", "broken"]);
+      expect(outcome).toMatchObject({ status: 2, stderr: expect.stringContaining("bucket name") });
+    }
+  });
+
   test("needs a place to go to that is not where it comes from", async () => {
     const { sandbox, copy, config, upload } = await openTwoLibraries();
     await upload("here", "a", "a");

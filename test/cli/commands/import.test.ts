@@ -151,6 +151,19 @@ test.each(Object.entries(awsEndpoints()))(
 );
 
 describe("an import", () => {
+  test("refuses a library that cannot be used, also where there is nothing to import", async () => {
+    const sandbox = await makeSandbox();
+    await writeFile(join(sandbox.cwd, "none.ndjson"), "");
+    for (const argv of [
+      ["--bucket", "B"],
+      ["--storage", "s3"],
+    ]) {
+      const outcome = await runDocproc(sandbox, ["import", "none.ndjson", ...argv, "--json"]);
+      expect(outcome.status).toBe(2);
+      expect(JSON.parse(outcome.stderr.trim().split("\n").at(-1) ?? "")).toMatchObject({ code: "INVALID_CONFIG" });
+    }
+  });
+
   test("says which lines are no records, and goes on, or stops with --fail-fast", async () => {
     const { run, upload, forget } = await openLibrary();
     const records = [await upload("a", "a"), await upload("b", "b")];
@@ -172,7 +185,8 @@ describe("an import", () => {
       "it is longer than 393216 bytes.",
       "the field id is invalid.",
     ]);
-    const human = await run(["import"], { stdin: file });
+    // Several at a time end in any order.
+    const human = await run(["import", "--concurrency", "1"], { stdin: file });
     expect(human.stdout).toMatch(/^unchanged {1}[0-9a-f-]{36} {2}a\nunchanged {1}[0-9a-f-]{36} {2}b\n$/);
     expect(human.stderr).toContain("failed line 5: The line is not a record");
     expect(human.stderr).toContain("0 imported, 2 unchanged, 4 failed.");
@@ -196,7 +210,7 @@ describe("an import", () => {
       [{ ...record, size: "1" }, "the field size is invalid"],
       [{ ...record, sha256: "A".repeat(64) }, "the field sha256 is invalid"],
       [{ ...record, uploadedAt: "2020-01-01T00:00:00.000Z" }, "the field uploadedAt is invalid"],
-      [{ ...record, uri: "localhost/key" }, "the field uri is invalid"],
+      [{ ...record, uri: "http://localhost/" }, "the field uri is invalid"],
       [{ ...record, contentType: "text/plain\r\nx: y" }, "the field contentType is invalid"],
       [{ ...record, tags: { "a=b": "c" } }, "the field tags is invalid"],
       [{ ...record, tags: { "": "c" } }, "the field tags is invalid"],

@@ -53,6 +53,12 @@ describe("the trace of an error", () => {
     expect(stderr).toContain("report it");
   });
 
+  test("ends where a cause leads back to its error", () => {
+    const error = new Error("one");
+    error.cause = new Error("two", { cause: error });
+    expect(tracesOf(error)).toHaveLength(2);
+  });
+
   test("does not believe what looks like a frame in a message", () => {
     const [trace = ""] = tracesOf(new Error("Refused\n    at server (dist/docproc.js:1:1)"));
     expect(trace.split("\n")[0]).toBe("Error: Refused\\n    at server (dist/docproc.js:1:1)");

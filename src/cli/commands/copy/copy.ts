@@ -116,7 +116,9 @@ export const copy = defineCommand({
 });
 
 async function openLibrary(context: Context, profile: string | undefined): Promise<DocumentLibrary> {
-  return await (profile === undefined ? context : context.inProfile(profile)).library();
+  const library = await (profile === undefined ? context : context.inProfile(profile)).library();
+  await library.open();
+  return library;
 }
 
 async function copyOne(

@@ -1,5 +1,6 @@
 /** Records as JSON lines, one `docproc.record/1` each: `docproc export` writes them, `docproc import` reads them. */
 
+import { storageSchemes } from "../../../config/settings.ts";
 import { DocprocError } from "../../../core/errors.ts";
 import {
   type CiProvenance,
@@ -157,7 +158,7 @@ export function parseRecord({ bytes }: RecordLine): DocumentRecord {
   check("uploadedAt", () => values["uploadedAt"] === record.uploadedAt);
   check("name", () => documentName(record.name) === record.name);
   check("contentType", () => contentType(record.contentType) === record.contentType);
-  check("uri", () => record.uri.isWellFormed());
+  check("uri", () => record.uri.isWellFormed() && storageSchemes.has(record.uri.replace(/:.*/s, "")));
   check("tags", () => isSame(documentTags(pairsOf(record.tags)), record.tags));
   check("metadata", () => isSame(documentMetadata(pairsOf(record.metadata)), record.metadata));
   check("source", () => consistsOf(source, sourceFields));

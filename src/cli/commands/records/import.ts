@@ -39,6 +39,7 @@ export const importRecords = defineCommand({
     const { reporter, signal, host } = context;
     const started = host.now();
     const library = await context.library();
+    await library.open();
     const { concurrency = uploadConcurrency } = library.settings;
     const counts = new ImportCounts();
     const options = {
