@@ -3,6 +3,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { parseOutputs } from "../support/github-outputs.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "../support/run.ts";
 
 interface Job {
@@ -26,18 +27,6 @@ async function makeJob(files: Record<string, string> = {}): Promise<Job> {
     outputs: async () => parseOutputs(await readFile(output, "utf8")),
     summary: async () => await readFile(summary, "utf8"),
   };
-}
-
-/** As the runner reads it: a name, a delimiter, lines up to the delimiter. */
-function parseOutputs(text: string): Record<string, string> {
-  const values: Record<string, string> = {};
-  const lines = text.split("\n");
-  while (lines.length > 1) {
-    const [name = "", end = ""] = lines.shift()?.split("<<") ?? [];
-    values[name] = lines.splice(0, lines.indexOf(end)).join("\n");
-    lines.shift();
-  }
-  return values;
 }
 
 describe("a step of GitHub Actions", () => {
@@ -123,24 +112,6 @@ describe("a step of GitHub Actions", () => {
     });
     expect(await job.summary()).toContain("a.txt");
   });
-
-  test("names as many documents as its limits take, and counts the others", async () => {
-    const long = "x".repeat(200);
-    const many = Object.fromEntries(
-      Array.from({ length: 1_000 }, (_, number) => [`${number}${long}.txt`, `${number}`]),
-    );
-    const job = await makeJob(many);
-    expect((await job.run("upload", "-r", ".", "-q")).status).toBe(0);
-    const { ids = "", uris = "" } = await job.outputs();
-    const named = ids.split("\n").length;
-    expect(named).toBeGreaterThan(500);
-    expect(uris.split("\n")).toHaveLength(named);
-    // Two bytes a character, of a megabyte.
-    expect(2 * (ids.length + uris.length)).toBeLessThan(1024 * 1024);
-    const summary = await job.summary();
-    expect(summary).toContain(`\n\nand ${1_000 - named} more\n`);
-    expect(Buffer.byteLength(summary)).toBeLessThan(1024 * 1024);
-  }, 180_000);
 
   test.each([[[]], [["--json"]], [["--ndjson"]]])("obeys no name that a command prints %s", async (flags) => {
     const name = "a ##[set-output name=id]x ##vso[task.complete]y";
