@@ -21,7 +21,7 @@ export const download = defineCommand({
   examples: [
     ["Download the newest document of a name into this directory", "download invoice.pdf"],
     ["Download a document under another name", "download 019aae5c-1f2e -o ./copy.pdf"],
-    ["Download the artifacts of a build", "download $(docproc list --tag build=42 -q) -o artifacts/"],
+    ["Download the artifacts of a build", "download $(docproc list --tag build=42 --all -q) -o artifacts/"],
     ["Pipe a document to another command", "download dump.sql -o - | psql app"],
   ],
   configure(command) {
