@@ -2,7 +2,7 @@
 import type { Driver } from "../core/driver.ts";
 import type { ServiceName, SettingTable } from "../core/setting.ts";
 import type { Settings } from "../core/settings.ts";
-import { oneOf, text, wholeNumber, yesOrNo } from "../core/values.ts";
+import { alternatives, oneOf, text, wholeNumber, yesOrNo } from "../core/values.ts";
 import { type MetadataName, metadataDrivers } from "../metadata/registry.ts";
 import { type StorageName, storageDrivers } from "../storage/registry.ts";
 import type { StorageTraits } from "../storage/service.ts";
@@ -42,14 +42,14 @@ const [storageNames, metadataNames] = [Object.keys(storageDrivers), Object.keys(
 const services = {
   storage: {
     parse: oneOf(storageNames),
-    flag: { placeholder: "<kind>", help: `where to store bytes: ${storageNames.join(" or ")}` },
+    flag: { placeholder: "<kind>", help: `where to store bytes: ${alternatives(storageNames)}` },
     docs: { meaning: `where to store bytes: ${listed(storageNames)}`, fallback: chosenBy("storage") },
     isPlace: true,
     written: "chosen",
   },
   metadata: {
     parse: oneOf(metadataNames),
-    flag: { placeholder: "<kind>", help: `where to store records: ${metadataNames.join(" or ")}` },
+    flag: { placeholder: "<kind>", help: `where to store records: ${alternatives(metadataNames)}` },
     docs: { meaning: `where to store records: ${listed(metadataNames)}`, fallback: chosenBy("metadata") },
     isPlace: true,
     written: "chosen",

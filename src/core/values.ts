@@ -3,10 +3,15 @@
 export type Value = string | number | boolean;
 export type Parser<V extends Value = Value> = (value: unknown) => V;
 
+/** Names for a sentence: `local, s3 or memory`. */
+export function alternatives(names: readonly string[]): string {
+  return names.join(", ").replace(/, ([^,]*)$/, " or $1");
+}
+
 export function oneOf(names: readonly string[]): Parser<string> {
   return (value) => {
     if (typeof value === "string" && names.includes(value)) return value;
-    throw new Error(`it must be ${names.join(" or ")}`);
+    throw new Error(`it must be ${alternatives(names)}`);
   };
 }
 

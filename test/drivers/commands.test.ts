@@ -217,7 +217,7 @@ describe("the settings of the drivers", () => {
     const { stdout } = await runDocproc(sandbox, ["--help"]);
     expect(stdout).toMatch(/--shelf <name> +shelf in memory/);
     expect(stdout).toMatch(/--shelf-limit <bytes>/);
-    expect(stdout).toMatch(/--storage <kind> +.*local or s3 or\s+memory/);
+    expect(stdout).toMatch(/--storage <kind> +.*local,\s+s3\s+or\s+memory/);
     expect(stdout).toMatch(/--ledger <name>/);
     const complete = async (...words: string[]) =>
       (await runDocproc(sandbox, ["complete", "bash", "--", ...words])).stdout.split("\n").map((line) => line.trim());
