@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { ConfigInput } from "../../src/config/config.ts";
-import { type SettingName, settingNames } from "../../src/config/settings.ts";
+import { drivers, type SettingName, settingNames, settingTable } from "../../src/config/settings.ts";
 import { flagOf, variableOf } from "../../src/core/setting.ts";
 import { loadIn, writeConfig } from "../support/config.ts";
 import { makeSandbox, type Sandbox } from "../support/run.ts";
@@ -42,51 +42,16 @@ const samples: Record<SettingName, readonly [flag: string, variable: string, pro
   allowHttp: ["true", "false", "true", "false"],
   unsupported: ["flag", "variable", "project", "user"],
 };
-const parsed: Partial<Record<SettingName, Record<string, string | number | boolean>>> = {
-  timeout: { 30: 30_000, "45s": 45_000, "2m": 120_000, "1h": 3_600_000 },
-  resume: { true: true, false: false },
-  provenance: { true: true, false: false },
-  tags: {
-    "a=flag": '{"a":"flag"}',
-    "a=variable,b=c=d": '{"a":"variable","b":"c=d"}',
-    "a=project": '{"a":"project"}',
-    "a=user": '{"a":"user"}',
-  },
-  allowHttp: { true: true, false: false },
-};
-const numbers: Partial<Record<string, number>> = {
-  "16MiB": 16 * 2 ** 20,
-  "32MiB": 32 * 2 ** 20,
-  "64MiB": 64 * 2 ** 20,
-};
-const numerical: readonly string[] = ["partSize", "partsInFlight", "concurrency", "connections", "retries"];
-const awsVariables: Partial<Record<SettingName, string>> = { region: "AWS_REGION", profile: "AWS_PROFILE" };
-const defaults: Partial<Record<SettingName, string | number | boolean>> = {
-  storage: "local",
-  metadata: "local",
-  prefix: "",
-  onDuplicate: "reuse",
-  retries: 5,
-  timeout: 120_000,
-  resume: true,
-  provenance: true,
-  tags: "{}",
-  tagVariables: "",
-  allowHttp: false,
-  unsupported: "",
-};
-
 describe("precedence", () => {
   test.each(settingNames)("%s: flag, variable, project file, user file, AWS's own, default", async (name) => {
     const sandbox = await makeSandbox();
-    const expected = (text: string) =>
-      parsed[name]?.[text] ?? (numerical.includes(name) ? (numbers[text] ?? Number(text)) : text);
-    const sample = samples[name];
-    if (sample === undefined) throw new Error(`no samples of ${name}`);
+    const [setting, sample] = [settingTable[name], samples[name]];
+    if (setting === undefined || sample === undefined) throw new Error(`no samples of ${name}`);
+    const expected = (text: string) => setting.parse(text);
     const [flag, variable, inProject, inUser] = sample;
     const project = await writeConfig(join(sandbox.cwd, ".docprocrc.json"), { [name]: inProject });
     const user = await writeConfig(join(sandbox.config, "config.json"), { [name]: inUser });
-    const aws = awsVariables[name];
+    const aws = setting.vendorVariables?.[0];
     const env = { [variableOf(name)]: variable, ...(aws ? { [aws]: "from-aws" } : {}) };
     const found = async (input: Partial<ConfigInput>) => (await load(sandbox, input)).of(name);
 
@@ -97,8 +62,9 @@ describe("precedence", () => {
     await writeFile(project, "{}");
     expect(await found({ env: less })).toEqual({ value: expected(inUser), origin: user });
     await writeFile(user, "{}");
-    const places: Partial<Record<SettingName, string>> = { directory: sandbox.data, stateDirectory: sandbox.state };
-    const value = defaults[name] ?? places[name] ?? null;
+    const fallback = Object.hasOwn(drivers, name) ? "local" : setting.fallback;
+    const places = { data: sandbox.data, state: sandbox.state, elsewhere: undefined };
+    const value = typeof fallback === "function" ? fallback(places) : (fallback ?? null);
     if (aws) expect(await found({ env: less })).toEqual({ value: "from-aws", origin: aws });
     expect(await found({})).toEqual({ value, origin: "default" });
   });
@@ -241,7 +207,19 @@ describe("values", () => {
     ["prefix", "", ""],
     ["partSize", 5 * 2 ** 20, 5 * 2 ** 20],
     ["partSize", "5GiB", 5 * 2 ** 30],
+    ["partSize", "16MiB", 16 * 2 ** 20],
+    ["partSize", "8388608", 8_388_608],
     ["concurrency", 16, 16],
+    ["concurrency", "16", 16],
+    ["timeout", "30", 30_000],
+    ["timeout", "45s", 45_000],
+    ["timeout", "1h", 3_600_000],
+    ["resume", "true", true],
+    ["resume", false, false],
+    ["provenance", "false", false],
+    ["allowHttp", "true", true],
+    ["tags", "a=b", '{"a":"b"}'],
+    ["tags", "a=b,c=d=e", '{"a":"b","c":"d=e"}'],
     ["region", null, null],
   ])("%s: %j is read as %j", async (name, given, value) => {
     const sandbox = await makeSandbox();

@@ -29,6 +29,23 @@ describe("the settings", () => {
     expect(table.exec(await readFile(path, "utf8"))?.[0]).toBe(rows);
   });
 
+  test("have the defaults that their help and docs/configuration.md name", () => {
+    const constants = settingNames.flatMap((name) => {
+      const { fallback, flag, docs, parse } = settingTable[name] ?? {};
+      if (parse === undefined || fallback === undefined || typeof fallback === "function") return [];
+      const inHelp = /\(default: (.*)\)/.exec(flag?.help ?? "")?.[1];
+      const inDocs = docs?.fallback?.replaceAll("`", "");
+      const named = [inHelp, inDocs].filter((text) => text !== undefined && text !== "none").map(parse);
+      return [{ name, fallback, named }];
+    });
+    expect(constants.length).toBeGreaterThan(6);
+    const empty: readonly unknown[] = ["", "{}"];
+    for (const { name, fallback, named } of constants) {
+      // A default that is nothing need not be named.
+      expect({ name, named: [...new Set(named)] }).toEqual({ name, named: empty.includes(fallback) ? [] : [fallback] });
+    }
+  });
+
   test("of a driver are in use with that driver, those of every library always", () => {
     const [embedded, aws] = [
       { storage: "local", metadata: "local" },

@@ -2,14 +2,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { settingNames } from "../../../src/config/settings.ts";
 import { makeSandbox, runDocproc } from "../../support/run.ts";
-
-/** Where the library is, driver by driver, then how to work with it. */
-const settingNames = [
-  ...["storage", "metadata", "directory", "bucket", "bucketOwner", "region", "profile", "endpointUrl", "allowHttp"],
-  ...["unsupported", "prefix", "table", "connections", "partSize", "partsInFlight", "concurrency", "onDuplicate"],
-  ...["retries", "timeout", "resume", "provenance", "tags", "tagVariables", "stateDirectory"],
-];
 
 interface Setting {
   readonly name: string;
