@@ -16,7 +16,7 @@ import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.
 import type { MetadataDriver } from "../../src/metadata/service.ts";
 import { type StorageName, storageDrivers } from "../../src/storage/registry.ts";
 import type { StorageDriver } from "../../src/storage/service.ts";
-import { type AnySettings, awsEndpoints, awsSettings, localSettings } from "../support/aws.ts";
+import { type AnySettings, type AwsEndpoint, awsEndpoints, awsSettings, localSettings } from "../support/aws.ts";
 import { bodyOf } from "../support/body.ts";
 import { breakFileSystem } from "../support/fs-faults.ts";
 import { usePlace } from "../support/library.ts";
@@ -44,9 +44,20 @@ async function provision(driver: Driver, settings: AnySettings) {
   return actions;
 }
 
-/** Settings of a library that is not there yet; of a service beside it that keeps it from being the only one. */
-async function settingsAt(endpoint: string | undefined): Promise<AnySettings> {
-  if (endpoint !== undefined) return awsSettings(endpoint);
+/** Where a driver is tried. */
+interface Place {
+  /** Starts a server, if the driver needs one. */
+  readonly start?: () => Promise<AwsEndpoint>;
+  /** Settings of a library of its own, which is not there yet. */
+  readonly settings: (endpoint: string) => Promise<AnySettings>;
+}
+
+interface StoragePlace extends Place {
+  /** Leaves what an upload leaves whose process dies. */
+  readonly leave: (settings: AnySettings) => Promise<void>;
+}
+
+async function directorySettings(): Promise<AnySettings> {
   const directory = await mkdtemp(join(tmpdir(), "docproc-dismantle-"));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   return localSettings(join(directory, "library"));
@@ -73,20 +84,41 @@ function record(): DocumentRecord {
 const newKey = () => storageKey("", newDocumentId(), "a.txt");
 const conflict = (message: RegExp) => ({ code: "CONFLICT", message: expect.stringMatching(message) });
 
-const aws = awsEndpoints();
+const directory: StoragePlace = {
+  settings: directorySettings,
+  leave: async ({ directory }) => await writeFile(temporaryIn(join(directory, "incoming")), "ha"),
+};
 
-/** The compiler asks for an entry for every driver of the registry. */
-const storagePlaces: Record<StorageName, Partial<typeof aws>> = { local: { "a directory": undefined }, s3: aws };
-const metadataPlaces: Record<MetadataName, Partial<typeof aws>> = { local: { SQLite: undefined }, dynamodb: aws };
+const aws: Record<string, StoragePlace> = Object.fromEntries(
+  Object.entries(awsEndpoints()).map(([name, start]) => [
+    name,
+    {
+      start,
+      settings: async (endpoint) => awsSettings(endpoint),
+      async leave({ endpointUrl = "", bucket }) {
+        const client = new S3Client({ endpoint: endpointUrl, forcePathStyle: true });
+        onTestFinished(() => client.destroy());
+        await client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: "k" }));
+      },
+    },
+  ]),
+);
 
-for (const [name, places] of Object.entries(storagePlaces) as [StorageName, Partial<typeof aws>][]) {
-  describe.each(Object.entries(places))(`${name} storage on %s, dismantled`, (_place, start) => {
-    const endpoint = usePlace(start);
+/** The compiler asks for an entry for every driver of the registry: the places to try it at, by what they are called. */
+const storagePlaces: Record<StorageName, Record<string, StoragePlace>> = {
+  local: { "a directory": directory },
+  s3: aws,
+};
+const metadataPlaces: Record<MetadataName, Record<string, Place>> = { local: { SQLite: directory }, dynamodb: aws };
+
+for (const [name, places] of Object.entries(storagePlaces) as [StorageName, Record<string, StoragePlace>][]) {
+  describe.each(Object.entries(places))(`${name} storage on %s, dismantled`, (_place, place) => {
+    const endpoint = usePlace(place.start);
     const driver = storageDrivers[name];
 
     async function open() {
       // A catalog that is elsewhere: the storage alone is in the directory.
-      const settings = { ...(await settingsAt(endpoint())), metadata: "dynamodb" };
+      const settings = { ...(await place.settings(endpoint() ?? "")), metadata: "dynamodb" };
       await provision(driver, settings);
       const storage = await driver.open(settings);
       onTestFinished(() => storage.close());
@@ -140,12 +172,7 @@ for (const [name, places] of Object.entries(storagePlaces) as [StorageName, Part
     test("is refused with an unfinished upload in it", async () => {
       const { settings, put } = await open();
       await put(newKey());
-      if (endpoint() === undefined) await writeFile(temporaryIn(join(settings.directory, "incoming")), "ha");
-      else {
-        const client = new S3Client({ endpoint: endpoint() ?? "", forcePathStyle: true });
-        onTestFinished(() => client.destroy());
-        await client.send(new CreateMultipartUploadCommand({ Bucket: settings.bucket, Key: "k" }));
-      }
+      await place.leave(settings);
       const refused = conflict(/ holds 1 object, 1 unfinished upload\.$/);
       await expect(dismantle(driver, settings)).rejects.toMatchObject(refused);
     });
@@ -159,14 +186,14 @@ for (const [name, places] of Object.entries(storagePlaces) as [StorageName, Part
   });
 }
 
-for (const [name, places] of Object.entries(metadataPlaces) as [MetadataName, Partial<typeof aws>][]) {
-  describe.each(Object.entries(places))(`${name} metadata on %s, dismantled`, (_place, start) => {
-    const endpoint = usePlace(start);
+for (const [name, places] of Object.entries(metadataPlaces) as [MetadataName, Record<string, Place>][]) {
+  describe.each(Object.entries(places))(`${name} metadata on %s, dismantled`, (_place, place) => {
+    const endpoint = usePlace(place.start);
     const driver = metadataDrivers[name];
 
     async function open() {
       // Bytes that are elsewhere: the catalog alone is in the directory.
-      const settings = { ...(await settingsAt(endpoint())), storage: "s3" };
+      const settings = { ...(await place.settings(endpoint() ?? "")), storage: "s3" };
       await provision(driver, settings);
       const metadata = await driver.open(settings);
       onTestFinished(() => metadata.close());
@@ -224,7 +251,7 @@ for (const [name, places] of Object.entries(metadataPlaces) as [MetadataName, Pa
 
 describe("an embedded library, dismantled", () => {
   async function open() {
-    const settings = await settingsAt(undefined);
+    const settings = await directorySettings();
     for (const driver of Object.values(local)) await provision(driver, settings);
     const storage = await local.storage.open(settings);
     const metadata = await local.metadata.open(settings);
@@ -276,7 +303,7 @@ describe("an embedded library, dismantled", () => {
 });
 
 test("a catalog file that an interrupted removal has left is removed", async () => {
-  const settings = await settingsAt(undefined);
+  const settings = await directorySettings();
   await provision(metadataDrivers.local, settings);
   const catalog = await openDatabase(join(settings.directory, "catalog.db"), 0, (made) => {
     made.exec("DROP TABLE documents; DROP TABLE catalog; DROP TABLE tags");
@@ -287,7 +314,7 @@ test("a catalog file that an interrupted removal has left is removed", async () 
 
 describe("the catalog file of another program", () => {
   test.each(["wal", "delete"])("stays as it is, in journal mode %s", async (mode) => {
-    const settings = await settingsAt(undefined);
+    const settings = await directorySettings();
     await provision(storageDrivers.local, settings);
     const path = join(settings.directory, "catalog.db");
     const theirs = await openDatabase(path, 0, (made) => {
@@ -306,7 +333,7 @@ describe("the catalog file of another program", () => {
   });
 });
 
-describe.each(Object.entries(aws))("a table that docproc did not create, on %s", (_place, start) => {
+describe.each(Object.entries(aws))("a table that docproc did not create, on %s", (_place, { start }) => {
   const endpoint = usePlace(start);
 
   async function makeTable(more: Partial<ConstructorParameters<typeof CreateTableCommand>[0]>) {
