@@ -1,5 +1,5 @@
 /** What stands around the code: each must agree with package.json, which npm and its users go by. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { describe, expect, test } from "vitest";
@@ -19,10 +19,29 @@ describe("the workflow", () => {
 
   test("tests the oldest Node that package.json allows, and later ones", () => {
     const [, oldest] = /^>=(\d+\.\d+)$/.exec(manifest.engines.node) ?? [];
-    const { os, node } = workflow.jobs.test.strategy.matrix;
+    const { os, node, exclude } = workflow.jobs.test.strategy.matrix;
     expect(node[0]).toBe(oldest);
     expect(node.slice(1)).toEqual([22, 24, 26]);
     expect(os).toEqual(["ubuntu-latest", "macos-latest", "windows-latest"]);
+    const [checkout, setup] = workflow.jobs.complete.steps;
+    expect([checkout, setup]).toEqual(workflow.jobs.lint.steps.slice(0, 2));
+    expect(exclude).toEqual([{ os: workflow.jobs.complete["runs-on"], node: setup.with["node-version"] }]);
+  });
+
+  test("runs on Linux what has to hold, with the programs that tests use only where they are", () => {
+    const runs = workflow.jobs.complete.steps.map(({ run = "" }) => run);
+    expect(runs.at(-1)).toMatch(/^sudo .* \.ci\/run$/);
+    for (const name of ["zsh", "fish", "moto[server]"]) expect(runs.slice(0, -1).join("\n")).toContain(name);
+    // Windows has no such modes.
+    if (process.platform !== "win32") expect(statSync(".ci/run").mode & 0o111).toBe(0o111);
+  });
+
+  test("runs no test twice on a system", () => {
+    const how = workflow.jobs.test.steps.filter(({ run = "" }) => /^npm (test|run test)/.test(run));
+    expect(how).toEqual([
+      { if: "runner.os != 'Windows'", run: "npm test" },
+      { if: "runner.os == 'Windows'", run: "npm run test:unit" },
+    ]);
   });
 
   test("runs scripts that there are", () => {
@@ -47,8 +66,16 @@ describe("the repository", () => {
     const home = manifest.homepage.replace(/#.*/, "");
     expect(manifest.repository.url).toBe(`git+${home}.git`);
     expect(manifest.bugs.url).toBe(`${home}/issues`);
-    const pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/ci.md", "docs/troubleshooting.md"];
-    for (const page of [...pages, ".github/ISSUE_TEMPLATE/config.yml"]) {
+    const pages = [
+      "README.md",
+      "CHANGELOG.md",
+      "CONTRIBUTING.md",
+      "SECURITY.md",
+      "docs/ci.md",
+      "docs/troubleshooting.md",
+    ];
+    const forms = readdirSync(".github/ISSUE_TEMPLATE").map((name) => `.github/ISSUE_TEMPLATE/${name}`);
+    for (const page of [...pages, ...forms]) {
       const named = [...read(page).matchAll(/(?:https:\/\/github\.com\/|uses: )([\w-]+\/docproc)\b/g)];
       const others = named.filter(([, name]) => `https://github.com/${name}` !== home).map(([whole]) => whole);
       expect({ page, others }).toEqual({ page, others: [] });
@@ -70,11 +97,27 @@ describe("the repository", () => {
     }
   });
 
+  test("takes a vulnerability in private, by one address", () => {
+    const home = manifest.homepage.replace(/#.*/, "");
+    for (const page of ["SECURITY.md", ".github/ISSUE_TEMPLATE/config.yml"]) {
+      expect(read(page)).toContain(`${home}/security/advisories/new`);
+    }
+    expect(read(".github/ISSUE_TEMPLATE/bug.yml")).toContain(`${home}/blob/main/SECURITY.md`);
+  });
+
+  test("warns in the issue form of what an output names", () => {
+    const { body } = yaml(".github/ISSUE_TEMPLATE/bug.yml");
+    const warned = body.filter(({ id }: { id?: string }) => id === "verbose" || id === "config");
+    expect(warned).toHaveLength(2);
+    for (const { attributes } of warned) expect(attributes.description).toMatch(/buckets.* replace those/);
+  });
+
   test("names one version", () => {
     const named = [...read("docs/ci.md").matchAll(/(?:docproc-cli@|\/upload@v)([\w.-]+)/g)].map(
       ([, version]) => version,
     );
     expect(new Set(named)).toEqual(new Set([manifest.version]));
+    expect(yaml(".github/actions/upload/action.yml").inputs.version.default).toBe(manifest.version);
     expect(read("CHANGELOG.md")).toMatch(new RegExp(`^## \\[(Unreleased|${manifest.version})\\]`, "m"));
   });
 });
