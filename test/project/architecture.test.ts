@@ -126,6 +126,14 @@ describe("the house", () => {
     expect(files.filter((file) => floorOf(roomOf(file)) < 0)).toEqual([]);
   });
 
+  test("is drawn in docs/developing.md, floor by floor", () => {
+    const rows = floors.toReversed().map(([folders, why]) => {
+      const names = folders.split(" ").map((folder) => `\`${folder}\``);
+      return `| ${names.join(", ")} | ${why} |\n`;
+    });
+    expect(readFileSync("docs/developing.md", "utf8")).toContain(`|---|---|\n${rows.join("")}\n`);
+  });
+
   test("lets nothing but the registry import a driver, and that only its entrance", () => {
     const driver = /^src\/(storage|metadata)\/\w+\//;
     const inside = imports.filter(({ from, target }) => {
