@@ -860,6 +860,13 @@ export const mutations = [
     ["test/provenance/collect.test.ts"],
   ],
   [
+    "a job is told of more documents than its outputs take",
+    "src/cli/output/github.ts",
+    "if (this.#characters <= maxCharacters) this.#made.push(made);",
+    "this.#made.push(made);",
+    ["test/cli/output/github.test.ts"],
+  ],
+  [
     "a name is a command to the runner that prints it",
     "src/cli/output/runner-commands.ts",
     'return text.includes("##") ? text',
