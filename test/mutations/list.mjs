@@ -1622,4 +1622,11 @@ export const mutations = [
     "concurrency: options.concurrency",
     ["test/cli/batch.test.ts"],
   ],
+  [
+    "a tag with a colon completes the name of a runner's command",
+    "src/cli/output/runner-commands.ts",
+    String.raw`(:(?:[^\s:]|:(?!:)){0,40}`,
+    String.raw`(:[^\s:]{0,40}`,
+    ["test/security/runner-commands.test.ts"],
+  ],
 ];

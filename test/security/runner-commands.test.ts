@@ -150,6 +150,14 @@ test("a command that the template itself holds is one", async () => {
   expect(await printed("C::{name}")).toBe("C::a\n");
 });
 
+test("a document does not complete the name of a command, also with a colon", async () => {
+  const sandbox = await makeSandbox();
+  await writeFile(join(sandbox.cwd, "a"), "content");
+  await runDocproc(sandbox, ["upload", "a", "--tag", "k=:vso"]);
+  const { stdout } = await runDocproc(sandbox, ["list", "--format", "::x{tags.k}::y"], { env: job });
+  expect(stdout).toBe("\\u{3a}:x:vso::y\n");
+});
+
 test("JSON in a line stays JSON", async () => {
   const sandbox = await makeSandbox();
   await writeFile(join(sandbox.cwd, "a"), "content");

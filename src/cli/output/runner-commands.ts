@@ -9,7 +9,7 @@
  */
 
 /** Line ends are excluded from the white space, or the search would be quadratic in their number. */
-const colons = /^((?:[^\S\n\r\u2028\u2029]|\x85)*):(?=(:[^\s:]{0,40}(?:\s|::)?))/gm;
+const colons = /^((?:[^\S\n\r\u2028\u2029]|\x85)*):(?=(:(?:[^\s:]|:(?!:)){0,40}(?:\s|::)?))/gm;
 /** The last group holds the command's name and terminator: text that contains all of it controls the command. */
 const numberSigns = /()#(?=(#(?:vso|teamcity)?\[[^\s\]]{0,40}[\s\]]?))/gi;
 
