@@ -4,6 +4,7 @@ import { closeSync, openSync } from "node:fs";
 import { mkdir, open, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { plannedPartSize } from "../../src/core/limits.ts";
 import { startInRepoAws } from "../support/aws.ts";
 import { startFaultProxy } from "../support/fault-proxy.ts";
 import { openEmptyLibrary, places, usePlace } from "../support/library.ts";
@@ -202,9 +203,8 @@ describe("a sparse file", () => {
     answer("HeadObject", "", { "content-length": size });
     const outcome = await run("upload", "sparse.bin");
     expect(JSON.parse(outcome.stdout).documents).toMatchObject([{ action: "uploaded", size }]);
-    expect(proxy.log.filter(({ operation }) => operation === "UploadPart")).toHaveLength(
-      Math.ceil(size / (8 * mebibyte)),
-    );
+    const parts = Math.ceil(size / plannedPartSize(size, 64 * mebibyte));
+    expect(proxy.log.filter(({ operation }) => operation === "UploadPart")).toHaveLength(parts);
     expect(await peak()).toBeLessThan(mostMemory);
   }, 600_000);
 });
