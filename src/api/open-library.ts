@@ -2,8 +2,9 @@
 import { Readable } from "node:stream";
 import { type ConfigInput, loadConfig, unknownKey } from "../config/config.ts";
 import { assertAgreed } from "../config/consent.ts";
-import { choosingSettings, isUsed, type SettingName, settingNames, settingTable } from "../config/settings.ts";
+import { drivers, isUsed, type SettingName, settingNames, settingTable } from "../config/settings.ts";
 import { duration } from "../config/values.ts";
+import { choosingSettings } from "../core/driver.ts";
 import { cancelled, DocprocError, toDocprocError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
 import { detectedType } from "../document/detected-type.ts";
@@ -73,7 +74,7 @@ async function settingsFrom(options: LibraryOptions, surroundings: Surroundings)
   // A program must not land in the user's own library by mistake.
   const places = settingNames.filter((name) => settingTable[name]?.isPlace && settingTable[name].isPath);
   if (places.some((name) => isUsed(name, settings) && isDefault(name))) {
-    const options = choosingSettings("storage").map((name) => `{ ${name} }`);
+    const options = choosingSettings(drivers.storage).map((name) => `{ ${name} }`);
     throw new DocprocError("INVALID_CONFIG", "openLibrary() needs to know where the library is.", {
       hint: `Pass ${options.join(" or ")}, or { config: true } for the library of the command line.`,
     });

@@ -5,7 +5,7 @@ import type { Settings } from "../core/settings.ts";
 import { alternatives, oneOf, text, wholeNumber, yesOrNo } from "../core/values.ts";
 import { type MetadataName, metadataDrivers } from "../metadata/registry.ts";
 import { type StorageName, storageDrivers } from "../storage/registry.ts";
-import type { StorageTraits } from "../storage/service.ts";
+import type { StorageDriver } from "../storage/service.ts";
 import { partSize, prefix, tags, timeout, variableNames } from "./values.ts";
 
 /** A driver of either service. */
@@ -18,15 +18,11 @@ export const drivers: Readonly<Record<ServiceName, Readonly<Record<string, AnyDr
 };
 export const serviceNames = Object.keys(drivers) as ServiceName[];
 
+const storageTraits = Object.values<StorageDriver>(storageDrivers).map(({ traits }) => traits);
 /** The URI schemes of all storages. */
-export const storageSchemes: ReadonlySet<string> = new Set(
-  Object.values(storageDrivers).map(({ traits }): string => traits.scheme),
-);
-
+export const storageSchemes: ReadonlySet<string> = new Set(storageTraits.map(({ scheme }) => scheme));
 /** URI schemes of storages where other programs may keep objects. */
-export const sharedSchemes: readonly string[] = Object.values(storageDrivers)
-  .map(({ traits }): StorageTraits => traits)
-  .flatMap(({ shared, scheme }) => (shared ? [scheme] : []));
+export const sharedSchemes: readonly string[] = storageTraits.flatMap(({ shared, scheme }) => (shared ? [scheme] : []));
 
 /** The default driver of a service and what selects the others, in Markdown. */
 function chosenBy(service: ServiceName): string {
@@ -152,6 +148,9 @@ const work = {
   },
 } as const satisfies SettingTable;
 
+/** The settings that no driver brings. */
+const ofEveryLibrary: SettingTable = { ...services, ...keys, ...work };
+
 /** Every setting by name, in display order. */
 export const settingTable: SettingTable = merged([
   services,
@@ -193,17 +192,6 @@ export function ownPaths(settings: Settings): string[] {
   return settingNames.filter((name) => settingTable[name]?.isPath).map((name) => String(values[name]));
 }
 
-/** Settings that select a driver of a service, or one of the matching drivers. */
-export function choosingSettings(service: ServiceName, matches: (driver: AnyDriver) => boolean = () => true) {
-  return [
-    ...new Set(
-      Object.values(drivers[service])
-        .filter(matches)
-        .flatMap((driver) => driver.chosenBy),
-    ),
-  ];
-}
-
 /** The services whose current driver has this setting. */
 export function usersOf(name: SettingName, chosen: Readonly<Record<ServiceName, string>>): ServiceName[] {
   return serviceNames.filter((service) => Object.hasOwn(drivers[service][chosen[service]]?.settings ?? {}, name));
@@ -211,7 +199,7 @@ export function usersOf(name: SettingName, chosen: Readonly<Record<ServiceName, 
 
 /** True for a setting of every library, or of a driver in use. */
 export function isUsed(name: SettingName, chosen: Readonly<Record<ServiceName, string>>): boolean {
-  return Object.hasOwn({ ...services, ...keys, ...work }, name) || usersOf(name, chosen).length > 0;
+  return Object.hasOwn(ofEveryLibrary, name) || usersOf(name, chosen).length > 0;
 }
 
 export type { MetadataName, StorageName };

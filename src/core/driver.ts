@@ -17,7 +17,7 @@ export interface Driver<Service extends { readonly traits: object }, Own = objec
   readonly isRemote: boolean;
   /** Drivers of the other service that go with this one, when its origin names none. */
   readonly implies?: Partial<Record<ServiceName, string>>;
-  /** Values that the driver reads from the environment, for which there is no setting. */
+  /** Values from environment variables that no setting covers. */
   derive?(settings: Settings & Own, env: Readonly<Record<string, string | undefined>>): Partial<Own>;
   /** @throws INVALID_CONFIG when a setting that the driver needs is missing or invalid. Sends nothing. */
   check(settings: Settings & Own): void;
@@ -41,6 +41,17 @@ export interface Driver<Service extends { readonly traits: object }, Own = objec
   placeOf(settings: Settings & Own): Promise<string>;
   /** The IAM statements of a role. Absent for drivers that need no AWS permissions. */
   permissions?(role: Role, settings: Settings & Own): Promise<readonly PolicyStatement[]>;
+}
+
+/** The settings that select one of the matching drivers. */
+export function choosingSettings<One extends { readonly chosenBy: readonly string[] }>(
+  drivers: Readonly<Record<string, One>>,
+  matches: (driver: One) => boolean = () => true,
+): string[] {
+  const chosenBy = Object.values(drivers)
+    .filter(matches)
+    .flatMap((driver) => driver.chosenBy);
+  return [...new Set(chosenBy)];
 }
 
 export interface PlaceName {

@@ -34,7 +34,7 @@ const writers: Readonly<Record<string, string>> = {
 /** A call of a method that writes, whatever it is called on. */
 const writing = /\.(put|remove|commit|retag|prove|adopt|discard|release)\(/;
 
-/** A package and the files that may import it when they run; anybody may import its types. */
+/** A package and the files that may import it when they run; any file may import its types. */
 const owners: readonly (readonly [packages: RegExp, files: RegExp])[] = [
   [/^commander$/, /^src\/cli\/program\.ts$/],
   [/^(chalk|ora|cli-truncate|string-width)$/, /^src\/cli\/output\//],

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
-import { choosingSettings } from "../../config/settings.ts";
-import type { PlaceName } from "../../core/driver.ts";
+import { drivers } from "../../config/settings.ts";
+import { choosingSettings, type PlaceName } from "../../core/driver.ts";
 import { DocprocError } from "../../core/errors.ts";
 import type { DismantledResource } from "../../core/resources.ts";
 import { flagOf } from "../../core/setting.ts";
@@ -38,7 +38,7 @@ export const destroy = defineCommand({
     // Before any request is sent.
     if (confirm !== undefined && !isLibrary(confirm)) {
       throw new DocprocError("USAGE", `--confirm names ${confirm}, but the ${kind} is ${name}.`, {
-        hint: `Nothing was changed. Choose the library with ${choosingSettings("storage").map(flagOf).join(" or ")}.`,
+        hint: `Nothing was changed. Choose the library with ${choosingSettings(drivers.storage).map(flagOf).join(" or ")}.`,
       });
     }
     if (!plan && confirm === undefined) assertCanAsk(host, `Add --confirm ${name}.`);

@@ -1,5 +1,6 @@
 import { type PolicyDocument, terraformOf } from "../../aws/permissions.ts";
-import { choosingSettings } from "../../config/settings.ts";
+import { drivers } from "../../config/settings.ts";
+import { choosingSettings } from "../../core/driver.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { type Role, roles } from "../../core/policy.ts";
 import { flagOf } from "../../core/setting.ts";
@@ -47,7 +48,7 @@ export const policy = defineCommand({
     const statements = await (await openLibrary()).permissions(role);
     const document: PolicyDocument = { Version: "2012-10-17", Statement: statements };
     if (statements.length === 0) {
-      const flags = choosingSettings("storage", ({ permissions }) => permissions !== undefined).map(flagOf);
+      const flags = choosingSettings(drivers.storage, ({ permissions }) => permissions !== undefined).map(flagOf);
       throw new DocprocError("USAGE", "This library is not on AWS, so it needs no AWS permissions.", {
         hint: `Choose a library on AWS with ${flags.join(" or ")}: docproc policy upload ${flags[0]} NAME`,
       });

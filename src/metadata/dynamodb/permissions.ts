@@ -1,11 +1,7 @@
 /** The DynamoDB permissions that docproc needs. */
 import { type Call, partitionOf, statementsFor } from "../../aws/permissions.ts";
-import { type PolicyStatement, type Role, roles } from "../../core/policy.ts";
+import { admins, everyone, type PolicyStatement, type Role, writers } from "../../core/policy.ts";
 import type { DynamodbSettings } from "./settings.ts";
-
-const everyone: readonly Role[] = roles;
-const writers: readonly Role[] = ["upload", "admin"];
-const admins: readonly Role[] = ["admin"];
 
 /**
  * - https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
@@ -27,14 +23,11 @@ export const dynamodbCalls: readonly Call<"table">[] = [
   ["DeleteTable", "dynamodb:DeleteTable", "table", admins],
 ];
 
-export function dynamodbPermissions(role: Role, settings: DynamodbSettings): PolicyStatement[] {
-  const { table, region } = settings;
-  const account = accountOf(settings) ?? "*";
-  const arn = `arn:${partitionOf(region)}:dynamodb:${region ?? "*"}:${account}:table/${table}`;
+/** @param settings those of the whole library: the account that must own a bucket beside the table also owns the table */
+export function dynamodbPermissions(
+  role: Role,
+  { table, region, bucketOwner }: DynamodbSettings & { readonly bucketOwner?: string | undefined },
+): PolicyStatement[] {
+  const arn = `arn:${partitionOf(region)}:dynamodb:${region ?? "*"}:${bucketOwner ?? "*"}:table/${table}`;
   return statementsFor(dynamodbCalls, role, [{ kind: "table", sid: "DocprocTable", arn }]);
-}
-
-/** The account that must own the bucket also owns the table. */
-function accountOf(settings: object): string | undefined {
-  return "bucketOwner" in settings && typeof settings.bucketOwner === "string" ? settings.bucketOwner : undefined;
 }

@@ -1,11 +1,7 @@
 /** The S3 permissions that docproc needs. */
 import { type Call, partitionOf, statementsFor } from "../../aws/permissions.ts";
-import { type PolicyStatement, type Role, roles } from "../../core/policy.ts";
+import { admins, everyone, type PolicyStatement, type Role, writers } from "../../core/policy.ts";
 import type { S3Settings } from "./settings.ts";
-
-const everyone: readonly Role[] = roles;
-const writers: readonly Role[] = ["upload", "admin"];
-const admins: readonly Role[] = ["admin"];
 
 /**
  * - https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
