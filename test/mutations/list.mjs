@@ -1629,4 +1629,18 @@ export const mutations = [
     String.raw`(:[^\s:]{0,40}`,
     ["test/security/runner-commands.test.ts"],
   ],
+  [
+    "the path of a document may lead upwards",
+    "src/document/path.ts",
+    String.raw`(?:^|\/)\.{0,2}(?:\/|$)`,
+    String.raw`(?:^|\/)\.?(?:\/|$)`,
+    ["test/document/path.test.ts"],
+  ],
+  [
+    "a typed .. leads above the top",
+    "src/document/path.ts",
+    'if (segment === "..") segments.pop();',
+    'if (segment === ".." && segments.length > 0) segments.pop();\n    else if (segment === "..") segments.push(segment);',
+    ["test/document/path.test.ts"],
+  ],
 ];
