@@ -9,8 +9,8 @@
  * The moment between check and removal is not guarded, since Node has no unlinkat(2): a process that may write to the
  * same directories can place a link there. What is removed then still has a name of ours.
  */
-import type { BigIntStats } from "node:fs";
-import { type FileHandle, lstat, open, rename, rmdir, stat, unlink } from "node:fs/promises";
+import { type BigIntStats, constants } from "node:fs";
+import { copyFile, type FileHandle, lstat, open, rename, rmdir, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { v4 as randomId } from "uuid";
 import { isSystemError } from "../core/errors.ts";
@@ -38,6 +38,11 @@ export type Removal = "removed" | "gone" | "foreign";
 
 const random = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
 const temporaryForm = new RegExp(`^(.+/)?\\.docproc-${random}\\.part$`);
+
+/** Names the content of a file: another one after every write, and for every other file. */
+export function fileVersionOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return [dev, ino, size, mtimeNs, ctimeNs].join(":");
+}
 
 /** The path of a new temporary file. The name is hidden, so that no walk uploads it as a document. */
 export function temporaryIn(directory: string): string {
@@ -121,15 +126,23 @@ export async function removeDirectory(own: OwnedPath): Promise<Removal | "kept">
 
 /**
  * Moves a temporary file over the target, replacing it: the caller has the user's word for that.
- * @param claim the only file that may be replaced; default: what {@link isReplaceable} allows
+ * @param claim the only file that may be replaced, or its version; default: what {@link isReplaceable} allows
  * @returns false, with nothing changed, when the temporary file is not ours or the target is no file
  */
-export async function replaceFile(own: OwnedPath, target: string, claim?: FileIdentity): Promise<boolean> {
+export async function replaceFile(own: OwnedPath, target: string, claim?: FileIdentity | string): Promise<boolean> {
   const seen = await inspect(own);
   if (seen === undefined || seen === "foreign" || !seen.isFile()) return false;
-  if (!(claim ? await isFile(target, claim) : await isReplaceable(target))) return false;
+  if (!(claim !== undefined ? await isFile(target, claim) : await isReplaceable(target))) return false;
   await rename(join(own.root, own.path), target);
   return true;
+}
+
+/**
+ * Copies a file to a name that is free, without using space where the file system can share it.
+ * @throws EEXIST when anything exists at the path, a link included
+ */
+export async function copyToNew(source: string, path: string): Promise<void> {
+  await copyFile(source, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
 }
 
 /** Whether {@link replaceFile} may replace it: a file or a link, but no link to a device or a pipe. */
@@ -146,6 +159,27 @@ export async function changeMode(handle: FileHandle, mode: number): Promise<void
 }
 
 /**
+ * Sets the time of the last change of a file that this process made.
+ * @param time milliseconds since the epoch
+ */
+export async function changeTime(path: string, made: FileIdentity, time: number): Promise<void> {
+  // Windows wants a handle that may write, and knows neither flag.
+  const flags = constants.O_RDWR | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+  const handle = await open(path, flags);
+  try {
+    if (isSame(await fileIdentityOf(handle), made)) await handle.utimes(new Date(time), new Date(time));
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The file, if no link is on the way and it is no link. */
+export async function lookAtFile(own: OwnedPath): Promise<BigIntStats | undefined> {
+  const seen = await inspect(own);
+  return seen === "foreign" || !seen?.isFile() ? undefined : seen;
+}
+
+/**
  * Checks the path: undefined when it does not exist, `foreign` when its form or a link on the way shows it is not ours.
  */
 async function inspect({ root, path, form, made }: OwnedPath): Promise<BigIntStats | "foreign" | undefined> {
@@ -159,9 +193,10 @@ async function inspect({ root, path, form, made }: OwnedPath): Promise<BigIntSta
   return last && made && !isSame(last, made) ? "foreign" : last;
 }
 
-async function isFile(path: string, made: FileIdentity): Promise<boolean> {
+async function isFile(path: string, claim: FileIdentity | string): Promise<boolean> {
   const seen = await unlessAbsent(lstat(path, { bigint: true }));
-  return seen?.isFile() === true && isSame(seen, made);
+  if (!seen?.isFile()) return false;
+  return typeof claim === "string" ? fileVersionOf(seen) === claim : isSame(seen, claim);
 }
 
 function isSame(one: FileIdentity, other: FileIdentity): boolean {

@@ -12,14 +12,26 @@ export interface StorageService {
   readonly traits: StorageTraits;
 
   /**
-   * Stores an object under a key that was never used.
+   * Stores an object under a key that was never used; with {@link PutOptions.replaces}, under one that was.
    *
-   * After success the whole object is durable and visible. After a failure or an abort nothing is visible under the
-   * key, and nothing is left behind if the service can be reached. With a checkpoint, parts stored before a resumable
-   * failure ({@link isResumable}) stay for the next put of the same key.
-   * @throws CONFLICT when the key exists; objects are never overwritten. Errors of `body` pass through unchanged.
+   * After success the whole object is durable and visible. After a failure or an abort nothing is visible under a key
+   * that was never used, and nothing is left behind if the service can be reached. A key that was used is never
+   * cleared, since another process may have put its object back: it has the object from before, or the whole new one.
+   * With a checkpoint, parts stored before a resumable failure ({@link isResumable}) stay for the next put of the same
+   * key.
+   * @throws CONFLICT when the key exists, or its object is not the one to be replaced; nothing was changed then.
+   *   Errors of `body` pass through unchanged.
    */
   put(key: string, body: Body, options: PutOptions): Promise<PutResult>;
+
+  /**
+   * Copies an object to another key of this storage; no byte passes through the network (`bytesSent` 0). The copy is
+   * made, proved and left behind like the object of a put.
+   * @returns undefined when the copy cannot be made, or not be proved to have the expected bytes: put them instead.
+   *   Nothing was changed then.
+   * @throws like `put`; INTEGRITY when an object was replaced and the new one proved wrong
+   */
+  copy(from: string, to: string, options: CopyOptions): Promise<PutResult | undefined>;
 
   /**
    * Opens an object for reading. `range` counts bytes, both ends included. The stream ends after the last byte or
@@ -111,6 +123,12 @@ export interface PutOptions {
   readonly catalog: string;
   /** Whether this catalog owns the objects of another one. Default: it owns only its own. */
   readonly owns?: (catalog: string) => Promise<boolean>;
+  /**
+   * Set for a key that was used: what `stat` said of its damaged object, which is replaced in one step and only if it is
+   * still that one; null when its object is gone. Of several replacements at the same time a local directory may let
+   * more than one succeed; each is whole.
+   */
+  readonly replaces?: StoredObject | null | undefined;
   readonly signal: AbortSignal;
   /** Called with the bytes newly sent; the sum may stay below the size and never exceeds it. */
   readonly onProgress?: (bytes: number) => void;
@@ -118,6 +136,16 @@ export interface PutOptions {
   readonly onSkipped?: (bytes: number) => void;
   /** Where a put saves its progress. Without one it starts from zero. */
   readonly checkpoint?: Checkpoint;
+}
+
+/** What a copy has to be. */
+export interface CopyOptions extends Pick<PutOptions, "contentType" | "catalog" | "owns" | "replaces" | "signal"> {
+  /** Bytes. */
+  readonly size: number;
+  /** Of the whole object; null when unknown. */
+  readonly crc32: number | null;
+  /** Hex. */
+  readonly sha256: string;
 }
 
 /** The saved progress of a multipart put. It survives a crash of the process or the machine. */
@@ -158,6 +186,10 @@ export interface StoredObject {
   readonly crc32: number | null;
   /** The catalog that the object was stored for; null when unknown. */
   readonly catalog: string | null;
+  /** Names this content of the key; null when the service names none. Never the name of other content. */
+  readonly version: string | null;
+  /** Whether something wrote to the object after it was stored; null where only the checksum can tell. */
+  readonly touched: boolean | null;
   /** Facts about objects that other programs may have stored; only where they can. */
   readonly origin?: ObjectOrigin;
 }

@@ -1,14 +1,31 @@
 /** The one place that removes, renames and re-modes: what it refuses, and that nothing else in the program does so. */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { link, lstat, mkdir, mkdtemp, open, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
+  changeTime,
+  copyToNew,
   fileIdentityOf,
+  fileVersionOf,
   isReplaceable,
   isTemporaryName,
+  lookAtFile,
   madeFile,
   makeEmptyFile,
   removeDirectory,
@@ -197,6 +214,68 @@ test("two names of one file have one identity, and a temporary name is like no o
   }
 });
 
+describe("a version of a file", () => {
+  const versionOf = async (path: string) => fileVersionOf(await lstat(path, { bigint: true }));
+
+  test("is replaced, and no other one", async () => {
+    const target = await write("target.txt", "damaged");
+    const seen = await versionOf(target);
+    const part = async () => await write(basename(temporaryIn(root)), "whole");
+    await write("target.txt", "changed");
+    expect(await replaceFile(temporaryFile(await part()), target, seen)).toBe(false);
+    expect(await text("target.txt")).toBe("changed");
+    expect(await replaceFile(temporaryFile(await part()), target, await versionOf(target))).toBe(true);
+    expect(await text("target.txt")).toBe("whole");
+    expect(await replaceFile(temporaryFile(await part()), join(root, "gone"), seen)).toBe(false);
+  });
+
+  test("is another one after a write that keeps size and time", async () => {
+    const target = await write("target.txt", "damaged");
+    const seen = await versionOf(target);
+    const { atime, mtime } = await lstat(target);
+    await write("target.txt", "DAMAGED");
+    await utimes(target, atime, mtime);
+    expect(await versionOf(target)).not.toBe(seen);
+  });
+
+  test("is no link, and nothing behind one", async () => {
+    const target = await write("folder/target.txt");
+    await symlink(target, join(root, "link"));
+    await symlink(join(root, "folder"), join(root, "other"));
+    expect(await lookAtFile({ root, path: "folder/target.txt", form: "folder/target.txt" })).toMatchObject({
+      size: 7n,
+    });
+    for (const path of ["link", "other/target.txt", "folder", "gone"]) {
+      expect(await lookAtFile({ root, path, form: path }), path).toBeUndefined();
+    }
+  });
+});
+
+test("the time of a file is changed only if this process made it, and never through a link", async () => {
+  const path = await write("a.txt");
+  const other = await write("b.txt");
+  const handle = await open(path);
+  const made = await fileIdentityOf(handle);
+  await handle.close();
+  await changeTime(path, made, 1_700_000_000_123);
+  expect(Math.round((await lstat(path)).mtimeMs)).toBe(1_700_000_000_123);
+  await changeTime(other, made, 1_700_000_000_123);
+  expect((await lstat(other)).mtimeMs).toBeGreaterThan(1_700_000_001_000);
+  await rm(path);
+  await symlink(other, path);
+  await expect(changeTime(path, made, 1_700_000_000_123)).rejects.toMatchObject({ code: "ELOOP" });
+});
+
+test("a copy is made under a name that is free", async () => {
+  const source = await write("a.txt");
+  await copyToNew(source, join(root, "b.txt"));
+  expect(await text("b.txt")).toBe("content");
+  await symlink(join(root, "c.txt"), join(root, "link"));
+  for (const name of ["b.txt", "link"]) {
+    await expect(copyToNew(source, join(root, name)), name).rejects.toMatchObject({ code: "EEXIST" });
+  }
+});
+
 describe("the rest of the program", () => {
   const sources = ["src", "bin"].flatMap((folder) =>
     readdirSync(folder, { recursive: true, encoding: "utf8" })
@@ -214,7 +293,8 @@ describe("the rest of the program", () => {
 
   test("imports functions of node:fs by their names, and none that removes, renames or re-modes", () => {
     const names = (file: string) => imported(file).flatMap((what) => what.match(/\w+/g) ?? []);
-    expect(names("src/files/removal.ts").filter((name) => removes.test(name))).toEqual(["rename", "rmdir", "unlink"]);
+    const used = names("src/files/removal.ts").filter((name) => removes.test(name));
+    expect(used).toEqual(["copyFile", "rename", "rmdir", "unlink"]);
     expect(others.filter((file) => names(file).some((name) => removes.test(name)))).toEqual([]);
     // A namespace would hide which ones are used.
     expect(sources.filter((file) => imported(file).some((what) => !/^(type\s+)?\{/.test(what)))).toEqual([]);

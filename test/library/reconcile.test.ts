@@ -145,10 +145,11 @@ function openFake(holding: Holding, repair = false) {
   const storage: StorageService = {
     traits: { resumes: false, rangesInFlight: 1, shared: false, checksums: false, signs: false, scheme: "s3" },
     put: notAsked,
+    copy: notAsked,
     open: notAsked,
     async stat(key) {
       const found = holding.stat?.(key);
-      return found && { size: 1, crc32: null, catalog: "ours", ...found };
+      return found && { size: 1, crc32: null, catalog: "ours", version: null, touched: null, ...found };
     },
     list: () => each(holding.objects?.() ?? []),
     leftovers: () => each(holding.leftovers?.() ?? []),

@@ -29,7 +29,7 @@ export const mutations = [
   [
     "a completion may overwrite",
     "src/storage/s3/multipart.ts",
-    `      IfNoneMatch: "*",
+    `      ...conditionOf(this.#options),
       MpuObjectSize: this.#size,`,
     "      MpuObjectSize: this.#size,",
     ["test/storage/s3/multipart.test.ts", "test/storage/conformance.test.ts"],
@@ -37,9 +37,10 @@ export const mutations = [
   [
     "a small object may overwrite",
     "src/storage/s3/multipart.ts",
-    `      IfNoneMatch: "*",
-      ChecksumAlgorithm`,
-    "      ChecksumAlgorithm",
+    `      ...conditionOf(this.#options),
+      ...this.#checksum(),
+      Body,`,
+    "      ...this.#checksum(),\n      Body,",
     ["test/storage/s3/multipart.test.ts", "test/storage/conformance.test.ts"],
   ],
   [
@@ -252,7 +253,7 @@ export const mutations = [
   ],
   [
     "a local object is published before it is flushed",
-    "src/storage/local/driver.ts",
+    "src/storage/local/write.ts",
     "    await handle.sync();\n    return { size,",
     "    return { size,",
     ["test/journeys/durability.test.ts"],
@@ -1276,8 +1277,8 @@ export const mutations = [
   [
     "a command changes the mode of what it did not make",
     "src/storage/local/driver.ts",
-    "const { size, made } = await writeDurably(temporary, body, options);",
-    "const { size, made } = await writeDurably(temporary, body, options);\n" +
+    "const { size, made } = written;",
+    "const { size, made } = written;\n" +
       '      await (await import("node:fs/promises")).chmod(this.#directory, 0o700);',
     ["test/security/only-ours.test.ts"],
   ],

@@ -1,5 +1,5 @@
 // An in-memory S3 for tests that refuses what Amazon S3 refuses. Signatures are verified in addresses, not in headers;
-// bucket policies and lifecycle rules are kept but not acted upon; there are no versions, tags, ACLs, copies or object locks. A request for
+// bucket policies and lifecycle rules are kept but not acted upon; there are no versions, tags, ACLs or object locks. A request for
 // something that is not here is answered 501 NotImplemented, so that the test that needs it notices.
 import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
@@ -49,7 +49,7 @@ export interface S3Server {
 }
 
 const UNSUPPORTED_HEADERS =
-  /^(if-(un)?modified-since|x-amz-(acl|tagging|copy-source.*|grant-.*|object-lock-.*|server-side-encryption-customer-.*|write-offset-bytes|mfa|if-match-.*|checksum-(sha512|md5|xxhash.*)))$/;
+  /^(if-(un)?modified-since|x-amz-(acl|tagging|grant-.*|object-lock-.*|server-side-encryption-customer-.*|write-offset-bytes|mfa|if-match-.*|checksum-(sha512|md5|xxhash.*)))$/;
 
 /** Nothing here waits, so that no other request can come between a condition and the write it guards. */
 function answer(raw: Buffer, context: Unread, record: RecordedRequest): Reply {
@@ -101,7 +101,8 @@ export async function startS3Server(options: S3ServerOptions = {}): Promise<S3Se
     const sent = Object.fromEntries(new URLSearchParams(search));
     const query = withoutSignature(sent);
     const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
-    const operation = findOperation(method, bucketName, key, query) ?? query["x-id"] ?? method;
+    const isCopy = headers["x-amz-copy-source"] !== undefined;
+    const operation = findOperation(method, bucketName, key, query, isCopy) ?? query["x-id"] ?? method;
     const record: RecordedRequest = { operation, method, path, query: sent, headers, bodyBytes: 0, status: 0 };
     requests.push(record);
     const raw = await readBody(request);

@@ -2,10 +2,10 @@
  * Bytes in a directory: `<directory>/objects/<key>`.
  *
  * Objects appear atomically: each is written to `<directory>/incoming`, flushed, then linked to its name; link(2)
- * refuses a name that is taken.
+ * refuses a name that is taken. Only a damaged object is replaced, by rename(2).
  */
 import { createReadStream } from "node:fs";
-import { type FileHandle, lstat, opendir } from "node:fs/promises";
+import { type FileHandle, lstat, stat } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { reached } from "../../core/crash-points.ts";
@@ -21,7 +21,7 @@ import { assertOwnLibrary, type Owners } from "../../files/ownership.ts";
 import { openRegularFile, readSmallFile, UnsuitableFile } from "../../files/regular.ts";
 import {
   type FileIdentity,
-  fileIdentityOf,
+  fileVersionOf,
   isTemporaryName,
   type Removal,
   removeDirectory,
@@ -33,6 +33,7 @@ import { type DirectorySettings, directorySettings } from "../../files/settings.
 import { isAbsence, statIfThere } from "../../files/stat.ts";
 import type {
   Body,
+  CopyOptions,
   ListedObject,
   OpenOptions,
   PutOptions,
@@ -41,6 +42,8 @@ import type {
   StorageTraits,
   StoredObject,
 } from "../service.ts";
+import { emptyOrForeignBelow, entriesOf, filesBelow } from "./walk.ts";
+import { isTouched, moveInto, stamp, type WrittenFile, writeDurably } from "./write.ts";
 
 const traits: StorageTraits = {
   resumes: false,
@@ -98,8 +101,9 @@ async function* provision(settings: DirectorySettings, options: ProvisionOptions
 
 /** Bytes. A catalog's id has 32. */
 const maxMarkSize = 1024;
-/** Bytes per read and write. */
-const writeSize = 1024 * 1024;
+
+type StoreOptions = Pick<PutOptions, "catalog" | "owns" | "replaces" | "signal">;
+type Stored = Pick<PutResult, "size" | "crc32">;
 
 class LocalStorage implements StorageService {
   readonly traits = traits;
@@ -119,6 +123,33 @@ class LocalStorage implements StorageService {
   }
 
   async put(key: string, body: Body, options: PutOptions): Promise<PutResult> {
+    const stored = await this.#store(key, options, (temporary) => writeDurably(temporary, body, options));
+    return { ...stored, bytesSent: stored.size };
+  }
+
+  async copy(from: string, key: string, options: CopyOptions): Promise<PutResult | undefined> {
+    const path = relative(this.#directory, this.#path(from)).split(sep).join("/");
+    const { copyDurably } = await import("./copy.ts");
+    const source = { root: this.#directory, path, form: path };
+    const stored = await this.#store(key, options, (temporary) => copyDurably(source, temporary, options));
+    return stored && { ...stored, bytesSent: 0 };
+  }
+
+  /**
+   * Publishes a file under a key.
+   * @param write makes the temporary file; undefined when it is not to be published
+   */
+  async #store(key: string, options: StoreOptions, write: (temporary: string) => Promise<WrittenFile>): Promise<Stored>;
+  async #store(
+    key: string,
+    options: StoreOptions,
+    write: (temporary: string) => Promise<WrittenFile | undefined>,
+  ): Promise<Stored | undefined>;
+  async #store(
+    key: string,
+    options: StoreOptions,
+    write: (temporary: string) => Promise<WrittenFile | undefined>,
+  ): Promise<Stored | undefined> {
     const target = this.#path(key);
     throwIfCancelled(options.signal);
     await assertOwnLibrary(this.#directory, this.#owners);
@@ -127,17 +158,20 @@ class LocalStorage implements StorageService {
     const temporary = temporaryIn(this.#incoming);
     try {
       await this.#mark(options);
-      const { size, made } = await writeDurably(temporary, body, options);
+      const written = await write(temporary);
+      if (written === undefined) return undefined;
+      const { size, made } = written;
       reached("local-file-flushed");
       await makeDirectoryBelow(this.#directory, dirname(`objects/${key}`));
-      if (!(await publish(temporary, target))) throw alreadyStored(key);
+      await moveInto(temporary, target, options.replaces, key);
       reached("local-file-published");
+      await stamp(target, made, key);
       await flushDirectories(dirname(target), this.#directory).catch(async (error) => {
-        // Complete, but no record will ever name it.
-        await this.#removeObject(key, made).catch(() => {});
+        // Complete, but no record will ever name it. One that is named stays.
+        if (options.replaces === undefined) await this.#removeObject(key, made).catch(() => {});
         throw error;
       });
-      return { size, crc32: null, bytesSent: size };
+      return { size, crc32: null };
     } catch (error) {
       throw fromSystemError(error, this.#objects);
     } finally {
@@ -168,8 +202,15 @@ class LocalStorage implements StorageService {
 
   async stat(key: string, signal: AbortSignal): Promise<StoredObject | undefined> {
     throwIfCancelled(signal);
-    const seen = await statIfThere(this.#path(key));
-    return seen?.isFile() ? { size: seen.size, crc32: null, catalog: await this.#markedCatalog() } : undefined;
+    const seen = await statIfThere(this.#path(key), (path) => stat(path, { bigint: true }));
+    if (!seen?.isFile()) return undefined;
+    return {
+      size: Number(seen.size),
+      crc32: null,
+      catalog: await this.#markedCatalog(),
+      version: fileVersionOf(seen),
+      touched: isTouched(key, Number(seen.mtimeNs) / 1e6),
+    };
   }
 
   async *list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject> {
@@ -178,7 +219,10 @@ class LocalStorage implements StorageService {
       const key = this.#keyOf(path);
       if (!key.startsWith(prefix)) continue;
       const seen = await statIfThere(path);
-      if (seen) yield { key, size: seen.size, age: ageOf(seen) };
+      if (seen === undefined) continue;
+      // An object that nothing touched has the time of its document; the system notes when it got it.
+      const storedAt = isTouched(key, seen.mtimeMs) === false ? seen.ctimeMs : seen.mtimeMs;
+      yield { key, size: seen.size, age: Date.now() - storedAt };
     }
   }
 
@@ -273,7 +317,7 @@ class LocalStorage implements StorageService {
    * Marks the directory with its catalog once, so that the doctor of another catalog leaves it alone.
    * @throws CONFLICT for another catalog's directory, whose doctor would treat our objects as garbage
    */
-  async #mark({ catalog, owns = async () => false }: PutOptions): Promise<void> {
+  async #mark({ catalog, owns = async () => false }: Pick<PutOptions, "catalog" | "owns">): Promise<void> {
     const marked = (await this.#markedCatalog()) ?? (await this.#markAs(catalog));
     if (marked === null || marked === catalog || (await owns(marked))) return;
     throw new DocprocError("CONFLICT", `${this.#directory} holds the documents of another catalog, ${marked}.`, {
@@ -311,28 +355,6 @@ class LocalStorage implements StorageService {
   }
 }
 
-/** Writes and flushes a new file; returns its size in bytes and its identity. */
-async function writeDurably(path: string, body: Body, options: PutOptions) {
-  const handle = await createNew(path);
-  try {
-    // Late, since listing needs no thread.
-    const { piecesOf } = await import("../read-ahead.ts");
-    let size = 0;
-    for await (const chunk of body.bytes ? [body.bytes] : piecesOf(body, writeSize)) {
-      throwIfCancelled(options.signal);
-      if (size === 0) reached("local-file-begun");
-      await writeWhole(handle, chunk);
-      size += chunk.length;
-      options.onProgress?.(chunk.length);
-    }
-    throwIfCancelled(options.signal);
-    await handle.sync();
-    return { size, made: await fileIdentityOf(handle) };
-  } finally {
-    await handle.close();
-  }
-}
-
 async function* readFrom(handle: FileHandle, path: string, options: OpenOptions): AsyncIterable<Uint8Array> {
   const stream = createReadStream(path, { fd: handle, signal: options.signal, ...options.range });
   try {
@@ -343,55 +365,12 @@ async function* readFrom(handle: FileHandle, path: string, options: OpenOptions)
   }
 }
 
-function alreadyStored(key: string): DocprocError {
-  return new DocprocError("CONFLICT", `An object is already stored under ${key}.`, {
-    hint: "Nothing was overwritten.",
-  });
-}
-
 function ageOf({ mtimeMs }: { mtimeMs: number }): number {
   return Date.now() - mtimeMs;
-}
-
-async function* filesBelow(directory: string): AsyncIterable<string> {
-  for await (const entry of entriesOf(directory)) {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) yield* filesBelow(path);
-    else if (entry.isFile()) yield path;
-  }
-}
-
-/** Empty directories, and entries that are neither directory nor file. */
-async function* emptyOrForeignBelow(
-  directory: string,
-): AsyncIterable<{ path: string; kind: "empty-directory" | "foreign" }> {
-  for await (const entry of entriesOf(directory)) {
-    if (entry.isFile()) continue;
-    const path = join(directory, entry.name);
-    if (!entry.isDirectory()) yield { path, kind: "foreign" };
-    else if (await isEmpty(path)) yield { path, kind: "empty-directory" };
-    else yield* emptyOrForeignBelow(path);
-  }
-}
-
-async function isEmpty(directory: string): Promise<boolean> {
-  for await (const _ of entriesOf(directory)) return false;
-  return true;
 }
 
 /** Whether a directory holds one document of this prefix; those above it are reused. */
 function isDocumentDirectory(key: string, prefix: string): boolean {
   const names = key.slice(prefix.length).split("/");
   return names.length === 2 && documentDirectoryForm.test(key);
-}
-
-async function* entriesOf(directory: string) {
-  let entries: Awaited<ReturnType<typeof opendir>>;
-  try {
-    entries = await opendir(directory);
-  } catch (error) {
-    if (isAbsence(error)) return;
-    throw fromSystemError(error, directory);
-  }
-  yield* entries;
 }

@@ -2,7 +2,7 @@
 import { httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import type { BegunUpload, PutOptions, StoredObject } from "../service.ts";
-import { headObject, type ObjectTarget, type StoredPart, storedParts } from "./parts.ts";
+import { headIfThere, isWritable, type ObjectTarget, type StoredPart, storedParts } from "./parts.ts";
 
 export class EarlierPut {
   /** The upload to resume. */
@@ -32,11 +32,10 @@ export class EarlierPut {
       if (httpStatusOf(error) !== 404) throw error;
     }
     // Completed without a response, or dropped by the lifecycle rule or doctor.
-    const object = await headObject(target, signal).catch((error) => {
-      if (httpStatusOf(error) === 404) return undefined;
-      throw error;
-    });
-    const ours = object?.size === options.size && isMarkedFor(object, options.catalog);
+    const object = await headIfThere(target, signal);
+    // A damaged object that is still to be replaced may have the size and the mark, too.
+    const isDone = object && !(options.replaces && isWritable(object, options));
+    const ours = isDone && object.size === options.size && isMarkedFor(object, options.catalog);
     return new EarlierPut(options, ours ? { begun, completed: object } : {});
   }
 

@@ -18,11 +18,12 @@ import {
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import prettyBytes from "pretty-bytes";
-import { httpStatusOf, UnusableAnswer } from "../../aws/failures.ts";
+import { errorNameOf, httpStatusOf, UnusableAnswer } from "../../aws/failures.ts";
 import { reached } from "../../core/crash-points.ts";
 import { combineCrc32 } from "../../core/crc32.ts";
 import { cancelled, DocprocError, isResumable, throwIfCancelled } from "../../core/errors.ts";
 import { cleanUpSignal } from "../../core/retry.ts";
+import { conflictAt } from "../conflict.ts";
 import type { Body, Piece, PutOptions, PutResult, StoredObject } from "../service.ts";
 import { changedSinceStored, EarlierPut, isMarkedFor, totalSize } from "./earlier-put.ts";
 import {
@@ -30,8 +31,11 @@ import {
   type Checksums,
   catalogHeader,
   checksumText,
+  conditionOf,
   fullObjectCrc32,
+  headIfThere,
   headObject,
+  isWritable,
   type ObjectTarget,
   type PartPlan,
   type StoredPart,
@@ -44,6 +48,8 @@ export interface SendOptions extends PutOptions {
   readonly settings: S3Settings;
   readonly memory: PartMemory;
 }
+
+type Facts = Pick<StoredObject, "size" | "crc32">;
 
 /** One attempt to store one object. Call {@link send} once, and {@link end} after it has failed. */
 export class ObjectUpload {
@@ -62,7 +68,7 @@ export class ObjectUpload {
   /** True once a request was sent that begins an upload, or that makes the object visible. */
   #mayHaveBegun = false;
   #mayBeVisible = false;
-  #proof: StoredObject | undefined;
+  #proof: Facts | undefined;
   #size = 0;
   #crc32 = 0;
   #bytesSent = 0;
@@ -119,9 +125,12 @@ export class ObjectUpload {
 
   async #discard(signal: AbortSignal): Promise<void> {
     const { client, bucket: Bucket, key: Key } = this.#target;
+    const isNewKey = this.#options.replaces === undefined;
     if (this.#uploadId !== undefined) await abortUpload(this.#target, this.#uploadId, signal);
     else if (this.#mayHaveBegun) await this.#discardOtherBeginnings(undefined, signal);
-    if (this.#mayBeVisible) await client.send(new DeleteObjectCommand({ Bucket, Key }), { abortSignal: signal });
+    // Another process may have put back the object of a record.
+    if (this.#mayBeVisible && isNewKey)
+      await client.send(new DeleteObjectCommand({ Bucket, Key }), { abortSignal: signal });
   }
 
   async #sendParts(body: Body, partSize: number): Promise<void> {
@@ -174,7 +183,6 @@ export class ObjectUpload {
       Key: this.#target.key,
       ContentType: this.#options.contentType,
       Metadata: { [catalogHeader]: this.#options.catalog },
-      IfNoneMatch: "*",
       ChecksumAlgorithm: "CRC32",
       ChecksumType: "FULL_OBJECT",
     } as const;
@@ -232,8 +240,8 @@ export class ObjectUpload {
     const abortSignal = this.#stop.signal;
     if (this.#uploadId !== undefined) return this.#uploadId;
     this.#mayHaveBegun = true;
-    const { IfNoneMatch: _, ...params } = this.#params();
-    const reply = await this.#target.client.send(new CreateMultipartUploadCommand(params), { abortSignal });
+    const command = new CreateMultipartUploadCommand(this.#params());
+    const reply = await this.#target.client.send(command, { abortSignal });
     this.#uploadId = reply.UploadId;
     if (reply.UploadId !== undefined) this.#options.checkpoint?.begin({ uploadId: reply.UploadId, partSize });
     reached("s3-upload-begun");
@@ -244,8 +252,12 @@ export class ObjectUpload {
     return this.#uploadId;
   }
 
-  /** Aborts all other uploads of this key. The key contains the document's id, so all of them are ours. */
+  /**
+   * Aborts all other uploads of this key. The key contains the document's id, so all of them are ours, unless other
+   * processes put back the same document.
+   */
   async #discardOtherBeginnings(except: string | undefined, signal: AbortSignal): Promise<void> {
+    if (this.#options.replaces !== undefined) return;
     const { client, bucket, key } = this.#target;
     for await (const { Key, UploadId } of unfinishedUploads(client, bucket, key, signal)) {
       if (Key !== key || UploadId === undefined || UploadId === except) continue;
@@ -283,7 +295,13 @@ export class ObjectUpload {
   }
 
   async #putWhole(Body: Buffer): Promise<void> {
-    const command = new PutObjectCommand({ ...this.#params(), ...this.#checksum(), Body });
+    const command = new PutObjectCommand({
+      ...this.#params(),
+      ...conditionOf(this.#options),
+      ...this.#checksum(),
+      Body,
+    });
+    await this.#assertReplaceable();
     this.#mayBeVisible = true;
     const sent = this.#target.client.send(command, { abortSignal: this.#stop.signal });
     this.#inFlight.add(sent);
@@ -291,7 +309,7 @@ export class ObjectUpload {
     reached("s3-object-sent");
     this.#bytesSent = this.#size;
     this.#options.onProgress?.(this.#size);
-    this.#proof = { size: this.#size, crc32: fullObjectCrc32(reply), catalog: this.#options.catalog };
+    this.#proof = { size: this.#size, crc32: fullObjectCrc32(reply) };
   }
 
   async #complete(uploadId: string): Promise<void> {
@@ -303,22 +321,30 @@ export class ObjectUpload {
       Key,
       UploadId: uploadId,
       MultipartUpload: { Parts: parts.map(({ size: _, ...part }) => part) },
-      IfNoneMatch: "*",
+      ...conditionOf(this.#options),
       MpuObjectSize: this.#size,
       ChecksumType: "FULL_OBJECT",
       ...this.#checksum(),
     });
+    await this.#assertReplaceable();
     this.#mayBeVisible = true;
     const sent = client.send(command, { abortSignal: this.#stop.signal });
     const reply = await sent.catch((error) => this.#ownEarlierAttempt(error));
     reached("s3-upload-completed");
-    this.#proof = { size: this.#size, crc32: fullObjectCrc32(reply), catalog: this.#options.catalog };
+    this.#proof = { size: this.#size, crc32: fullObjectCrc32(reply) };
+  }
+
+  /** Right before the write, for endpoints that ignore its condition. */
+  async #assertReplaceable(): Promise<void> {
+    if (!this.#options.replaces || isWritable(await headIfThere(this.#target, this.#stop.signal), this.#options))
+      return;
+    throw conflictAt(this.#target.key, this.#options);
   }
 
   /**
    * The SDK repeats a request whose response was lost, and then meets its own success: 412 for an object, 404 for a
    * multipart upload. Only this document uses the key, so an object of the same size (and checksum, if the endpoint has
-   * one) is what was sent.
+   * one) is what was sent: by us, or by a process that puts back the same document.
    */
   async #ownEarlierAttempt(error: unknown): Promise<Checksums> {
     const status = httpStatusOf(error);
@@ -326,23 +352,30 @@ export class ObjectUpload {
     if (status !== undefined && status >= 400 && status < 500) this.#mayBeVisible = false;
     if (status !== 412 && status !== 404) throw error;
     const stored = await this.#head().catch(() => undefined);
-    if (!stored || !this.#isWhatWasRead(stored) || !isMarkedFor(stored, this.#options.catalog)) throw error;
+    const isOurs = stored && this.#isWhatWasRead(stored) && isMarkedFor(stored, this.#options.catalog);
+    if (!isOurs || (this.#options.replaces && isWritable(stored, this.#options))) {
+      // The object that was to be replaced is another one, or gone.
+      if (this.#options.replaces && errorNameOf(error) !== "NoSuchUpload") {
+        throw conflictAt(this.#target.key, this.#options, error);
+      }
+      throw error;
+    }
     this.#mayBeVisible = true;
     return stored.crc32 === null ? {} : { ChecksumCRC32: checksumText(stored.crc32) };
   }
 
   /** An endpoint without checksums is verified by size only: weaker, but not blind. */
-  async #prove(): Promise<StoredObject> {
+  async #prove(): Promise<Facts> {
     const answered = this.#earlier?.completed ?? this.#proof;
     const stored = answered?.crc32 == null ? await this.#head() : answered;
     if (this.#isWhatWasRead(stored)) return stored;
     if (this.#earlier?.completed) throw changedSinceStored();
     throw new DocprocError("INTEGRITY", `S3 stored other bytes of ${this.#target.key} than were sent.`, {
-      hint: "The object was removed. Run the same command again.",
+      hint: `${this.#options.replaces === undefined ? "The object was removed. " : ""}Run the same command again.`,
     });
   }
 
-  #isWhatWasRead({ size, crc32: stored }: StoredObject): boolean {
+  #isWhatWasRead({ size, crc32: stored }: Facts): boolean {
     return size === this.#size && (stored === null || stored === this.#crc32);
   }
 

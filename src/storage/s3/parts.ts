@@ -14,7 +14,7 @@ import {
 import { advancingPages, httpStatusOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import { defaultPartSize, plannedPartSize } from "../../core/limits.ts";
-import type { StoredObject } from "../service.ts";
+import type { PutOptions, StoredObject } from "../service.ts";
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
 export const maxParts = 10_000;
@@ -172,8 +172,32 @@ export async function headObject(
     size: reply.ContentLength ?? 0,
     crc32: fullObjectCrc32(reply),
     catalog: reply.Metadata?.[catalogHeader] ?? null,
+    version: etag ?? null,
+    // Its checksum tells.
+    touched: null,
     ...(etag !== undefined && stored && { origin: { etag, storedAt: stored.getTime(), contentType } }),
   };
+}
+
+/** The facts about an object; undefined when there is none. Rejects with the SDK's error. */
+export async function headIfThere(target: ObjectTarget, signal: AbortSignal): Promise<StoredObject | undefined> {
+  return await headObject(target, signal).catch((error) => {
+    if (httpStatusOf(error) === 404) return undefined;
+    throw error;
+  });
+}
+
+/**
+ * The condition of a request that makes an object visible.
+ * https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+ */
+export function conditionOf({ replaces }: Pick<PutOptions, "replaces">): { IfMatch: string } | { IfNoneMatch: "*" } {
+  return replaces ? { IfMatch: replaces.version ?? "" } : { IfNoneMatch: "*" };
+}
+
+/** Whether {@link conditionOf} holds for what is there. */
+export function isWritable(there: StoredObject | undefined, { replaces }: Pick<PutOptions, "replaces">): boolean {
+  return replaces ? replaces.version !== null && there?.version === replaces.version : there === undefined;
 }
 
 export interface Checksums {

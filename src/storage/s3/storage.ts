@@ -6,6 +6,7 @@ import { DocprocError, throwIfCancelled } from "../../core/errors.ts";
 import type { Leftover } from "../../core/leftover.ts";
 import type {
   Body,
+  CopyOptions,
   ListedObject,
   OpenOptions,
   PutOptions,
@@ -39,6 +40,11 @@ export class S3Storage implements StorageService {
     const plan = planParts(options.size, this.#settings.partSize, this.#settings.memory);
     const how = { ...options, settings: this.#settings, memory: this.#memory };
     return await sendObject(this.#target(key), body, plan, how);
+  }
+
+  async copy(from: string, to: string, options: CopyOptions): Promise<PutResult | undefined> {
+    const { copyObject } = await import("./copy.ts");
+    return await copyObject(from, this.#target(to), options, this.#settings);
   }
 
   async open(key: string, options: OpenOptions): Promise<AsyncIterable<Uint8Array>> {

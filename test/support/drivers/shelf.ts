@@ -6,6 +6,7 @@ import { DocprocError, throwIfCancelled } from "../../../src/core/errors.ts";
 import type { Leftover } from "../../../src/core/leftover.ts";
 import type {
   Body,
+  CopyOptions,
   ListedObject,
   OpenOptions,
   PutOptions,
@@ -110,19 +111,35 @@ class ShelfStorage implements StorageService {
 
   async put(key: string, body: Body, options: PutOptions): Promise<PutResult> {
     throwIfCancelled(options.signal);
-    const { objects, drafts } = this.#shelf();
+    const { drafts } = this.#shelf();
     const drafted = `${key}#${randomUUID()}`;
     drafts.set(drafted, Date.now());
     try {
       const bytes = await bytesOf(body, options);
       if (bytes.length > this.#limit) throw new DocprocError("USAGE", `${key} has more than ${this.#limit} bytes.`);
       throwIfCancelled(options.signal);
-      if (objects.has(key)) throw new DocprocError("CONFLICT", `${this.uri(key)} exists already.`);
+      this.#assertWritable(key, options);
       this.#shelf().place(key, bytes, options);
       return { size: bytes.length, crc32: crc32(bytes), bytesSent: bytes.length };
     } finally {
       drafts.delete(drafted);
     }
+  }
+
+  async copy(from: string, key: string, options: CopyOptions): Promise<PutResult | undefined> {
+    throwIfCancelled(options.signal);
+    const { objects } = this.#shelf();
+    this.#assertWritable(key, options);
+    const bytes = objects.get(from)?.bytes;
+    if (bytes?.length !== options.size || crc32(bytes) !== options.crc32) return undefined;
+    this.#shelf().place(key, bytes, options);
+    return { size: bytes.length, crc32: crc32(bytes), bytesSent: 0 };
+  }
+
+  #assertWritable(key: string, { replaces }: Pick<PutOptions, "replaces">): void {
+    const held = this.#shelf().objects.get(key);
+    if (held?.etag === replaces?.version) return;
+    throw new DocprocError("CONFLICT", `${this.uri(key)} ${held ? "exists already" : "is gone"}.`);
   }
 
   async open(key: string, { signal, range }: OpenOptions): Promise<AsyncIterable<Uint8Array>> {
@@ -137,7 +154,8 @@ class ShelfStorage implements StorageService {
     const held = this.#shelf().objects.get(key);
     if (held === undefined) return undefined;
     const { bytes, catalog, contentType, etag, storedAt } = held;
-    return { size: bytes.length, crc32: crc32(bytes), catalog, origin: { contentType, etag, storedAt } };
+    const origin = { contentType, etag, storedAt };
+    return { size: bytes.length, crc32: crc32(bytes), catalog, version: etag, touched: null, origin };
   }
 
   list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject> {

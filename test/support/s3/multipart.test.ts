@@ -10,6 +10,7 @@ import {
   HeadObjectCommand,
   ListMultipartUploadsCommand,
   ListPartsCommand,
+  PutObjectCommand,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
@@ -194,6 +195,20 @@ describe("multipart uploads", () => {
     await client.send(new DeleteObjectCommand({ Bucket, Key }));
     expect(await failure(complete(left, [part], { IfNoneMatch: "*" }))).toBe("409 ConditionalRequestConflict");
     expect(await failure(complete(left, [part]))).toBe("no failure");
+  });
+
+  it("replace an object under If-Match", async () => {
+    const { ETag } = await client.send(new PutObjectCommand({ Bucket, Key, Body: "old" }));
+    const ids = await Promise.all([begin(fullObject), begin(fullObject)]);
+    const sent = await Promise.all(ids.map((id) => sendPart(id, 1, "content")));
+    const outcomes = ids.map((id, index) => failure(complete(id, [sent[index] ?? {}], { IfMatch: ETag })));
+    expect((await Promise.all(outcomes)).sort()).toEqual(["412 PreconditionFailed", "no failure"]);
+    const [left = ""] = server.buckets.get(Bucket)?.uploads.keys() ?? [];
+    const part = sent[ids.indexOf(left)] ?? {};
+    await client.send(new DeleteObjectCommand({ Bucket, Key }));
+    expect(await failure(complete(left, [part], { IfMatch: ETag }))).toBe("404 NoSuchKey");
+    await client.send(new PutObjectCommand({ Bucket, Key, Body: "old" }));
+    expect(await failure(complete(left, [part], { IfMatch: ETag }))).toBe("409 ConditionalRequestConflict");
   });
 
   it("list their parts in pages", async () => {

@@ -20,7 +20,7 @@ import { childNodes, childText, parseXml, type XmlNode } from "./xml.ts";
 
 const MIN_PART = 5 * 1024 * 1024;
 
-function findUpload({ query: { uploadId: id = "" }, key }: Context, bucket: Bucket) {
+export function findUpload({ query: { uploadId: id = "" }, key }: Context, bucket: Bucket) {
   const upload = bucket.uploads.get(id);
   if (upload?.key === key) return { id, upload };
   const message =
@@ -40,13 +40,15 @@ export function createMultipartUpload(context: Context, bucket: Bucket): Reply {
   return xmlReply("InitiateMultipartUploadResult", { Bucket: bucketName, Key: key, UploadId: id }, all);
 }
 
+export function partNumberOf({ query: { partNumber = "" } }: Context): number {
+  if (/^([1-9]\d{0,3}|10000)$/.test(partNumber)) return Number(partNumber);
+  const message = "Part number must be an integer between 1 and 10000, inclusive";
+  throw invalidArgument(message, "partNumber", partNumber);
+}
+
 export function uploadPart(context: Context, bucket: Bucket): Reply {
   const { body, options } = context;
-  const { partNumber = "" } = context.query;
-  if (!/^([1-9]\d{0,3}|10000)$/.test(partNumber)) {
-    const message = "Part number must be an integer between 1 and 10000, inclusive";
-    throw invalidArgument(message, "partNumber", partNumber);
-  }
+  const number = partNumberOf(context);
   const { upload } = findUpload(context, bucket);
   const expected = upload.checksum?.algorithm;
   const actual = context.checksum?.algorithm;
@@ -56,7 +58,7 @@ export function uploadPart(context: Context, bucket: Bucket): Reply {
   }
   const checksum = options.checksums === false ? undefined : context.checksum;
   const etag = etagOf(body, upload);
-  upload.parts.set(Number(partNumber), { body, etag, checksum, lastModified: new Date() });
+  upload.parts.set(number, { body, etag, checksum, lastModified: new Date() });
   const headers = { etag: quoted(etag), ...checksumHeaders(checksum), ...encryptionHeaders(upload) };
   return { status: 200, headers };
 }

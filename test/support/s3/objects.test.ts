@@ -139,6 +139,17 @@ describe("objects", () => {
     expect(await failure(put())).toBe("no failure");
   });
 
+  it("are replaced under If-Match, by one of several, and only while they are there as they were", async () => {
+    const { ETag } = await put();
+    expect(await failure(put({ Key: "other", IfMatch: ETag }))).toBe("404 NoSuchKey");
+    expect(await failure(put({ IfMatch: '"other"' }))).toBe("412 PreconditionFailed");
+    for (const IfMatch of ["*", "other", '""']) expect(await failure(put({ IfMatch }))).toBe("501 NotImplemented");
+    expect(await failure(put({ IfMatch: ETag, IfNoneMatch: "*" }))).toBe("501 NotImplemented");
+    const attempts = Array.from({ length: 4 }, (_, n) => failure(put({ IfMatch: ETag, Body: `new ${n}` })));
+    const outcomes = (await Promise.all(attempts)).sort();
+    expect(outcomes).toEqual([...Array(3).fill("412 PreconditionFailed"), "no failure"]);
+  });
+
   it("are listed in the order of their bytes", async () => {
     // In UTF-16 the last two would come the other way around.
     const keys = ["B", "a b", "a/1", "a/2", "é", "\uffee", "\u{1f600}"];

@@ -15,8 +15,8 @@ const SSE = "x-amz-server-side-encryption";
 const md5 = (data: Buffer) => createHash("md5").update(data).digest();
 const withPrefix = (headers: Description["headers"], prefix: string) =>
   Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith(prefix)));
-const noSuchKey = (Key: string) => notFound("NoSuchKey", "The specified key does not exist.", { Key });
-const preconditionFailed = (Condition: string) =>
+export const noSuchKey = (Key: string) => notFound("NoSuchKey", "The specified key does not exist.", { Key });
+export const preconditionFailed = (Condition: string) =>
   new S3Error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", {
     Condition,
   });
@@ -77,17 +77,23 @@ export const etagOf = (body: Buffer, { headers }: Description): string =>
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html */
 export function checkWriteConditions({ headers, key }: Context, bucket: Bucket, upload?: MultipartUpload): void {
-  const condition = headers["if-none-match"];
-  if (headers["if-match"] !== undefined)
-    throw notImplemented("If-Match", "the test server has no conditional overwrite");
-  if (condition === undefined) return;
-  if (condition !== "*") {
+  const { "if-none-match": absent, "if-match": expected } = headers;
+  if (absent === undefined && expected === undefined) return;
+  const Condition = expected === undefined ? "If-None-Match" : "If-Match";
+  if (absent !== undefined && (absent !== "*" || expected !== undefined)) {
     throw notImplemented("If-None-Match", "We don't accept the provided value of If-None-Match header for this API");
   }
-  if (bucket.objects.has(key)) throw preconditionFailed("If-None-Match");
+  if (expected !== undefined && !/^"[^"*]+"$/.test(expected)) {
+    throw notImplemented("If-Match", "We don't accept the provided value of If-Match header for this API");
+  }
+  const object = bucket.objects.get(key);
+  if (expected !== undefined && object === undefined) throw noSuchKey(key);
+  if (expected === undefined ? object !== undefined : unquoted(expected) !== object?.etag) {
+    throw preconditionFailed(Condition);
+  }
   if (upload?.deletedSince === true) {
     const message = "The conditional request cannot succeed due to a conflicting operation against this resource.";
-    throw new S3Error(409, "ConditionalRequestConflict", message, { Condition: "If-None-Match", Key: key });
+    throw new S3Error(409, "ConditionalRequestConflict", message, { Condition, Key: key });
   }
 }
 

@@ -1,6 +1,7 @@
 // Every operation the server knows, and how a request is recognized as one.
 import { encryption, lifecycle, ownershipControls, policy, publicAccessBlock } from "./bucket-settings.ts";
 import { createBucket, deleteBucket, getBucketLocation, headBucket } from "./buckets.ts";
+import { copyObject, uploadPartCopy } from "./copies.ts";
 import type { Handler } from "./handler.ts";
 import { listBuckets, listMultipartUploads, listObjects, listObjectVersions } from "./listings.ts";
 import {
@@ -45,23 +46,33 @@ export const OPERATIONS: Readonly<Record<string, readonly [route: string, handle
     listMultipartUploads,
   ],
   PutObject: ["PUT object -", putObject],
+  CopyObject: ["PUT object -", copyObject],
   GetObject: ["GET object - response-content-type response-content-disposition", getObject],
   HeadObject: ["HEAD object -", getObject],
   DeleteObject: ["DELETE object -", deleteObject],
   CreateMultipartUpload: ["POST object uploads", createMultipartUpload],
   UploadPart: ["PUT object uploadId partNumber", uploadPart],
+  UploadPartCopy: ["PUT object uploadId partNumber", uploadPartCopy],
   ListParts: ["GET object uploadId max-parts part-number-marker", listParts],
   CompleteMultipartUpload: ["POST object uploadId", completeMultipartUpload],
   AbortMultipartUpload: ["DELETE object uploadId", abortMultipartUpload],
 };
 
-export function findOperation(method: string, bucketName: string, key: string, query: Headers): string | undefined {
+/** @param copies whether the request names an object that is copied */
+export function findOperation(
+  method: string,
+  bucketName: string,
+  key: string,
+  query: Headers,
+  copies: boolean,
+): string | undefined {
   const scope = key !== "" ? "object" : bucketName !== "" ? "bucket" : "service";
   const names = Object.keys(query).filter((name) => name !== "x-id");
-  return Object.entries(OPERATIONS).find(([, [route]]) => {
+  return Object.entries(OPERATIONS).find(([name, [route]]) => {
     const [routeMethod, routeScope, selector = "-", ...parameters] = route.split(" ");
     const selected = selector === "-" || names.includes(selector);
     const known = [selector, ...parameters];
+    if (/Copy/.test(name) !== copies) return false;
     return routeMethod === method && routeScope === scope && selected && names.every((name) => known.includes(name));
   })?.[0];
 }

@@ -60,6 +60,10 @@ export interface S3ServerOptions {
   without?: readonly string[];
   /** false: checksums are neither kept nor returned nor demanded; those sent are still compared with the body. */
   checksums?: boolean;
+  /** Bytes of the largest object that one request copies. Default: 5 GiB. */
+  largestCopy?: number;
+  /** Codes of errors in which the next copies end after their answer has begun; taken out as they are used. */
+  copyFailures?: string[];
   /** Buckets of another account. */
   foreignBuckets?: readonly string[];
   /** false: new buckets have the defaults of Amazon S3, which are AES256, no public access, BucketOwnerEnforced. */
