@@ -9,6 +9,7 @@ import type { Settings } from "../../src/core/settings.ts";
 import { newDocumentId, storageKey } from "../../src/document/record.ts";
 import type { PutOptions, SignedRequest, StorageDriver, StorageService } from "../../src/storage/service.ts";
 import { bodyOf } from "../support/body.ts";
+import { replacementConformance } from "./replacement.ts";
 
 const never = new AbortController().signal;
 const mebibyte = 1024 * 1024;
@@ -268,6 +269,16 @@ export function storageConformance(driver: StorageDriver, start: () => Promise<S
       // One whose objects were adopted.
       await put(key, Buffer.from("y"), { catalog: "another-catalog", owns: async (other) => other === catalog });
     }
+  });
+
+  replacementConformance({
+    storage: () => storage,
+    leftovers: () => target.leftovers(),
+    proves: () => target.checksums || !driver.traits.checksums,
+    catalog,
+    newKey,
+    put,
+    read,
   });
 
   describe("a signed request", () => {
