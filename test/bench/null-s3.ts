@@ -35,6 +35,11 @@ export class NullS3 {
       this.#uploads.set(id, { key: path, headers: given, parts: new Map() });
       return xml("CreateMultipartUpload", "InitiateMultipartUploadResult", `<UploadId>${id}</UploadId>`);
     }
+    const source = this.#objects.get(`/${headers["x-amz-copy-source"]}`);
+    if (method === "PUT" && source) {
+      this.#objects.set(path, source);
+      return xml("CopyObject", "CopyObjectResult", `<ETag>${etag}</ETag>${checksumElements(source.headers)}`);
+    }
     if (method === "PUT") {
       this.#objects.set(path, { size, headers: given });
       return { operation: "PutObject", headers: { etag: etagOf(headers), ...checksumsOf(given) } };
@@ -69,10 +74,8 @@ export class NullS3 {
     const total = [...upload.parts.values()].reduce((sum, part) => sum + part, 0);
     if (!body.includes("<Part>")) return { operation: "CompleteMultipartUpload", status: 400 };
     this.#objects.set(upload.key, { size: total, headers: upload.headers });
-    const crc32 = given["x-amz-checksum-crc32"];
-    const checksum = crc32 === undefined ? "" : `<ChecksumCRC32>${crc32}</ChecksumCRC32>`;
-    const type = "<ChecksumType>FULL_OBJECT</ChecksumType>";
-    return xml("CompleteMultipartUpload", "CompleteMultipartUploadResult", `<ETag>${etag}</ETag>${checksum}${type}`);
+    const content = `<ETag>${etag}</ETag>${checksumElements(given)}`;
+    return xml("CompleteMultipartUpload", "CompleteMultipartUploadResult", content);
   }
 
   /** What clients ask before they copy: whether the bucket is there, where, and what is in it. */
@@ -92,6 +95,12 @@ function etagOf(headers: IncomingMessage["headers"]): string {
 function checksumsOf(given: Record<string, string>): Record<string, string> {
   const crc32 = given["x-amz-checksum-crc32"];
   return crc32 === undefined ? {} : { "x-amz-checksum-crc32": crc32, "x-amz-checksum-type": "FULL_OBJECT" };
+}
+
+function checksumElements(given: Record<string, string>): string {
+  const crc32 = given["x-amz-checksum-crc32"];
+  const checksum = crc32 === undefined ? "" : `<ChecksumCRC32>${crc32}</ChecksumCRC32>`;
+  return `${checksum}<ChecksumType>FULL_OBJECT</ChecksumType>`;
 }
 
 function xml(operation: string, root: string, content: string): NullReply {
