@@ -6,7 +6,9 @@ import { DeleteItemCommand, DynamoDBClient, UpdateTableCommand } from "@aws-sdk/
 import { DeleteObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Role, roles } from "../../src/core/policy.ts";
+import type { DocumentRecord } from "../../src/document/record.ts";
 import { dynamodbCalls } from "../../src/metadata/dynamodb/permissions.ts";
+import { copyObject } from "../../src/storage/s3/copy.ts";
 import { s3Calls } from "../../src/storage/s3/permissions.ts";
 import { awsSettings, type InRepoAws, startInRepoAws } from "../support/aws.ts";
 import { type Fault, type FaultRule, startFaultProxy } from "../support/fault-proxy.ts";
@@ -27,6 +29,8 @@ beforeAll(async () => {
   aws = await startInRepoAws();
 });
 afterAll(() => aws.close());
+
+type Stored = Pick<DocumentRecord, "id" | "uri" | "size" | "crc32" | "sha256">;
 
 async function openRecorded() {
   const sandbox = await makeSandbox();
@@ -77,7 +81,7 @@ async function openRecorded() {
       await run(status, argv);
       proxy.clear();
     },
-    upload: async (name: string, content: string | Buffer, ...argv: string[]): Promise<{ id: string; uri: string }> =>
+    upload: async (name: string, content: string | Buffer, ...argv: string[]): Promise<Stored> =>
       (await run(0, ["upload", await file(name, content), ...parts, ...argv])).json().documents[0],
     /** Runs it as a process, over TLS: there is a bucket policy only then. */
     async overTls(argv: readonly string[]) {
@@ -86,6 +90,20 @@ async function openRecorded() {
       const where = ["--endpoint-url", tls.endpoint, "--bucket", bucket];
       const outcome = await docproc(sandbox, [...argv, ...where], { env: { NODE_EXTRA_CA_CERTS: authority } });
       expect(outcome).toMatchObject({ status: 0 });
+    },
+    /** Copies the bytes of a document inside the bucket, at once and in parts. */
+    async copyInside({ uri, size, crc32: checksum, sha256 }: Stored) {
+      const crc32 = Number.parseInt(checksum ?? "", 16);
+      const settings = awsSettings(proxy.endpoint, { bucket });
+      const through = new S3Client({ endpoint: proxy.endpoint, forcePathStyle: true });
+      for (const atOnce of [size, 5 * mebibyte]) {
+        const target = { client: through, bucket, key: `copies/${atOnce}.bin` };
+        const options = { size, crc32, sha256, contentType: "", catalog: "", signal: new AbortController().signal };
+        const copied = await copyObject(uri.slice(`s3://${bucket}/`.length), target, options, settings, atOnce);
+        expect(copied).toMatchObject({ size, bytesSent: 0 });
+        await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: target.key }));
+      }
+      through.destroy();
     },
     /** Does something that no command does. */
     async unrecorded(work: () => Promise<unknown>) {
@@ -103,7 +121,7 @@ const lost: Fault = { kind: "lose-reply" };
 const broken: Fault = { kind: "status", status: 500 };
 
 /** Everything that is behind `docproc policy upload`, what goes wrong on the way included. */
-async function upload({ run, failing, upload, file, client, bucket }: Recorded): Promise<void> {
+async function upload({ run, failing, upload, file, client, bucket, copyInside }: Recorded): Promise<void> {
   await upload("small.txt", "small");
   await upload("small.txt", "small");
   await upload("large.bin", randomBytes(12 * mebibyte));
@@ -129,6 +147,8 @@ async function upload({ run, failing, upload, file, client, bucket }: Recorded):
   await failing(8, { operation: "PutObject", action: lost }, ["upload", await file("lost.txt", "lost"), ...once]);
   await failing(0, { operation: "PutObject", nth: 1, action: lost }, ["upload", await file("found.txt", "found")]);
   await failing(0, { operation: "TransactWriteItems", nth: 1, action: lost }, ["upload", await file("c.txt", "c")]);
+
+  await copyInside(await upload("source.bin", randomBytes(6 * mebibyte)));
 
   const { uri } = await upload("restored.txt", "restored");
   await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: uri.slice(`s3://${bucket}/`.length) }));

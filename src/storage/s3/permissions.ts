@@ -17,6 +17,11 @@ export const s3Calls: readonly Call<"account" | "bucket" | "objects">[] = [
   ["GetObject", "s3:GetObject", "objects", everyone],
   ["GetObject", "s3:ListBucket", "bucket", everyone],
   ["PutObject", "s3:PutObject", "objects", writers],
+  // A copy reads its source; a write under If-Match looks at what it replaces.
+  ["CopyObject", "s3:GetObject", "objects", writers],
+  ["CopyObject", "s3:PutObject", "objects", writers],
+  ["UploadPartCopy", "s3:GetObject", "objects", writers],
+  ["UploadPartCopy", "s3:PutObject", "objects", writers],
   ["CreateMultipartUpload", "s3:PutObject", "objects", writers],
   ["UploadPart", "s3:PutObject", "objects", writers],
   ["CompleteMultipartUpload", "s3:PutObject", "objects", writers],
