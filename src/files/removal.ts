@@ -159,13 +159,21 @@ export async function changeMode(handle: FileHandle, mode: number): Promise<void
 }
 
 /**
+ * Opens a file to flush it, or to change its mode or time. Never follows a link.
+ * @throws the system's error
+ */
+export async function openToChange(path: string): Promise<FileHandle> {
+  // Windows wants a handle that may write, and has neither flag.
+  const how = sep === "/" ? constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK : constants.O_RDWR;
+  return await open(path, how);
+}
+
+/**
  * Sets the time of the last change of a file that this process made.
  * @param time milliseconds since the epoch
  */
 export async function changeTime(path: string, made: FileIdentity, time: number): Promise<void> {
-  // Windows wants a handle that may write, and knows neither flag.
-  const flags = constants.O_RDWR | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
-  const handle = await open(path, flags);
+  const handle = await openToChange(path);
   try {
     if (isSame(await fileIdentityOf(handle), made)) await handle.utimes(new Date(time), new Date(time));
   } finally {

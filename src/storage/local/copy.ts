@@ -1,11 +1,18 @@
 /** Copies an object within the library, where the file system can without using space. Loaded only for a copy. */
 import { createHash } from "node:crypto";
-import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { reached } from "../../core/crash-points.ts";
 import { throwIfCancelled } from "../../core/errors.ts";
 import { privateFile } from "../../files/atomic.ts";
-import { changeMode, changeTime, copyToNew, fileIdentityOf, lookAtFile, type OwnedPath } from "../../files/removal.ts";
+import {
+  changeMode,
+  changeTime,
+  copyToNew,
+  fileIdentityOf,
+  lookAtFile,
+  type OwnedPath,
+  openToChange,
+} from "../../files/removal.ts";
 import { isAbsence } from "../../files/stat.ts";
 import type { CopyOptions } from "../service.ts";
 import { pieceSize, type WrittenFile } from "./write.ts";
@@ -30,7 +37,7 @@ export async function copyDurably(
     throw error;
   }
   reached("local-file-begun");
-  const handle = await open(path, "r+");
+  const handle = await openToChange(path);
   try {
     const made = await fileIdentityOf(handle);
     await changeMode(handle, privateFile);
