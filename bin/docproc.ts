@@ -18,17 +18,29 @@ if (process.argv.includes("-v") || process.argv.includes("--verbose")) {
 }
 
 const interruption = new AbortController();
+const ending = new AbortController();
 /** 128 + signal number: https://tldp.org/LDP/abs/html/exitcodes.html */
 const signalStatuses = { SIGINT: 130, SIGTERM: 143 } as const;
 let interruptedBy: keyof typeof signalStatuses | undefined;
 for (const name of Object.keys(signalStatuses) as (keyof typeof signalStatuses)[]) {
   process.on(name, () => {
-    if (interruptedBy) endBy(name);
-    interruptedBy = name;
-    interruption.abort(
-      new DocprocError("CANCELLED", `Interrupted by ${name}.`, { hint: "Run the same command again." }),
-    );
+    const reason = new DocprocError("CANCELLED", `Interrupted by ${name}.`, { hint: "Run the same command again." });
+    if (interruptedBy) endNow(name, reason);
+    interruptedBy ??= name;
+    interruption.abort(reason);
   });
+}
+
+/** Milliseconds for a reader to take the end of the output. */
+const readingTimeout = 500;
+
+/** Ends the output, then the process. A reader that is merely slower than docproc gets all of it. */
+function endNow(name: keyof typeof signalStatuses, reason: DocprocError): void {
+  if (ending.signal.aborted) endBy(name);
+  ending.abort(reason);
+  if (process.stdout.writableLength === 0) endBy(name);
+  process.stdout.write("", () => endBy(name));
+  setTimeout(() => endBy(name), readingTimeout);
 }
 
 /**
@@ -72,6 +84,7 @@ const host: Host = {
   stdoutError: () => stdoutError,
   now: Date.now,
   signal: interruption.signal,
+  ending: ending.signal,
   version: DOCPROC_VERSION,
 };
 

@@ -2,19 +2,19 @@
 import pMap, { pMapSkip } from "p-map";
 import { DocprocError, type ErrorCode, throwIfCancelled, toDocprocError } from "../core/errors.ts";
 import type { DocumentRecord } from "../document/record.ts";
+import { OrderedReports } from "./ordered-reports.ts";
 
 export interface BatchOptions<Input, Done> {
-  /** Inputs in flight. The next input is taken when one has finished; see {@link inOrder}. */
+  /** Inputs in flight. The next input is taken when one has finished. */
   readonly concurrency: number;
   /** Start no further input after a failure. */
   readonly failFast?: boolean;
-  /** False keeps only counts, so that any number of inputs needs the same memory. */
-  readonly keep?: boolean;
-  /** Report in the order of the inputs; otherwise each one as it finishes. A slow one holds up 3 times as many at most. */
+  /** Report in the order of the inputs, as long as no more than a thousand wait for a slow one; else as they finish. */
   readonly inOrder?: boolean;
   readonly signal: AbortSignal;
   readonly labelOf: (input: Input) => string;
   readonly run: (input: Input) => Promise<Done>;
+  /** Called for each outcome; nothing is kept of it afterwards, so that any number of inputs needs the same memory. */
   readonly onDone?: (done: Done) => Promise<void>;
   readonly onFailure: (failure: FailedInput) => void;
 }
@@ -38,13 +38,6 @@ export interface Account {
   readonly codes: ReadonlySet<ErrorCode>;
 }
 
-export interface Batch<Done> extends Account {
-  /** In the order of the inputs; empty when not kept. */
-  readonly done: readonly Done[];
-  /** In the order of the inputs; empty when not kept. */
-  readonly failures: readonly FailedInput[];
-}
-
 /**
  * Never rejects because of a failed input. After the signal fires, no further input starts.
  * @throws the error that prevents finding the inputs, after those in flight have finished
@@ -52,18 +45,14 @@ export interface Batch<Done> extends Account {
 export async function runBatch<Input, Done>(
   inputs: Iterable<Input> | AsyncIterable<Input>,
   options: BatchOptions<Input, Done>,
-): Promise<Batch<Done>> {
-  const { keep = true, inOrder = false, signal } = options;
-  const outcomes: ({ done: Done } | { failure: FailedInput })[] = [];
+): Promise<Account> {
+  const { inOrder = false, signal } = options;
   const codes = new Set<ErrorCode>();
   const counts = { total: 0, doneCount: 0, failedCount: 0 };
   let firstFailure: FailedInput | undefined;
   let search: { failed?: unknown } = {};
   let stopped = false;
-  /** Settles after the previous report. */
-  let reported = Promise.resolve();
-  // Loaded on use. Inputs that only wait for their turn to be reported take no slot.
-  const slots = inOrder ? new (await import("async-mutex")).Semaphore(options.concurrency) : undefined;
+  const order = inOrder ? new OrderedReports() : undefined;
 
   /** Ends without an error, or pMap would not wait for the inputs in flight. */
   const numbered = async function* () {
@@ -77,40 +66,40 @@ export async function runBatch<Input, Done>(
       search = { failed: error };
     }
   };
+  const fail = (input: Input, thrown: unknown) => {
+    const failure = { label: options.labelOf(input), error: toDocprocError(thrown) };
+    counts.failedCount += 1;
+    firstFailure ??= failure;
+    codes.add(failure.error.code);
+    options.onFailure(failure);
+  };
+  /** @returns what reports the outcome */
+  const outcomeOf = async (input: Input) => {
+    try {
+      const done = await options.run(input);
+      return async () => {
+        try {
+          await options.onDone?.(done);
+          counts.doneCount += 1;
+        } catch (thrown) {
+          fail(input, thrown);
+        }
+      };
+    } catch (thrown) {
+      stopped ||= options.failFast ?? false;
+      return async () => fail(input, thrown);
+    }
+  };
   const runOne = async ({ input, index }: { input: Input; index: number }) => {
     if (stopped || signal.aborted) return pMapSkip;
-    const before = reported;
-    let report = () => {};
-    if (inOrder) reported = new Promise((resolve) => (report = resolve));
-    try {
-      const running = slots ? slots.runExclusive(() => options.run(input)) : options.run(input);
-      const done = await running.finally(() => before);
-      await options.onDone?.(done);
-      if (keep) outcomes[index] = { done };
-      counts.doneCount += 1;
-    } catch (thrown) {
-      const failure = { label: options.labelOf(input), error: toDocprocError(thrown) };
-      if (keep) outcomes[index] = { failure };
-      counts.failedCount += 1;
-      firstFailure ??= failure;
-      codes.add(failure.error.code);
-      stopped ||= options.failFast ?? false;
-      options.onFailure(failure);
-    } finally {
-      report();
-    }
+    const report = await outcomeOf(input);
+    await (order ? order.add(index, report) : report());
     return pMapSkip;
   };
-  await pMap(numbered(), runOne, { concurrency: options.concurrency * (inOrder ? 4 : 1) });
+  await pMap(numbered(), runOne, { concurrency: options.concurrency });
+  await order?.end();
   if ("failed" in search && !signal.aborted) throw search.failed;
-  return {
-    ...counts,
-    complete: !("failed" in search),
-    firstFailure,
-    codes,
-    done: outcomes.flatMap((outcome) => ("done" in outcome ? [outcome.done] : [])),
-    failures: outcomes.flatMap((outcome) => ("failure" in outcome ? [outcome.failure] : [])),
-  };
+  return { ...counts, complete: !("failed" in search), firstFailure, codes };
 }
 
 export interface NamedBatchOptions<Done> extends Omit<BatchOptions<DocumentRecord, Done>, "labelOf"> {
@@ -125,23 +114,27 @@ export interface NamedBatchOptions<Done> extends Omit<BatchOptions<DocumentRecor
  */
 export async function runNamed<Done>(
   references: readonly string[],
-  { find, onFound, keep = true, ...options }: NamedBatchOptions<Done>,
-): Promise<Batch<Done>> {
-  const { failFast, signal } = options;
-  const lookUp = { ...options, onDone: async () => {}, labelOf: (reference: string) => reference, run: find };
-  const found = await runBatch(references, lookUp);
+  { find, onFound, ...options }: NamedBatchOptions<Done>,
+): Promise<Account> {
+  const { concurrency, failFast = false, signal, onFailure } = options;
+  const records = new Map<string, DocumentRecord>();
+  const found = await runBatch(references, {
+    ...{ concurrency, failFast, signal, onFailure },
+    inOrder: true,
+    labelOf: (reference) => reference,
+    run: find,
+    onDone: async (record) => void records.set(record.id, record),
+  });
   throwIfCancelled(signal);
-  const records = [...new Map(found.done.map((record) => [record.id, record])).values()];
-  await onFound?.(records);
-  const going = failFast && found.failedCount > 0 ? [] : records;
-  const ran = await runBatch(going, { ...options, keep, labelOf: ({ id }) => id });
+  await onFound?.([...records.values()]);
+  const going = failFast && found.failedCount > 0 ? [] : records.values();
+  const ran = await runBatch(going, { ...options, labelOf: ({ id }) => id });
   return {
     ...ran,
     total: found.failedCount + ran.total,
     failedCount: found.failedCount + ran.failedCount,
     firstFailure: found.firstFailure ?? ran.firstFailure,
     codes: new Set([...found.codes, ...ran.codes]),
-    failures: [...found.failures, ...ran.failures],
   };
 }
 
@@ -164,12 +157,4 @@ export function batchFailure(
   if (firstFailure === undefined) return undefined;
   const code = doneCount === 0 && codes.size === 1 ? firstFailure.error.code : "PARTIAL";
   return new DocprocError(code, `${failedCount} of ${total} ${what} failed; ${doneCount} finished.`, { hint });
-}
-
-/** The failures of a batch for its JSON document. */
-export function failureList(failures: readonly FailedInput[], labelField: "path" | "ref") {
-  return failures.map(({ label, error }) => {
-    const { code, message, hint } = error.toJSON();
-    return { [labelField]: label, code, message, hint };
-  });
 }

@@ -29,6 +29,8 @@ export interface Host {
   readonly now: () => number;
   /** Fires on the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
+  /** Fires on the second one, before the process ends: what is written while it fires may still be printed. */
+  readonly ending?: AbortSignal;
   readonly version: string;
 }
 

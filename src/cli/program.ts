@@ -20,6 +20,9 @@ export async function run(host: Host): Promise<number> {
   for (const name of secretVariables) registerSecret(host.env[name]);
   // Every file and request in flight adds a listener; Node warns of a leak after ten.
   setMaxListeners(0, host.signal);
+  // The document on stdout must end, even when the command does not.
+  const onEnding = () => reporter?.failure(toDocprocError(host.ending?.reason));
+  host.ending?.addEventListener("abort", onEnding);
   try {
     let status = 0;
     const topic = await helpTopicIn(host.argv);
@@ -46,6 +49,7 @@ export async function run(host: Host): Promise<number> {
     reporter.failure(error);
     return exitStatuses[error.code];
   } finally {
+    host.ending?.removeEventListener("abort", onEnding);
     reporter?.progress.stop();
   }
 }

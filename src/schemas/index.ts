@@ -29,6 +29,7 @@ export interface Schema {
   readonly items?: Schema;
   readonly enum?: readonly (string | null)[];
   readonly const?: string;
+  readonly required?: readonly string[];
   readonly anyOf?: readonly Schema[];
   readonly $ref?: string;
   readonly $defs?: Readonly<Record<string, Schema>>;

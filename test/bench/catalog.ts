@@ -43,6 +43,20 @@ const records = `
     '{}', json_object('kind', 'file', 'path', 'docs/' || name, 'modifiedAt', '2026-01-01T00:00:00.000Z'), NULL, NULL
   FROM named`;
 
+/**
+ * Makes the catalog of an embedded library with this many records, without their bytes.
+ * @param directory of the library; it exists and is empty
+ */
+export async function fillCatalog(directory: string, count: number): Promise<void> {
+  const never = new AbortController().signal;
+  for await (const _ of metadataDrivers.local.provision(localSettings(directory), { plan: false, signal: never }));
+  const database = await openDatabase(join(directory, "catalog.db"), 0, (made) => {
+    made.exec("PRAGMA synchronous = OFF; PRAGMA cache_size = -262144");
+    made.prepare(records).run({ count, begin: Date.now() - age, age });
+  });
+  database.close();
+}
+
 /** @returns the directory of a library with so many records, made once */
 async function makeCatalog({ scratch, scale }: Bench, unscaled: number): Promise<string> {
   // Only the large one is scaled: a thousand are few already.
@@ -51,13 +65,7 @@ async function makeCatalog({ scratch, scale }: Bench, unscaled: number): Promise
   if (await stat(path).catch(() => undefined)) return path;
   const unfinished = `${path}.part`;
   await mkdir(unfinished, { mode: 0o700 });
-  const never = new AbortController().signal;
-  for await (const _ of metadataDrivers.local.provision(localSettings(unfinished), { plan: false, signal: never }));
-  const database = await openDatabase(join(unfinished, "catalog.db"), 0, (made) => {
-    made.exec("PRAGMA synchronous = OFF; PRAGMA cache_size = -262144");
-    made.prepare(records).run({ count, begin: Date.now() - age, age });
-  });
-  database.close();
+  await fillCatalog(unfinished, count);
   await rename(unfinished, path);
   return path;
 }

@@ -1,6 +1,13 @@
 /** Many of the same at once: what is run, what is reported, and what the whole has to say for itself. */
 import { describe, expect, test } from "vitest";
-import { type BatchOptions, batchFailure, type NamedBatchOptions, runBatch, runNamed } from "../../src/cli/batch.ts";
+import {
+  type BatchOptions,
+  batchFailure,
+  type FailedInput,
+  type NamedBatchOptions,
+  runBatch,
+  runNamed,
+} from "../../src/cli/batch.ts";
 import { DocprocError } from "../../src/core/errors.ts";
 import type { DocumentRecord } from "../../src/document/record.ts";
 
@@ -12,6 +19,8 @@ async function batchOf(
   options: Partial<BatchOptions<string, string>> = {},
 ) {
   const begun: string[] = [];
+  const done: string[] = [];
+  const failed: string[] = [];
   const batch = await runBatch(inputs, {
     concurrency: 2,
     signal: never,
@@ -21,17 +30,22 @@ async function batchOf(
       if (/^[A-Z_]+$/.test(input)) throw new DocprocError(input as DocprocError["code"], "no");
       return input;
     },
-    onFailure: () => {},
+    onDone: async (one) => void done.push(one),
+    onFailure: ({ label }) => void failed.push(label),
     ...options,
   });
   const failure = batchFailure(batch, "things", "the next step", options.signal ?? never);
-  return { batch, begun, failure };
+  return { batch, begun, done, failed, failure };
 }
 
 describe("a batch", () => {
-  test("goes on when one of it fails, and keeps the order of what was done", async () => {
-    const { batch, failure } = await batchOf(["a", "NOT_FOUND", "b", "c"]);
-    expect(batch).toMatchObject({ total: 4, done: ["a", "b", "c"], failures: [{ label: "<NOT_FOUND>" }] });
+  test("goes on when one of it fails", async () => {
+    const { batch, done, failed, failure } = await batchOf(["a", "NOT_FOUND", "b", "c"]);
+    expect({ total: batch.total, done, failed }).toEqual({
+      total: 4,
+      done: ["a", "b", "c"],
+      failed: ["<NOT_FOUND>"],
+    });
     expect(failure).toMatchObject({
       code: "PARTIAL",
       message: "1 of 4 things failed; 3 finished.",
@@ -50,10 +64,12 @@ describe("a batch", () => {
     expect(failure?.message).toBe("1 of 4 things failed; 1 finished.");
   });
 
-  test("keeps nothing but counts and the first failure when it is told so", async () => {
-    const { batch, failure } = await batchOf(["a", "NOT_FOUND", "CONFLICT", "b"], { keep: false, concurrency: 1 });
-    expect(batch).toMatchObject({ total: 4, done: [], failures: [], doneCount: 2, failedCount: 2 });
-    expect(batch.firstFailure).toMatchObject({ label: "<NOT_FOUND>" });
+  test("keeps nothing but counts and the first failure", async () => {
+    const { batch, failure } = await batchOf(["a", "NOT_FOUND", "CONFLICT", "b"], { concurrency: 1 });
+    const { firstFailure, codes, ...counts } = batch;
+    expect(counts).toEqual({ total: 4, complete: true, doneCount: 2, failedCount: 2 });
+    expect(firstFailure).toMatchObject({ label: "<NOT_FOUND>" });
+    expect([...codes]).toEqual(["NOT_FOUND", "CONFLICT"]);
     expect(failure).toMatchObject({ code: "PARTIAL", message: "2 of 4 things failed; 2 finished." });
   });
 
@@ -62,8 +78,9 @@ describe("a batch", () => {
     const inputs = (async function* () {
       for (; taken < 20; ) yield String(taken++);
     })();
-    const { batch } = await batchOf(inputs, {
+    const { done } = await batchOf(inputs, {
       concurrency,
+      inOrder: true,
       async run(input) {
         begun += 1;
         most = Math.max(most, taken - begun);
@@ -72,7 +89,7 @@ describe("a batch", () => {
         return input;
       },
     });
-    expect(batch.done).toEqual(Array.from({ length: 20 }, (_, index) => String(index)));
+    expect(done).toEqual(Array.from({ length: 20 }, (_, index) => String(index)));
     expect(most).toBeLessThanOrEqual(1);
   });
 
@@ -96,7 +113,7 @@ describe("a batch", () => {
     expect(reported).toEqual(expected);
   });
 
-  test("goes on behind a slow input, as far as it may, and reports in order", async () => {
+  test("goes on behind a slow input, and reports in order", async () => {
     const begun: string[] = [];
     const reported: string[] = [];
     let release = () => {};
@@ -114,11 +131,55 @@ describe("a batch", () => {
         onDone: async (done) => void reported.push(done),
       },
     );
-    await expect.poll(() => begun.length).toBe(8);
+    await expect.poll(() => begun.length).toBe(30);
     expect(reported).toEqual([]);
     release();
     await batch;
     expect(reported).toEqual(Array.from({ length: 30 }, (_, index) => String(index)));
+  });
+
+  test("keeps no more than a thousand behind a slow input, which is then reported when it is done", async () => {
+    const reported: string[] = [];
+    let release = () => {};
+    const slow = new Promise<void>((resolve) => (release = resolve));
+    const inputs = Array.from({ length: 3_000 }, (_, index) => String(index));
+    const batch = batchOf(inputs, {
+      inOrder: true,
+      async run(input) {
+        if (input === "1") await slow;
+        return input;
+      },
+      onDone: async (done) => void reported.push(done),
+    });
+    await expect.poll(() => reported.length).toBeGreaterThan(1_900);
+    expect(inputs.length - reported.length).toBeLessThanOrEqual(1_001);
+    release();
+    await batch;
+    expect(reported.indexOf("1")).toBeGreaterThan(1_900);
+    expect(reported.filter((one) => one !== "1")).toEqual(inputs.filter((one) => one !== "1"));
+  });
+
+  test("waits with the next inputs while a report is being written, in order or not", async () => {
+    for (const inOrder of [false, true]) {
+      const begun: string[] = [];
+      let release = () => {};
+      const reading = new Promise<void>((resolve) => (release = resolve));
+      const batch = batchOf(
+        Array.from({ length: 100 }, (_, index) => String(index)),
+        {
+          inOrder,
+          async run(input) {
+            begun.push(input);
+            return input;
+          },
+          onDone: async () => await reading,
+        },
+      );
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(begun).toHaveLength(2);
+      release();
+      expect((await batch).batch.doneCount).toBe(100);
+    }
   });
 
   test("whose inputs cannot be found any further finishes what it has begun, then fails", async () => {
@@ -175,6 +236,7 @@ describe("a batch", () => {
 /** References that are codes are not found, with that code; others are documents of that id, in small letters. */
 async function namedBatch(references: readonly string[], options: Partial<NamedBatchOptions<string>> = {}) {
   const steps: string[] = [];
+  const failures: FailedInput[] = [];
   const batch = await runNamed(references, {
     concurrency: 1,
     signal: never,
@@ -189,22 +251,22 @@ async function namedBatch(references: readonly string[], options: Partial<NamedB
       if (id === "bad") throw new DocprocError("CONFLICT", "no");
       return id;
     },
-    onFailure: () => {},
+    onFailure: (failure) => void failures.push(failure),
     ...options,
   });
-  return { batch, steps };
+  return { batch, failures, steps };
 }
 
 describe("a batch of documents that were named", () => {
   test("looks all of them up before it runs over those that were found, each once", async () => {
     const { batch, steps } = await namedBatch(["a", "NOT_FOUND", "b", "A"]);
     expect(steps).toEqual(["find a", "find NOT_FOUND", "find b", "find A", "found a,b", "run a", "run b"]);
-    expect(batch).toMatchObject({ total: 3, done: ["a", "b"], doneCount: 2, failedCount: 1 });
+    expect(batch).toMatchObject({ total: 3, doneCount: 2, failedCount: 1 });
   });
 
   test("accounts for what was not found and what failed together", async () => {
-    const { batch } = await namedBatch(["bad", "NOT_FOUND", "a"]);
-    expect(batch.failures.map(({ label, error }) => [label, error.code])).toEqual([
+    const { batch, failures } = await namedBatch(["bad", "NOT_FOUND", "a"]);
+    expect(failures.map(({ label, error }) => [label, error.code])).toEqual([
       ["NOT_FOUND", "NOT_FOUND"],
       ["bad", "CONFLICT"],
     ]);

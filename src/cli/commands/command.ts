@@ -2,12 +2,14 @@
 import type { OptionValues, Command as TypedCommand } from "@commander-js/extra-typings";
 import type { Command as CommanderCommand } from "commander";
 import type { Context } from "../context.ts";
-import type { Result } from "../output/reporter.ts";
+import type { ItemDocument, Result } from "../output/reporter.ts";
 
 /** A command, typed by the flags that it declares and by its input. */
 interface Command<Declaring, Declared, Flags, Input> {
   /** Whether its items are new documents, which a CI job gets as outputs. */
   readonly makesDocuments?: boolean;
+  /** The form of its JSON document, if that has any number of items. */
+  readonly document?: ItemDocument;
   /** Worked examples for `--help`: what each does, and its arguments. */
   readonly examples: readonly (readonly [what: string, args: string])[];
   /** Declares arguments and flags. No defaults here, so that unset flags can be told from typed ones. */

@@ -1,7 +1,7 @@
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
 import type { KeptFor, RemovedBytes } from "../../library/removal.ts";
-import { type Batch, batchFailure, failureList, runNamed } from "../batch.ts";
+import { batchFailure, runNamed } from "../batch.ts";
 import { confirm } from "../confirm.ts";
 import { display } from "../output/display.ts";
 import { defineCommand } from "./command.ts";
@@ -27,6 +27,7 @@ const howToAdopt =
   "If that catalog is lost for good, adopt it before deleting more: docproc export | docproc import prints its id, and docproc import --adopt ID takes over its objects.";
 
 export const remove = defineCommand({
+  document: { schema: "docproc.delete/1", items: "documents", input: "ref" },
   examples: [
     ["Delete the newest document of a name", "delete invoice.pdf"],
     ["Delete without confirmation, in a script", "delete 019aae5c-1f2e --yes"],
@@ -43,8 +44,10 @@ export const remove = defineCommand({
     const started = host.now();
     const library = await context.library();
     const { concurrency = defaultConcurrency } = (await context.config()).settings;
-    const batch: Batch<Deleted> = await runNamed(references, {
+    let ofOtherCatalog = false;
+    const batch = await runNamed<Deleted>(references, {
       concurrency,
+      inOrder: reporter.keepsOrder,
       signal,
       find: async (reference) => await library.find(reference, signal),
       // The question names all of them.
@@ -54,7 +57,8 @@ export const remove = defineCommand({
       async run(record) {
         return { ...record, action: "deleted", ...(await library.remove(record, signal)) };
       },
-      onDone: async (one) =>
+      onDone: async (one) => {
+        ofOtherCatalog ||= one.reason === "other-catalog";
         await reporter.item({
           value: one,
           id: one.id,
@@ -63,19 +67,15 @@ export const remove = defineCommand({
             const line = `${painter.good("deleted")}  ${one.id}  ${painter.text(one.name)}`;
             return kept === "" ? line : `${line}  ${painter.faint(painter.text(kept))}`;
           },
-        }),
-      onFailure: ({ label, error }) => references.length > 1 && reporter.problem(label, error),
-    });
-    const { total, done, failures } = batch;
-    return {
-      envelope: {
-        schema: "docproc.delete/1",
-        documents: done,
-        failures: failureList(failures, "ref"),
-        summary: { total, deleted: done.length, failed: failures.length, durationMs: host.now() - started },
+        });
       },
+      onFailure: ({ label, error }) => reporter.problem(label, error, { only: references.length === 1 }),
+    });
+    const { total, doneCount: deleted, failedCount: failed } = batch;
+    return {
+      envelope: { summary: { total, deleted, failed, durationMs: host.now() - started } },
       text: () => "",
-      note: done.some(({ reason }) => reason === "other-catalog") ? howToAdopt : undefined,
+      note: ofOtherCatalog ? howToAdopt : undefined,
       failure: batchFailure(
         batch,
         "documents",

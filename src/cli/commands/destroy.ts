@@ -15,6 +15,7 @@ interface DestroyInput {
 }
 
 export const destroy = defineCommand({
+  document: { schema: "docproc.destroy/1", items: "resources" },
   examples: [
     ["Show what would be removed", "destroy --bucket my-documents --plan"],
     ["Remove bucket and table after asking for the name of the bucket", "destroy --bucket my-documents"],
@@ -49,15 +50,13 @@ export const destroy = defineCommand({
       const question = `This removes ${what}.\nType the name of the ${kind} to continue: `;
       await confirmName(host, question, isLibrary);
     }
-    const resources: Pick<DismantledResource, "kind" | "name" | "action">[] = [];
     for await (const { kind, name, action, because } of plan ? planned : library.dismantle(signal)) {
       const resource = { kind, name, action };
-      resources.push(resource);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
       if (because !== undefined) reporter.note(`The ${kind} ${name} is kept: ${because}.`);
     }
     const note = plan || !projectFile ? undefined : `The config file ${projectFile.path} is kept.`;
-    return { envelope: { schema: "docproc.destroy/1", resources }, text: () => "", note };
+    return { envelope: {}, text: () => "", note };
   },
 });
 

@@ -20,6 +20,7 @@ interface Check {
 const tolerableSkew = 60_000;
 
 export const doctor = defineCommand({
+  document: { schema: "docproc.doctor/1", items: "findings" },
   examples: [
     ["Check the library, change nothing", "doctor"],
     ["Clean up leftovers of interrupted uploads that are over a day old", "doctor --repair"],
@@ -34,18 +35,16 @@ export const doctor = defineCommand({
     const { reporter, signal, host } = context;
     const started = host.now();
     const checks: Check[] = [];
-    const findings: Finding[] = [];
     const counts = { found: 0, repaired: 0 };
     let fix: string | undefined;
     const passed = async (check: Check) => {
       checks.push(check);
-      await reporter.item({ value: check, id: null, line: (painter) => checkLine(check, painter) });
+      await reporter.item({ value: check, id: null, aside: true, line: (painter) => checkLine(check, painter) });
     };
     const found = async (finding: Finding) => {
       counts.found += 1;
       if (finding.repaired) counts.repaired += 1;
       else fix ??= finding.fix;
-      if (!reporter.streams) findings.push(finding);
       await reporter.item({ value: finding, id: finding.id, line: (painter) => findingLine(finding, painter) });
     };
     const { projectFile } = await context.config();
@@ -70,12 +69,7 @@ export const doctor = defineCommand({
       detail: `${counted(records, "record")}, ${counted(objects, "object")}`,
     });
     return {
-      envelope: {
-        schema: "docproc.doctor/1",
-        checks,
-        findings,
-        summary: { ...examined, ...counts, durationMs: host.now() - started },
-      },
+      envelope: { checks, summary: { ...examined, ...counts, durationMs: host.now() - started } },
       text: () => "",
       note: summary(counts, examined.young),
       failure: remaining(counts, fix),

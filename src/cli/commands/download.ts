@@ -3,7 +3,7 @@ import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
 import type { DocumentLibrary } from "../../library/library.ts";
 import { Destination, downloadTo } from "../../transfer/download.ts";
-import { type Batch, batchFailure, failureList, runBatch } from "../batch.ts";
+import { batchFailure, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
 import { writeToStdout } from "../output/document.ts";
 import { defineCommand } from "./command.ts";
@@ -18,6 +18,7 @@ interface DownloadInput {
 type Downloaded = DocumentRecord & { readonly action: "downloaded"; readonly path: string };
 
 export const download = defineCommand({
+  document: { schema: "docproc.download/1", items: "documents", input: "ref" },
   examples: [
     ["Download the newest document of a name into this directory", "download invoice.pdf"],
     ["Download a document under another name", "download 019aae5c-1f2e -o ./copy.pdf"],
@@ -58,30 +59,27 @@ export const download = defineCommand({
     }
     const destination = await Destination.open(host.cwd, output, references.length > 1);
     reporter.progress.expect(references.length, null);
-    const batch: Batch<Downloaded> = await runBatch(references, {
+    let bytes = 0;
+    const batch = await runBatch<string, Downloaded>(references, {
       concurrency: (await context.config()).settings.concurrency ?? defaultConcurrency,
+      inOrder: reporter.keepsOrder,
       signal,
       labelOf: (reference) => reference,
       run: async (reference) => await downloadOne(context, library, reference, destination, { force, hidden }),
-      onDone: async (one) =>
+      onDone: async (one) => {
+        bytes += one.size;
         await reporter.item({
           value: one,
           id: one.id,
           line: (painter) =>
             `${painter.good("downloaded")} ${one.id}  ${painter.text(one.path)}  ${painter.faint(painter.size(one.size))}`,
-        }),
-      onFailure: ({ label, error }) => references.length > 1 && reporter.problem(label, error),
-    });
-    const { total, done, failures } = batch;
-    const bytes = done.reduce((sum, { size }) => sum + size, 0);
-    const counts = { total, downloaded: done.length, failed: failures.length, bytes };
-    return {
-      envelope: {
-        schema: "docproc.download/1",
-        documents: done,
-        failures: failureList(failures, "ref"),
-        summary: { ...counts, durationMs: host.now() - started },
+        });
       },
+      onFailure: ({ label, error }) => reporter.problem(label, error, { only: references.length === 1 }),
+    });
+    const { total, doneCount: downloaded, failedCount: failed } = batch;
+    return {
+      envelope: { summary: { total, downloaded, failed, bytes, durationMs: host.now() - started } },
       text: () => "",
       failure: batchFailure(batch, "documents", "Run the command again for the failed documents.", signal),
     };

@@ -6,6 +6,7 @@ import { defineCommand } from "./command.ts";
 type InitialisedResource = Pick<ProvisionedResource, "kind" | "name" | "action" | "settings">;
 
 export const init = defineCommand({
+  document: { schema: "docproc.init/1", items: "resources" },
   examples: [
     ["Create an embedded library in a directory", "init --directory ./library"],
     ["Create a bucket and a table of the same name", "init --bucket my-documents --region eu-west-1"],
@@ -22,10 +23,10 @@ export const init = defineCommand({
     library.check();
     // Before anything is created: an unchangeable file is a reason to stop.
     const planned = await planProjectFile(context.host.cwd, config);
-    const resources: InitialisedResource[] = [];
+    const weaker: string[] = [];
     const add = async ({ kind, name, action, settings, weakness }: ProvisionedResource) => {
       const resource = { kind, name, action, settings };
-      resources.push(resource);
+      if (action === "unsupported") weaker.push(kind);
       await reporter.item({ value: resource, id: null, line: (painter) => line(resource, painter) });
       reporter.debug(`  ${JSON.stringify(resource.settings)}`);
       if (weakness !== undefined) reporter.note(`The ${kind} ${name} is used as it is: ${weakness}.`);
@@ -35,7 +36,6 @@ export const init = defineCommand({
       Object.assign(found, resource.remember);
       await add(resource);
     }
-    const weaker = resources.filter(({ action }) => action === "unsupported").map(({ kind }) => kind);
     if (weaker.length > 0) found["unsupported"] = weaker.join();
     const file = plan ? planned : await planProjectFile(context.host.cwd, config, found);
     const action = plan ? file.planned : await writeProjectFile(file);
@@ -46,7 +46,7 @@ export const init = defineCommand({
       reporter.note(`Add these detected settings to ${config.profile.origin}: ${JSON.stringify(found)}`);
     }
     if (weaker.length > 0) reporter.note(`The endpoint does not support: ${weaker.join(", ")}.`);
-    return { envelope: { schema: "docproc.init/1", resources, configFile: file.path }, text: () => "" };
+    return { envelope: { configFile: file.path }, text: () => "" };
   },
 });
 

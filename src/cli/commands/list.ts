@@ -13,6 +13,7 @@ interface ListInput {
 const defaultLimit = 50;
 
 export const list = defineCommand({
+  document: { schema: "docproc.list/1", items: "documents" },
   examples: [
     ["List the newest fifty documents", "list"],
     ["List the artifacts of a build", "list --tag build=42"],
@@ -52,7 +53,6 @@ export const list = defineCommand({
     };
   },
   async run({ library, reporter, signal }, { query, limit }) {
-    const kept: DocumentRecord[] = [];
     let count = 0;
     let last: string | null = null;
     let more = false;
@@ -60,24 +60,18 @@ export const list = defineCommand({
       // One more shows whether there is another page.
       more = count === limit;
       if (more || reporter.closed) break;
-      const written = reporter.item({ value: record, id: record.id, many: true });
+      const cells = (painter: Painter) => cellsOf(record, painter);
+      const written = reporter.item({ value: record, id: record.id, many: true, row: { columns, cells } });
       if (written) await written;
-      if (!reporter.streams) kept.push(record);
       last = record.id;
       count += 1;
     }
     const nextCursor = more ? last : null;
     return {
-      envelope: { schema: "docproc.list/1", count, documents: kept, nextCursor },
+      envelope: { count, nextCursor },
       note: count === 0 ? "No documents." : undefined,
       warning: nextCursor === null ? undefined : `There are more: add --cursor ${nextCursor} or --all.`,
-      text: (painter) =>
-        kept.length === 0
-          ? ""
-          : painter.table(
-              columns,
-              kept.map((record) => row(record, painter)),
-            ),
+      text: () => "",
     };
   },
 });
@@ -91,7 +85,7 @@ const columns: readonly Column[] = [
   { heading: "TYPE", narrow: "drop" },
 ];
 
-function row(record: DocumentRecord, painter: Painter): string[] {
+function cellsOf(record: DocumentRecord, painter: Painter): string[] {
   const tags = Object.entries(record.tags).map(([key, value]) => `${key}=${value}`);
   return [
     record.id,

@@ -4,7 +4,7 @@ import { counted } from "../../core/not-empty.ts";
 import type { DocumentRecord } from "../../document/record.ts";
 import type { DocumentLibrary } from "../../library/library.ts";
 import type { DocumentDamage } from "../../library/verify.ts";
-import { type Account, type FailedInput, failureList, runBatch } from "../batch.ts";
+import { type Account, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
 import { defineCommand } from "./command.ts";
 
@@ -16,6 +16,7 @@ interface VerifyInput {
 }
 
 export const verify = defineCommand({
+  document: { schema: "docproc.verify/1", items: "findings", input: "ref" },
   examples: [
     ["Check size and checksum of a document", "verify invoice.pdf"],
     ["Check every document", "verify --all"],
@@ -43,14 +44,10 @@ export const verify = defineCommand({
     reporter.progress.expect(references.length || null, null);
     const library = await context.library();
     const { concurrency = defaultConcurrency } = library.settings;
-    const findings: DocumentDamage[] = [];
-    const failures: FailedInput[] = [];
     const counts = { checked: 0, damaged: 0, failed: 0, bytes: 0 };
     const inputs = references.length > 0 ? references : sampled(library, share, signal);
-    // Keeps nothing of sound documents, so that a catalog of any size needs the same memory.
     const batch = await runBatch<string | DocumentRecord, Checked>(inputs, {
       concurrency,
-      keep: false,
       inOrder: true,
       signal,
       labelOf: (input) => (typeof input === "string" ? input : input.id),
@@ -60,7 +57,6 @@ export const verify = defineCommand({
         counts.bytes += size;
         if (damage === undefined) return;
         counts.damaged += 1;
-        if (!reporter.streams) findings.push(damage);
         await reporter.item({
           value: damage,
           id: damage.id,
@@ -68,19 +64,13 @@ export const verify = defineCommand({
             `${painter.bad(damage.code)}  ${damage.id}  ${painter.text(damage.name)}  ${painter.text(damage.message)}`,
         });
       },
-      onFailure(failure) {
+      onFailure({ label, error }) {
         counts.failed += 1;
-        if (!reporter.streams) failures.push(failure);
-        reporter.problem(failure.label, failure.error);
+        reporter.problem(label, error);
       },
     });
     return {
-      envelope: {
-        schema: "docproc.verify/1",
-        findings,
-        failures: failureList(failures, "ref"),
-        summary: { ...counts, deep, durationMs: host.now() - started },
-      },
+      envelope: { summary: { ...counts, deep, durationMs: host.now() - started } },
       text: () => "",
       note: `${counts.checked} ${deep ? "read and checked" : "checked"}; ${counts.damaged} damaged.`,
       failure: failureOf(counts, batch, signal),

@@ -25,6 +25,7 @@ function jsonContract(): string {
   return [
     "With --json a command prints one JSON document, whether it succeeds or fails: the result or the error. With --ndjson",
     "it prints one line per item, without the enclosing document. Fields are never left out; unknown values are null.",
+    "A command that stops in the middle ends its document with the error, and without the fields after its lists.",
     "New fields may be added; existing ones keep their name and meaning. As JSON Schema: docproc-cli/schemas/*.json",
     ...schemas.map(({ title, description, ...schema }) => {
       return [``, `${title}: ${description}`, ...fieldsOf(schema, schema, "  ")].join("\n");
@@ -34,14 +35,15 @@ function jsonContract(): string {
 
 /** A line for each field, followed by its inner fields. */
 function fieldsOf(schema: Schema, root: Schema, indent: string): string[] {
-  // A record is described once; elsewhere its name suffices.
+  // Another document is described once; elsewhere its name suffices.
   const own = schema.$ref?.startsWith("#/") ? fieldsOf(pointed(root, schema.$ref), root, indent) : [];
-  const record = schema.$ref?.startsWith("urn:") ? [`${indent}the fields of docproc.record/1`] : [];
+  const [, other] = /^urn:docproc:schema:([a-z]+):1/.exec(schema.$ref ?? "") ?? [];
+  const named = other === undefined ? [] : [`${indent}the fields of docproc.${other}/1`];
   const fields = Object.entries(schema.properties ?? {}).flatMap(([name, field]) => [
     `${indent}${name.padEnd(Math.max(1, 22 - indent.length))} ${[kindOf(field), field.description].filter(Boolean).join(". ")}`.trimEnd(),
     ...fieldsOf(within(field), root, `${indent}  `),
   ]);
-  return [...own, ...record, ...fields];
+  return [...own, ...named, ...fields];
 }
 
 function pointed(root: Schema, reference: string): Schema {

@@ -7,7 +7,7 @@ import { appendFile } from "node:fs/promises";
 import prettyBytes from "pretty-bytes";
 import { type DocprocError, fromSystemError } from "../../core/errors.ts";
 import { display } from "./display.ts";
-import type { OutputStream, ReportedItem, Reporter, Result } from "./reporter.ts";
+import type { OutputStream, ProblemInput, ReportedItem, Reporter, Result } from "./reporter.ts";
 import { withoutCommands } from "./runner-commands.ts";
 
 /**
@@ -46,12 +46,8 @@ export class GithubReporter implements Reporter {
     this.#options = options;
   }
 
-  get streams() {
-    return this.#inner.streams;
-  }
-
-  get printsEnvelope() {
-    return this.#inner.printsEnvelope;
+  get keepsOrder() {
+    return this.#inner.keepsOrder;
   }
 
   get closed() {
@@ -72,9 +68,9 @@ export class GithubReporter implements Reporter {
     return this.#inner.item(item);
   }
 
-  problem(path: string, error: DocprocError): void {
-    this.#annotate(error, `${path}: ${error.message}`);
-    this.#inner.problem(path, error);
+  problem(label: string, error: DocprocError, about?: ProblemInput): void {
+    if (!about?.only) this.#annotate(error, `${label}: ${error.message}`);
+    this.#inner.problem(label, error, about);
   }
 
   note(message: string): void {

@@ -5,6 +5,7 @@ import {
   BatchedLines,
   isGone,
   type Painter,
+  type ProblemInput,
   type Progress,
   type ReportedItem,
   type Reporter,
@@ -13,18 +14,21 @@ import {
   writeAll,
 } from "./reporter.ts";
 import { linesWithoutCommands } from "./runner-commands.ts";
+import { StreamedTable } from "./streamed-table.ts";
 import { tracesOf } from "./traces.ts";
 
 export class HumanReporter implements Reporter {
-  readonly streams: boolean = false;
-  readonly printsEnvelope = false;
+  readonly keepsOrder = false;
   readonly progress: Progress;
   protected readonly output: Streams;
+  protected readonly batched: BatchedLines;
+  #table: StreamedTable | undefined;
   readonly #painters: { readonly stdout: Painter; readonly stderr: Painter };
   readonly #verbose: boolean;
 
   constructor(output: Streams, progress: Progress, painters: { stdout: Painter; stderr: Painter }, verbose: boolean) {
     this.output = output;
+    this.batched = new BatchedLines(output.stdout);
     this.progress = progress;
     this.#painters = painters;
     this.#verbose = verbose;
@@ -35,11 +39,17 @@ export class HumanReporter implements Reporter {
   }
 
   item(item: ReportedItem): Promise<void> | undefined {
+    if (item.row) {
+      const { columns, cells } = item.row;
+      this.#table ??= new StreamedTable(this.#painters.stdout, columns, this.batched);
+      return this.#table.add(cells(this.#painters.stdout));
+    }
     return item.line && this.print(`${linesWithoutCommands(item.line(this.#painters.stdout))}\n`);
   }
 
-  problem(path: string, error: DocprocError): void {
-    this.#say(`${this.#painters.stderr.bad("failed")} ${display(path)}: ${display(error.message)}`);
+  problem(label: string, error: DocprocError, { only = false }: ProblemInput = {}): void {
+    if (only) return;
+    this.#say(`${this.#painters.stderr.bad("failed")} ${display(label)}: ${display(error.message)}`);
     if (error.hint) this.#say(`       ${this.#painters.stderr.faint(display(error.hint))}`);
     this.#trace(error);
   }
@@ -54,6 +64,8 @@ export class HumanReporter implements Reporter {
 
   async result(result: Result): Promise<void> {
     this.progress.stop();
+    this.#table?.end();
+    await this.batched.flush();
     const text = linesWithoutCommands(result.text(this.#painters.stdout));
     if (text !== "") await this.print(`${text}\n`);
     if (result.note !== undefined) this.note(result.note);
@@ -62,6 +74,8 @@ export class HumanReporter implements Reporter {
 
   failure(error: DocprocError): void {
     this.progress.stop();
+    this.#table?.end();
+    void this.batched.flush();
     this.#trace(error);
     this.#say(`${this.#painters.stderr.bad("error:")} ${display(error.message)}`);
     if (error.hint) this.#say(`${this.#painters.stderr.strong("hint:")}  ${display(error.hint)}`);
@@ -93,35 +107,27 @@ export type LineOf = (item: ReportedItem) => string | undefined;
 
 /** `-q` and `--format`: one line per item as it arrives, and otherwise only failures and warnings. */
 export class LineReporter extends HumanReporter {
-  override readonly streams: boolean = true;
   readonly #lineOf: LineOf;
   readonly #end: string;
-  readonly #batched: BatchedLines;
 
   /** @param end terminates each line */
   constructor(lineOf: LineOf, end: string, ...how: ConstructorParameters<typeof HumanReporter>) {
     super(...how);
     this.#lineOf = lineOf;
     this.#end = end;
-    this.#batched = new BatchedLines(this.output.stdout);
   }
 
   override item(item: ReportedItem): Promise<void> | undefined {
     const line = this.#lineOf(item);
     if (line === undefined) return undefined;
-    return item.many ? this.#batched.add(`${line}${this.#end}`) : this.print(`${line}${this.#end}`);
+    return item.many ? this.batched.add(`${line}${this.#end}`) : this.print(`${line}${this.#end}`);
   }
 
   override note(_message: string): void {}
 
   override async result(result: Result): Promise<void> {
     this.progress.stop();
-    await this.#batched.flush();
+    await this.batched.flush();
     if (result.warning !== undefined) this.warn(result.warning);
-  }
-
-  override failure(error: DocprocError): void {
-    void this.#batched.flush();
-    super.failure(error);
   }
 }

@@ -1,8 +1,11 @@
-/** Output for programs: one JSON document at the end, or one per line as results arrive. */
+/** Output for programs: one JSON document, or one per line, as results arrive. */
 import type { DocprocError } from "../../core/errors.ts";
+import { JsonDocument, toJson } from "./json-document.ts";
 import {
   BatchedLines,
+  type ItemDocument,
   isGone,
+  type ProblemInput,
   type Progress,
   type ReportedItem,
   type Reporter,
@@ -10,33 +13,40 @@ import {
   type Streams,
   writeAll,
 } from "./reporter.ts";
-import { withoutCommands } from "./runner-commands.ts";
 import { tracesOf } from "./traces.ts";
 
 /** `--json`: stdout is one JSON document, whatever happens. */
 export class JsonReporter implements Reporter {
-  readonly streams: boolean = false;
-  readonly printsEnvelope: boolean = true;
+  readonly keepsOrder: boolean = true;
   readonly progress: Progress;
   protected readonly output: Streams;
+  protected readonly batched: BatchedLines;
   readonly #verbose: boolean;
-  #answered = false;
+  readonly #document: JsonDocument | undefined;
+  /** What is still to be written, once the outcome is known. */
+  #rest: IterableIterator<string> | undefined;
 
-  constructor(output: Streams, progress: Progress, verbose: boolean) {
+  /** @param form undefined for a command whose document is its result's envelope */
+  constructor(output: Streams, progress: Progress, verbose: boolean, form?: ItemDocument) {
     this.output = output;
+    this.batched = new BatchedLines(output.stdout);
     this.progress = progress;
     this.#verbose = verbose;
+    this.#document = form && new JsonDocument(form);
   }
 
   get closed(): boolean {
     return isGone(this.output.stdout);
   }
 
-  item(_item: ReportedItem): Promise<void> | undefined {
-    return undefined;
+  item({ value, aside }: ReportedItem): Promise<void> | undefined {
+    if (this.#document === undefined || this.#rest || aside) return undefined;
+    return this.batched.add(this.#document.item(value));
   }
 
-  problem(_path: string, _error: DocprocError): void {}
+  problem(label: string, error: DocprocError, { value = label }: ProblemInput = {}): void {
+    this.#document?.failure(value, error);
+  }
 
   note(_message: string): void {}
 
@@ -49,13 +59,16 @@ export class JsonReporter implements Reporter {
   }
 
   async result(result: Result): Promise<void> {
-    this.#answered = true;
-    await writeAll(this.output.stdout, `${toJson(result.envelope, 2)}\n`);
+    this.#rest ??= this.#document?.end(result.envelope) ?? whole(result.envelope);
+    for (const piece of this.#rest) await this.batched.add(piece);
+    await this.batched.flush();
   }
 
   failure(error: DocprocError): void {
-    // Without a result the error is the document: stdout must parse on every exit path.
-    if (!this.#answered) this.output.stdout.write(`${toJson(error, 2)}\n`);
+    // stdout must parse on every exit path: without anything else the error is the document.
+    this.#rest ??= this.#document?.isBegun ? this.#document.end({ error }) : whole(error);
+    for (const piece of this.#rest) void this.batched.add(piece);
+    void this.batched.flush();
     this.trace(error);
     this.output.stderr.write(jsonLine(error));
   }
@@ -63,31 +76,23 @@ export class JsonReporter implements Reporter {
 
 /** `--ndjson`: one record per line, as soon as it is final. Failures are lines on stderr. */
 export class NdjsonReporter extends JsonReporter {
-  override readonly streams: boolean = true;
-  override readonly printsEnvelope: boolean = false;
-
-  readonly #batched: BatchedLines;
-
-  constructor(output: Streams, progress: Progress, verbose: boolean) {
-    super(output, progress, verbose);
-    this.#batched = new BatchedLines(output.stdout);
-  }
+  override readonly keepsOrder: boolean = false;
 
   override item(item: ReportedItem): Promise<void> | undefined {
-    return item.many ? this.#batched.add(jsonLine(item.value)) : writeAll(this.output.stdout, jsonLine(item.value));
+    return item.many ? this.batched.add(jsonLine(item.value)) : writeAll(this.output.stdout, jsonLine(item.value));
   }
 
-  override problem(path: string, error: DocprocError): void {
-    this.progress.interrupt(() => this.output.stderr.write(jsonLine({ ...error.toJSON(), path })));
+  override problem(path: string, error: DocprocError, { only = false }: ProblemInput = {}): void {
+    if (!only) this.progress.interrupt(() => this.output.stderr.write(jsonLine({ ...error.toJSON(), path })));
   }
 
   override async result(result: Result): Promise<void> {
-    await this.#batched.flush();
+    await this.batched.flush();
     if (result.warning !== undefined) this.output.stderr.write(jsonLine({ warning: result.warning }));
   }
 
   override failure(error: DocprocError): void {
-    void this.#batched.flush();
+    void this.batched.flush();
     this.trace(error);
     this.output.stderr.write(jsonLine(error));
   }
@@ -105,7 +110,6 @@ export function jsonLine(value: object): string {
   return `${json.replace(lineEnds, escaped)}\n`;
 }
 
-/** A number sign occurs only in strings, where it may be escaped. */
-function toJson(value: object, indent?: number): string {
-  return withoutCommands(JSON.stringify(value, null, indent), "\\u0023");
+function whole(document: object): IterableIterator<string> {
+  return [`${toJson(document, 0)}\n`].values();
 }

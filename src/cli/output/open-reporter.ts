@@ -4,7 +4,7 @@ import { withoutSecrets } from "../../core/secrets.ts";
 import type { LineOf } from "./human.ts";
 import { JsonReporter, NdjsonReporter } from "./json.ts";
 import { NoProgress, PlainProgress } from "./progress.ts";
-import type { OutputStream, Reporter } from "./reporter.ts";
+import type { ItemDocument, OutputStream, Reporter } from "./reporter.ts";
 import { isReadForCommands, joinWithoutCommands, linesWithoutCommands } from "./runner-commands.ts";
 
 /** What a reporter needs of the process. */
@@ -23,6 +23,7 @@ interface Reported {
   /** Whether it was given a list of paths. */
   readonly readsList: boolean;
   readonly makesDocuments?: boolean;
+  readonly document?: ItemDocument;
 }
 
 /**
@@ -53,7 +54,9 @@ async function reporterFor(host: ReportingHost, flags: Flags, command?: Reported
         hint: "Remove one of them.",
       });
     }
-    return new (flags["ndjson"] ? NdjsonReporter : JsonReporter)(streams, progress, verbose);
+    return flags["ndjson"]
+      ? new NdjsonReporter(streams, progress, verbose)
+      : new JsonReporter(streams, progress, verbose, command?.document);
   }
   const [{ HumanReporter, LineReporter }, { painterFor }] = await Promise.all([
     import("./human.ts"),

@@ -5,7 +5,7 @@ import ms from "ms";
 import prettyBytes from "pretty-bytes";
 import stringWidth from "string-width";
 import { display } from "./display.ts";
-import { type Column, columnsOf, type OutputStream, type Painter } from "./reporter.ts";
+import { type Column, columnsOf, type OutputStream, type Painter, type TableLayout } from "./reporter.ts";
 
 /** @param colors false for `--no-color` */
 export function painterFor(stream: OutputStream, options: { colors: boolean; now: () => number }): Painter {
@@ -40,9 +40,14 @@ class PipePainter implements Painter {
     return time ?? "-";
   }
 
+  table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+    const { heading, line } = this.layout(columns, rows);
+    return [...heading, ...rows.map(line)].join("\n");
+  }
+
   /** Tab-separated, no headings: text() escapes tabs in cells. */
-  table(_columns: readonly Column[], rows: readonly (readonly string[])[]): string {
-    return rows.map((row) => row.join("\t")).join("\n");
+  layout(_columns: readonly Column[], _rows: readonly (readonly string[])[]): TableLayout {
+    return { heading: [], line: (cells) => cells.join("\t") };
   }
 
   good(text: string): string {
@@ -89,13 +94,16 @@ class TerminalPainter extends PipePainter {
     return age < 1_000 ? "just now" : `${ms(age, { long: true })} ago`;
   }
 
-  override table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+  override layout(columns: readonly Column[], rows: readonly (readonly string[])[]): TableLayout {
     const fit = fitColumns(columns, rows, columnsOf(this.#stream));
-    const headings = columns.map(({ heading }) => this.chalk.bold(heading));
-    const lines = [headings, ...rows].map((cells) =>
-      fit.map(({ column, index, width }) => pad(cut(cells[index] ?? "", width), width, column.align)),
-    );
-    return lines.map((cells) => cells.join(" ".repeat(gap)).trimEnd()).join("\n");
+    const shown = (cell: string, { column, width }: (typeof fit)[number]) =>
+      pad(column.narrow === "cut" ? cut(cell, width) : cell, width, column.align);
+    const line = (cells: readonly string[]) =>
+      fit
+        .map((one) => shown(cells[one.index] ?? "", one))
+        .join(" ".repeat(gap))
+        .trimEnd();
+    return { heading: [line(columns.map(({ heading }) => this.chalk.bold(heading)))], line };
   }
 }
 

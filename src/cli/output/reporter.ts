@@ -6,25 +6,40 @@
 import type { DocprocError } from "../../core/errors.ts";
 
 export interface Reporter {
-  /** True when items are printed as they arrive, so that a command need not collect them for the result. */
-  readonly streams: boolean;
-  /** True when the result's envelope is printed and must contain every item. */
-  readonly printsEnvelope: boolean;
+  /** Whether items belong in the order of the inputs; otherwise each is reported when it is final. */
+  readonly keepsOrder: boolean;
   /** True once the reader of stdout has closed it. */
   readonly closed: boolean;
   readonly progress: Progress;
   /** Prints one item as soon as it is final. No promise when there is nothing to await: there may be millions. */
   item(item: ReportedItem): Promise<void> | undefined;
   /** One input failed; the others go on. */
-  problem(path: string, error: DocprocError): void;
+  problem(label: string, error: DocprocError, about?: ProblemInput): void;
   /** Prints information for people; never data. */
   note(message: string): void;
   /** Prints details for `-v`. */
   debug(message: string): void;
   /** Prints the whole result, last. */
   result(result: Result): Promise<void>;
-  /** Prints why the command failed, after any result. */
+  /** Prints why the command failed, after any result. All output is handed over when it returns. */
   failure(error: DocprocError): void;
+}
+
+/** The JSON document of a command with any number of items: it is written while they come, and never held. */
+export interface ItemDocument {
+  /** For example `docproc.list/1`. */
+  readonly schema: string;
+  /** The field of the items. */
+  readonly items: string;
+  /** The field that names the input of a failure; undefined for a document without `failures`. */
+  readonly input?: "path" | "ref" | "line";
+}
+
+export interface ProblemInput {
+  /** The input for programs; otherwise the label. */
+  readonly value?: string | number;
+  /** There is no other input, so this is the command's own failure, which is printed once. */
+  readonly only?: boolean;
 }
 
 export interface ReportedItem {
@@ -32,12 +47,16 @@ export interface ReportedItem {
   readonly id: string | null;
   /** One of many existing items: may be batched with those that follow immediately. */
   readonly many?: boolean;
-  /** The immediate text for people; without it the item appears in the result's text. */
+  /** Not among the items of the {@link ItemDocument}: the command puts it into the envelope. */
+  readonly aside?: boolean;
+  /** The immediate text for people; without it and a row the item appears in the result's text. */
   readonly line?: (painter: Painter) => string;
+  /** The row for people, in one table of all items. */
+  readonly row?: { readonly columns: readonly Column[]; readonly cells: (painter: Painter) => readonly string[] };
 }
 
 export interface Result {
-  /** The JSON document of the command. */
+  /** The JSON document of the command; of an {@link ItemDocument} the fields after the items and failures. */
   readonly envelope: object;
   /** The text for people; may be empty. */
   readonly text: (painter: Painter) => string;
@@ -60,10 +79,19 @@ export interface Painter {
   /** RFC 3339. */
   time(time: string | null): string;
   table(columns: readonly Column[], rows: readonly (readonly string[])[]): string;
+  /** A table with the widths that these rows need, for any number of rows. */
+  layout(columns: readonly Column[], rows: readonly (readonly string[])[]): TableLayout;
   good(text: string): string;
   bad(text: string): string;
   faint(text: string): string;
   strong(text: string): string;
+}
+
+export interface TableLayout {
+  /** Lines above the rows. */
+  readonly heading: readonly string[];
+  /** A row; a wider cell than those known is cut or moves the others, as its column says. */
+  line(cells: readonly string[]): string;
 }
 
 export interface Column {
@@ -116,7 +144,7 @@ export function columnsOf(stream: OutputStream): number {
 
 /** Streams whose reader is gone. process.stdout itself forgets: after a failed write it is open again. */
 const gone = new WeakSet<OutputStream>();
-/** Pending writes of a stream: one close listener serves them all, instead of one per chunk of a long document. */
+/** Pending writes of a stream: one listener of each kind serves them all, instead of one per chunk of a long document. */
 const waiting = new WeakMap<OutputStream, Set<() => void>>();
 
 export function isGone(stream: OutputStream): boolean {
@@ -128,11 +156,8 @@ export async function writeAll(stream: OutputStream, chunk: string | Uint8Array)
   const waiters = waitingFor(stream);
   if (isGone(stream) || stream.write(chunk)) return;
   await new Promise<void>((resolve) => {
+    if (waiters.size === 0) stream.once("drain", () => release(waiters));
     waiters.add(resolve);
-    stream.once("drain", () => {
-      waiters.delete(resolve);
-      resolve();
-    });
   });
 }
 
@@ -144,6 +169,8 @@ export class BatchedLines {
   readonly #stream: OutputStream;
   #held = "";
   #end: NodeJS.Immediate | undefined;
+  /** Pending while the reader is slower. */
+  #writing: Promise<void> | undefined;
 
   constructor(stream: OutputStream) {
     this.#stream = stream;
@@ -154,7 +181,7 @@ export class BatchedLines {
     this.#held += text;
     if (this.#held.length >= chunkLength) return this.flush();
     this.#end ??= setImmediate(() => void this.flush());
-    return undefined;
+    return this.#writing;
   }
 
   /** Hands the text to the stream before it returns, then waits while the reader is slower. */
@@ -163,7 +190,11 @@ export class BatchedLines {
     this.#end = undefined;
     const text = this.#held;
     this.#held = "";
-    if (text !== "") await writeAll(this.#stream, text);
+    if (text === "") return;
+    const writing = writeAll(this.#stream, text);
+    this.#writing = writing;
+    await writing;
+    if (this.#writing === writing) this.#writing = undefined;
   }
 }
 
@@ -174,7 +205,12 @@ function waitingFor(stream: OutputStream): Set<() => void> {
   waiting.set(stream, waiters);
   stream.once("close", () => {
     gone.add(stream);
-    for (const goOn of waiters) goOn();
+    release(waiters);
   });
   return waiters;
+}
+
+function release(waiters: Set<() => void>): void {
+  for (const goOn of waiters) goOn();
+  waiters.clear();
 }

@@ -3,7 +3,7 @@ import { uploadConcurrency } from "../../../core/limits.ts";
 import type { DocumentRecord } from "../../../document/record.ts";
 import type { CopiedDocument } from "../../../library/copy.ts";
 import type { DocumentLibrary } from "../../../library/library.ts";
-import { type BatchOptions, batchFailure, failureList, runBatch, runNamed } from "../../batch.ts";
+import { type BatchOptions, batchFailure, runBatch, runNamed } from "../../batch.ts";
 import type { Context } from "../../context.ts";
 import { defineCommand } from "../command.ts";
 import { addFilterFlags, type Chosen, hasFilter, parseFilter } from "../filter.ts";
@@ -19,6 +19,7 @@ interface CopyInput {
 }
 
 export const copy = defineCommand({
+  document: { schema: "docproc.copy/1", items: "documents", input: "ref" },
   examples: [
     ["Copy everything to the library of a profile", "copy --to archive"],
     ["Copy everything from the library of a profile", "copy --from archive"],
@@ -69,7 +70,7 @@ export const copy = defineCommand({
       concurrency,
       signal,
       failFast: input.failFast,
-      keep: reporter.printsEnvelope,
+      inOrder: reporter.keepsOrder,
       run: async (record) => await copyOne(context, record, from, to, input.dryRun),
       onDone: async (document) => {
         const { id, name, size, action } = document;
@@ -82,7 +83,7 @@ export const copy = defineCommand({
         });
         counts.add(document);
       },
-      onFailure: ({ label, error }) => input.references.length !== 1 && reporter.problem(label, error),
+      onFailure: ({ label, error }) => reporter.problem(label, error, { only: input.references.length === 1 }),
     };
     const batch =
       input.references.length === 0
@@ -97,12 +98,7 @@ export const copy = defineCommand({
           });
     const summary = counts.summary(batch.total, batch.failedCount, host.now() - started);
     return {
-      envelope: {
-        schema: "docproc.copy/1",
-        documents: batch.done,
-        failures: failureList(batch.failures, "ref"),
-        summary,
-      },
+      envelope: { summary },
       text: () => "",
       note: copySummary(summary),
       failure: batchFailure(

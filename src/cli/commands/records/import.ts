@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { DocprocError, fromSystemError, isSystemError } from "../../../core/errors.ts";
 import { uploadConcurrency } from "../../../core/limits.ts";
 import { type ImportedDocument, isCatalogId } from "../../../library/import.ts";
-import { type Batch, batchFailure, runBatch } from "../../batch.ts";
+import { batchFailure, runBatch } from "../../batch.ts";
 import type { Host } from "../../context.ts";
 import { defineCommand } from "../command.ts";
 import { parseRecord, type RecordLine, splitLines } from "./file.ts";
@@ -17,6 +17,7 @@ interface ImportInput {
 }
 
 export const importRecords = defineCommand({
+  document: { schema: "docproc.import/1", items: "documents", input: "line" },
   examples: [
     ["Import what docproc export wrote", "import records.ndjson"],
     ["Import records and check the hash of every document", "import records.ndjson --deep"],
@@ -58,12 +59,12 @@ export const importRecords = defineCommand({
         progress?.done();
       }
     };
-    const batch: Batch<ImportedDocument> = await runBatch(splitLines(openRecords(file, host)), {
+    const batch = await runBatch<RecordLine, ImportedDocument>(splitLines(openRecords(file, host)), {
       concurrency,
       failFast,
-      keep: reporter.printsEnvelope,
+      inOrder: reporter.keepsOrder,
       signal,
-      labelOf: ({ number }: RecordLine) => String(number),
+      labelOf: ({ number }) => String(number),
       run: importOne,
       onDone: async (one) => {
         const { action, id, name } = one;
@@ -75,20 +76,11 @@ export const importRecords = defineCommand({
             `${painter[action === "imported" ? "good" : "faint"](action.padEnd(9))} ${id}  ${painter.text(name)}`,
         });
       },
-      onFailure: ({ label, error }) => reporter.problem(`line ${label}`, error),
+      onFailure: ({ label, error }) => reporter.problem(`line ${label}`, error, { value: Number(label) }),
     });
-    const { total, done, failures, failedCount } = batch;
-    const summary = counts.summary(total, failedCount, host.now() - started);
+    const summary = counts.summary(batch.total, batch.failedCount, host.now() - started);
     return {
-      envelope: {
-        schema: "docproc.import/1",
-        documents: done,
-        failures: failures.map(({ label, error }) => {
-          const { code, message, hint } = error.toJSON();
-          return { line: Number(label), code, message, hint };
-        }),
-        summary,
-      },
+      envelope: { summary },
       text: () => "",
       note: importSummary(summary),
       failure:

@@ -2,7 +2,7 @@
 import ms from "ms";
 import prettyBytes from "pretty-bytes";
 import type { UploadAction, UploadedDocument } from "../../../transfer/upload.ts";
-import { type Batch, failureList } from "../../batch.ts";
+import type { Account } from "../../batch.ts";
 import type { Painter } from "../../output/reporter.ts";
 import { describeSkipped, type Skipped } from "./inputs.ts";
 
@@ -17,40 +17,18 @@ export class UploadCounts {
     this.bytes += size ?? 0;
     this.bytesSent += bytesSent;
   }
-}
 
-/**
- * The JSON document of an upload, `docproc.upload/1`.
- * @param durationMs milliseconds
- */
-export function uploadEnvelope(
-  { total, failedCount, done, failures }: Batch<UploadedDocument>,
-  { actions, bytes, bytesSent }: UploadCounts,
-  skipped: Skipped,
-  durationMs: number,
-) {
-  const { uploaded, resumed, unchanged } = actions;
-  return {
-    schema: "docproc.upload/1",
-    documents: done,
-    failures: failureList(failures, "path"),
-    summary: {
-      total,
-      // Includes the resumed ones.
-      uploaded: uploaded + resumed,
-      resumed,
-      unchanged,
-      failed: failedCount,
-      bytes,
-      bytesSent,
-      durationMs,
-      skipped,
-    },
-  };
+  /** The summary in `docproc.upload/1`; `durationMs` in milliseconds. */
+  summary({ total, failedCount: failed }: Account, skipped: Skipped, durationMs: number) {
+    const { uploaded, resumed, unchanged } = this.actions;
+    const { bytes, bytesSent } = this;
+    // Those uploaded include the resumed ones.
+    return { total, uploaded: uploaded + resumed, resumed, unchanged, failed, bytes, bytesSent, durationMs, skipped };
+  }
 }
 
 /** A line for people; undefined for a single file with nothing skipped. */
-export function uploadSummary(counts: ReturnType<typeof uploadEnvelope>["summary"]): string | undefined {
+export function uploadSummary(counts: ReturnType<UploadCounts["summary"]>): string | undefined {
   const { total, uploaded, resumed, unchanged, failed, bytesSent, durationMs, skipped } = counts;
   const leftOut = describeSkipped(skipped);
   if (total === 1 && leftOut === "" && resumed === 0) return undefined;

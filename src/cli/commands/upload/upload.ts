@@ -8,7 +8,7 @@ import { collect, defineCommand } from "../command.ts";
 import { defaultTags } from "./default-tags.ts";
 import { uploadInput } from "./input.ts";
 import { findInputs } from "./inputs.ts";
-import { UploadCounts, uploadEnvelope, uploadLine, uploadSummary } from "./report.ts";
+import { UploadCounts, uploadLine, uploadSummary } from "./report.ts";
 
 interface UploadInput {
   readonly paths: readonly string[];
@@ -27,6 +27,7 @@ interface UploadInput {
 
 export const upload = defineCommand({
   makesDocuments: true,
+  document: { schema: "docproc.upload/1", items: "documents", input: "path" },
   examples: [
     ["Upload a file", "upload ./invoice.pdf"],
     ["Upload the artifacts of a build with a tag", "upload dist/*.tgz --tag build=42"],
@@ -101,7 +102,7 @@ export const upload = defineCommand({
     const batch = await runBatch(inputs, {
       concurrency,
       failFast: input.failFast,
-      keep: reporter.printsEnvelope,
+      inOrder: reporter.keepsOrder,
       signal,
       labelOf: ({ label }) => label,
       run: async (one) => await uploadInput(context, library, one, request),
@@ -110,12 +111,12 @@ export const upload = defineCommand({
         counts.add(document);
       },
       // The only failure of a command is its error, which is printed once.
-      onFailure: ({ label, error }) => several && reporter.problem(label, error),
+      onFailure: ({ label, error }) => reporter.problem(label, error, { only: !several }),
     });
-    const envelope = uploadEnvelope(batch, counts, skipped, host.now() - started);
+    const summary = counts.summary(batch, skipped, host.now() - started);
     const hint = "Run the same command again; uploaded files are not sent again.";
     const failure = batchFailure(batch, "files", hint, signal);
-    return { envelope, text: () => "", note: uploadSummary(envelope.summary), failure };
+    return { envelope: { summary }, text: () => "", note: uploadSummary(summary), failure };
   },
 });
 
