@@ -178,27 +178,31 @@ describe("a commit that is on the wire", () => {
   });
 });
 
-test.each(signals)("a second signal ends it at once: %s", async (signal) => {
+test.each(signals)("a second signal ends it at once, with a whole document: %s", async (signal) => {
   const { proxy, write, start: begin, run, wrong } = await open("aws");
   await write("a.txt", 1000);
-  proxy.inject({ operation: "TransactWriteItems", action: { kind: "delay", ms: 10 * 60_000 } });
+  await write("b.txt", 1000);
+  proxy.inject({ operation: "TransactWriteItems", nth: 2, action: { kind: "delay", ms: 10 * 60_000 } });
   const noting = `process.on("SIGINT", () => process.stderr.write("noticed\\n"));`;
-  const child = begin(["upload", "a.txt", "--timeout", "30m"], preload(noting));
+  const child = begin(["upload", "a.txt", "b.txt", "--concurrency", "1", "--timeout", "30m"], preload(noting));
   const noticed = new Promise<void>((resolve) => {
     child.stderr?.on("data", (chunk: Buffer) => chunk.includes("noticed") && resolve());
   });
   const ended = finish(child);
-  await expect.poll(() => proxy.log.map(({ operation }) => operation)).toContain("TransactWriteItems");
+  const commits = () => proxy.log.filter(({ operation }) => operation === "TransactWriteItems");
+  await expect.poll(() => commits().length).toBe(2);
   child.kill("SIGINT");
   await noticed;
   const since = performance.now();
   child.kill(signal);
   // To a shell that is 130 or 143, as after the first one.
-  expect(await ended).toMatchObject({ status: signal });
+  const outcome = await ended;
+  expect(outcome).toMatchObject({ status: signal });
   expect(performance.now() - since).toBeLessThan(soon);
-  expect(await wrong(false)).toEqual({ documents: [], complaints: [] });
-  expect(await run(["upload", "a.txt"])).toMatchObject({ status: 0 });
-  expect((await wrong(false)).documents).toHaveLength(1);
+  expect(JSON.parse(outcome.stdout)).toMatchObject({ documents: [{ name: "a.txt" }], error: { code: "CANCELLED" } });
+  expect(await wrong(false)).toMatchObject({ documents: [{ name: "a.txt" }], complaints: [] });
+  expect(await run(["upload", "b.txt"])).toMatchObject({ status: 0 });
+  expect((await wrong(false)).documents).toHaveLength(2);
 });
 
 describe("a network that is dead from then on", () => {

@@ -262,7 +262,10 @@ describe("destroying a library on AWS, interrupted", () => {
     proxy.inject({ operation: "DeleteTable", action });
     const denied = await destroy();
     expect(denied).toMatchObject({ status: 4 });
-    expect(denied.json()).toMatchObject({ code: "ACCESS_DENIED", message: expect.stringContaining("DeleteTable") });
+    expect(denied.json()).toMatchObject({
+      resources: [{ kind: "bucket", action: "removed" }],
+      error: { code: "ACCESS_DENIED", message: expect.stringContaining("DeleteTable") },
+    });
     expect(await hasBucket()).toBe(false);
     expect((await table())?.DeletionProtectionEnabled).toBe(true);
     proxy.clear();
