@@ -5,7 +5,7 @@ import { LineReporter } from "../../../src/cli/output/human.ts";
 import { JsonReporter, NdjsonReporter } from "../../../src/cli/output/json.ts";
 import { painterFor } from "../../../src/cli/output/painter.ts";
 import { NoProgress } from "../../../src/cli/output/progress.ts";
-import type { Column } from "../../../src/cli/output/reporter.ts";
+import { BatchedLines, type Column, type OutputStream } from "../../../src/cli/output/reporter.ts";
 import { DocprocError } from "../../../src/core/errors.ts";
 import { capture } from "../../support/streams.ts";
 
@@ -249,6 +249,24 @@ describe("output for programs", () => {
     add("one more");
     await reporter.result(result);
     expect(stdout.text().split("\n")).toHaveLength(3 + 65 + 2 + 1);
+  });
+
+  test("who adds lines waits while the reader does not read, however few they are", async () => {
+    let drained = () => {};
+    const stdout: OutputStream = {
+      write: () => false,
+      once(event, listener) {
+        if (event === "drain") drained = listener;
+      },
+    };
+    const lines = new BatchedLines(stdout);
+    expect(lines.add("a")).toBeUndefined();
+    await new Promise(setImmediate);
+    const waiting = lines.add("b");
+    expect(waiting).toBeInstanceOf(Promise);
+    drained();
+    await waiting;
+    expect(lines.add("c")).toBeUndefined();
   });
 
   test("NDJSON reports a failed input on stderr with its path, and prints no error on stdout", () => {
