@@ -1754,7 +1754,7 @@ export const mutations = [
     "the document of --json is kept in memory until its end",
     "src/cli/output/json.ts",
     "return this.batched.add(this.#document.item(value));",
-    "this.#kept += this.#document.item(value);\n    return void setTimeout(() => this.batched.add(this.#kept), 60_000);",
+    "const item = this.#document.item(value);\n    return void setTimeout(() => this.batched.add(item), 60_000);",
     ["test/cli/output/json-document.test.ts"],
   ],
   [
