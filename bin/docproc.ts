@@ -155,6 +155,8 @@ async function runProgram(host: Host): Promise<number> {
     return 0;
   }
   keepCompiledCode(platformPaths.cache);
+  // The default of ten frames does not reach from deep in the library to the program.
+  Error.stackTraceLimit = 30;
   const { isCompletion, run } = await import("../src/cli/program.ts");
   const status = await run(host);
   // The shell waits for the end of the process, which an abandoned request would delay.

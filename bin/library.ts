@@ -12,6 +12,7 @@ export type {
   CopyOptions,
   Damage,
   DeletedRecord,
+  DownloadedRecord,
   DownloadOptions,
   FilterOptions,
   Library,

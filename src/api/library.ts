@@ -44,23 +44,28 @@ export interface CallOptions {
 }
 
 export interface UploadOptions extends CallOptions {
-  /** The name of the document; default: the file's name. */
-  readonly name?: string | undefined;
+  /** Where the document stands in the library, such as `dist/app.js`; default: the file's name. */
+  readonly path?: string | undefined;
   /** Default: detected from the name and the first bytes. */
   readonly contentType?: string | undefined;
   /** Tags to find it by; part of its identity. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
   /** Kept with it. */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
-  /** If the same name, bytes and tags exist already. */
+  /** When it may be removed: a date, or text like `30d` or `2030-01-31`. Nothing is removed by itself. */
+  readonly expires?: Date | string | undefined;
+  /** If the document is there already: see {@link Library.upload}. */
   readonly onDuplicate?: "reuse" | "store" | undefined;
   /** Called with the bytes newly sent. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
 export interface UploadedRecord extends DocumentRecord {
-  /** `resumed`: an interrupted upload was completed; `unchanged`: it existed, and nothing was stored. */
-  readonly action: "uploaded" | "resumed" | "unchanged";
+  /**
+   * `resumed`: an interrupted upload was completed; `unchanged`: it was there; `restored`: it was there, and its bytes
+   * were put back; `updated`: it was there, and its metadata, content type or expiry changed.
+   */
+  readonly action: "uploaded" | "resumed" | "unchanged" | "restored" | "updated";
   /** Bytes sent. */
   readonly bytesSent: number;
 }
@@ -77,7 +82,15 @@ export interface DeletedRecord extends DocumentRecord {
 export interface FilterOptions extends CallOptions {
   /** All of these tags. */
   readonly tags?: Readonly<Record<string, string>> | undefined;
-  /** A glob for the name. */
+  /** Tags with all of these keys, whatever their values. */
+  readonly tagKeys?: readonly string[] | undefined;
+  /** None of these tags; without a value: no tag of this key. */
+  readonly notTags?: readonly { readonly key: string; readonly value?: string | undefined }[] | undefined;
+  /** The path of a folder: the documents below it, at any depth. */
+  readonly under?: string | undefined;
+  /** A glob for the path. */
+  readonly path?: string | undefined;
+  /** A glob for the name, the last part of the path. */
   readonly name?: string | undefined;
   /** A glob for the content type; `image` means `image/*`. */
   readonly type?: string | undefined;
@@ -85,10 +98,16 @@ export interface FilterOptions extends CallOptions {
   readonly since?: Date | string | undefined;
   /** Uploaded before; see `since`. */
   readonly until?: Date | string | undefined;
+  /** With the SHA-256 with this prefix, at least 7 digits. */
+  readonly sha256?: string | undefined;
+  /** Made on this git branch. */
+  readonly branch?: string | undefined;
   /** Made from the git commit with this prefix, at least 7 digits. */
   readonly commit?: string | undefined;
   /** Made by this CI run. */
   readonly run?: string | undefined;
+  /** Of the matching documents only the newest of each path. */
+  readonly latest?: boolean | undefined;
 }
 
 export interface ListOptions extends FilterOptions {
@@ -98,8 +117,8 @@ export interface ListOptions extends FilterOptions {
   readonly limit?: number | undefined;
   /** Oldest first; otherwise newest first. */
   readonly ascending?: boolean | undefined;
-  /** By `time` (default), by `size`, largest first, or by `name`, always from A to Z. */
-  readonly sort?: "time" | "size" | "name" | undefined;
+  /** By `time` (default), by `size`, largest first, or by `path`, always from A to Z. */
+  readonly sort?: "time" | "size" | "path" | undefined;
 }
 
 export interface TagOptions extends CallOptions {
@@ -124,7 +143,7 @@ export interface UrlOptions extends CallOptions {
 /** A request that anyone may send until it expires, without credentials. */
 export interface SignedUrl {
   readonly id: string;
-  readonly name: string;
+  readonly path: string;
   readonly method: "GET" | "PUT";
   readonly url: string;
   /** Must be sent unchanged with the request. */
@@ -146,7 +165,7 @@ export interface VerifyOptions extends CallOptions {
 export interface Damage {
   readonly code: "MISSING" | "WRONG_SIZE" | "WRONG_CHECKSUM" | "WRONG_BYTES";
   readonly id: string;
-  readonly name: string;
+  readonly path: string;
   readonly uri: string;
   readonly message: string;
   /** The fix. */
@@ -162,18 +181,25 @@ export interface CopyOptions extends CallOptions {
 
 /** The record in the target library. */
 export interface CopiedRecord extends DocumentRecord {
-  /** `unchanged`: it existed, and nothing was sent. */
-  readonly action: "copied" | "unchanged";
+  /** `unchanged`: it existed, and nothing was sent. `restored`: it existed, and its bytes were put back. */
+  readonly action: "copied" | "unchanged" | "restored";
   /** Bytes sent. */
   readonly bytesSent: number;
 }
 
-/** Defaults: `name` is the last segment of the key, `contentType` the object's. `onProgress` counts bytes read. */
-export type RegisterOptions = UploadOptions;
+/** Defaults: `path` is the last segment of the key, `contentType` the object's. `onProgress` counts bytes read. */
+export type RegisterOptions = Omit<UploadOptions, "expires">;
 
 export interface RegisteredRecord extends DocumentRecord {
   /** `unchanged`: it was recorded already. */
   readonly action: "registered" | "unchanged";
+}
+
+export interface DownloadedRecord extends DocumentRecord {
+  /** `present`: the file was there with the same bytes. */
+  readonly action: "downloaded" | "present";
+  /** The absolute path of the file. */
+  readonly file: string;
 }
 
 export interface DownloadOptions extends CallOptions {
@@ -203,17 +229,19 @@ export interface Library {
    */
   init(options?: CallOptions): Promise<Resource[]>;
   /**
-   * Stores a document, or finds it: same name, same bytes and same tags are the same document. When it returns, bytes
-   * and record are durable and visible to every process. When it throws, there is no record; after `UNAVAILABLE` one
-   * may yet appear, with its bytes.
+   * Stores a document, or finds it: it is there if the newest one at its path that was uploaded with these tags has
+   * these bytes. Stored bytes that are missing or damaged are put back.
+   *
+   * When it returns, bytes and record are durable and visible to every process. When it throws, there is no new record;
+   * after `UNAVAILABLE` one may yet appear, with its bytes.
    * @param given a path, a file: URL, bytes, or an iterable of bytes, which is read once
    */
   upload(given: string | URL | Uint8Array | Chunks, options?: UploadOptions): Promise<UploadedRecord>;
   /** The matching records, lazily: leaving the loop stops reading. */
   list(options?: ListOptions): AsyncIterable<DocumentRecord>;
   /**
-   * Finds one document by id, by a unique prefix of its id, or by name (the newest).
-   * @throws NOT_FOUND; USAGE when the reference is ambiguous
+   * Finds one document by its id, by its path (the newest version), or by a unique beginning of its id.
+   * @throws NOT_FOUND; CONFLICT when the reference means two documents
    */
   get(reference: string, options?: CallOptions): Promise<DocumentRecord>;
   /**
@@ -224,13 +252,10 @@ export interface Library {
    */
   read(document: string | DocumentRecord, options?: CallOptions): Promise<Readable>;
   /**
-   * Writes a document to a file, which appears whole and checked, or not at all.
-   * @throws CONFLICT when the file exists; the errors of {@link read}
+   * Writes a document to a file, which appears whole and checked, or not at all. A file with its bytes is left alone.
+   * @throws CONFLICT when another file is there, or a link to a directory would be followed below `to`; the errors of {@link read}
    */
-  download(
-    document: string | DocumentRecord,
-    options: DownloadOptions,
-  ): Promise<DocumentRecord & { readonly path: string }>;
+  download(document: string | DocumentRecord, options: DownloadOptions): Promise<DownloadedRecord>;
   /**
    * Removes a document: its record, then its bytes if this catalog stored them for it.
    * @param document a reference, or a record, of which only the id is used
@@ -240,7 +265,7 @@ export interface Library {
   /**
    * Sets and removes tags atomically; other tags stay.
    * @param document a reference, or a record, of which only the id is used
-   * @throws CONFLICT when another document has the same name, bytes and tags; NOT_FOUND
+   * @throws NOT_FOUND; CONFLICT when others keep changing it
    */
   tag(document: string | DocumentRecord, options: TagOptions): Promise<TaggedRecord>;
   /**
@@ -261,14 +286,14 @@ export interface Library {
   /**
    * Copies a document with its id into another library, or finds it there.
    * @param document a reference, or a record, of which only the id is used
-   * @throws USAGE when both are the same library; CONFLICT when another document there has the id, or has the same
-   *   name, bytes and tags under another id; INTEGRITY when the bytes are damaged
+   * @throws USAGE when both are the same library; CONFLICT when another document there has the id; INTEGRITY when the
+   *   bytes are damaged
    */
   copy(document: string | DocumentRecord, options: CopyOptions): Promise<CopiedRecord>;
   /**
    * Records an object that the library's bucket holds already, and leaves it in place. It is read once.
    * @param uri `s3://bucket/key`
-   * @throws USAGE when it is no object of this bucket; NOT_FOUND; CONFLICT when it is registered under another name
+   * @throws USAGE when it is no object of this bucket; NOT_FOUND; CONFLICT when it is registered under another path
    *   or with other tags; INTEGRITY when it changed while it was read
    */
   register(uri: string, options?: RegisterOptions): Promise<RegisteredRecord>;

@@ -9,13 +9,15 @@ import { cancelled, DocprocError, toDocprocError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
 import { detectedType } from "../document/detected-type.ts";
 import { frozenRecord } from "../document/frozen.ts";
-import { commitPrefix, listOrder, parseTime } from "../document/query.ts";
-import { contentType, type DocumentRecord, documentMetadata, documentName, documentTags } from "../document/record.ts";
+import { documentPath, nameOfPath } from "../document/path.ts";
+import { commitPrefix, folderFilter, listOrder, parseTime, type Selection, sha256Prefix } from "../document/query.ts";
+import { contentType, type DocumentRecord, documentMetadata, documentTags } from "../document/record.ts";
+import { parseExpiry } from "../document/time.ts";
 import { DocumentLibrary } from "../library/library.ts";
 import { expiryOf } from "../library/sign.ts";
 import type { Stats } from "../library/stats.ts";
 import { tagEdit } from "../library/tag.ts";
-import { Destination, downloadTo } from "../transfer/download.ts";
+import { Destination } from "../transfer/destination.ts";
 import { openInput } from "./given-source.ts";
 import type {
   CallOptions,
@@ -108,7 +110,11 @@ class OpenLibrary implements Library {
       const type = options.contentType === undefined ? undefined : contentType(options.contentType);
       const request = {
         tags: documentTags(pairs("tag", tags)),
-        metadata: documentMetadata(pairs("metadata", metadata)),
+        facts: {
+          contentType: type,
+          metadata: metadata === undefined ? undefined : documentMetadata(pairs("metadata", metadata)),
+          expiresAt: expiryOption(options.expires),
+        },
         // A program knows better where its documents come from than its working directory does.
         provenance: Promise.resolve(null),
         onDuplicate,
@@ -118,16 +124,17 @@ class OpenLibrary implements Library {
       };
       const source = await openInput(given);
       try {
-        const name = options.name ?? source.name;
-        if (name === "") {
-          throw new DocprocError("USAGE", "A document that does not come from a file needs a name.", {
-            hint: "Pass { name }.",
+        const given = options.path ?? source.name;
+        if (given === "") {
+          throw new DocprocError("USAGE", "A document that does not come from a file needs a path.", {
+            hint: "Pass { path }.",
           });
         }
+        const path = documentPath(given, "path");
         const document = await library.upload(source, {
           ...request,
-          name: documentName(name),
-          contentType: async (head) => type ?? (await detectedType(name, head)),
+          path,
+          detectType: async (head) => await detectedType(nameOfPath(path), head),
         });
         // Only a dry run leaves fields unknown.
         return frozenRecord(document as UploadedRecord);
@@ -180,10 +187,19 @@ class OpenLibrary implements Library {
     return await this.#call(options, async (library, signal) => {
       const record = await found(library, document, signal);
       const { cwd, umask } = this.#surroundings;
-      const path = (await Destination.open(cwd, to, false)).pathFor(record.name, document === record.name);
-      const onProgress = options.onProgress ?? (() => {});
-      await downloadTo(path, library.read(record, signal), { force, umask, signal, onProgress });
-      return frozenRecord({ ...record, path });
+      const destination = await Destination.open({ cwd, output: to, several: false, umask });
+      try {
+        const received = await destination.receive(record, () => library.read(record, signal), {
+          force,
+          hidden: document === record.path,
+          umask,
+          signal,
+          onProgress: options.onProgress ?? (() => {}),
+        });
+        return frozenRecord({ ...record, ...received });
+      } finally {
+        destination.close();
+      }
     });
   }
 
@@ -218,8 +234,8 @@ class OpenLibrary implements Library {
       const signed = await library.sign(record, { method, expiresIn: expiry, signal });
       const { url, headers, expiresAt, credentialsExpireAt } = signed;
       const mayExpireEarlier = credentialsExpireAt === "unknown";
-      const { id, name } = record;
-      return { id, name, method, url, headers, expiresAt: expiresAt.toISOString(), mayExpireEarlier };
+      const { id, path } = record;
+      return { id, path, method, url, headers, expiresAt: expiresAt.toISOString(), mayExpireEarlier };
     });
   }
 
@@ -255,9 +271,9 @@ class OpenLibrary implements Library {
 
   async register(uri: string, options: RegisterOptions = {}): Promise<RegisteredRecord> {
     return await this.#call(options, async (library, signal) => {
-      const { name, contentType: type, tags, metadata, onProgress = () => {}, onDuplicate } = options ?? {};
+      const { path, contentType: type, tags, metadata, onProgress = () => {}, onDuplicate } = options ?? {};
       const document = await library.register(String(uri), {
-        name,
+        path,
         contentType: type === undefined ? undefined : contentType(type),
         tags: documentTags(pairs("tag", tags)),
         documentMetadata: documentMetadata(pairs("metadata", metadata)),
@@ -340,18 +356,33 @@ function pairs(kind: string, map: Readonly<Record<string, string>> = {}): string
 }
 
 /** The part of a query that selects documents. */
-function selectionOf({ tags, name, type, since, until, commit, run }: FilterOptions) {
+function selectionOf(options: FilterOptions): Pick<Selection, "since" | "until" | "filter" | "latest"> {
+  const { tags, tagKeys, notTags, under, path, name, type, since, until, sha256, branch, commit, run, latest } =
+    options;
   return {
     since: timeOf("since", since),
     until: timeOf("until", until),
     filter: {
       tags: documentTags(pairs("tag", tags)),
+      tagKeys: tagKeys?.map((key) => key.normalize("NFC")),
+      notTags: notTags?.map(({ key, value }) => ({ key: key.normalize("NFC"), value: value?.normalize("NFC") })),
+      under: under === undefined ? undefined : folderFilter("under", under),
+      path,
       name,
       type,
+      sha256: sha256 === undefined ? undefined : sha256Prefix(sha256),
+      branch: branch?.normalize("NFC"),
       commit: commit === undefined ? undefined : commitPrefix(commit),
-      run,
+      run: run?.normalize("NFC"),
     },
+    latest,
   };
+}
+
+function expiryOption(expires: Date | string | undefined): string | undefined {
+  if (expires === undefined) return undefined;
+  const text = expires instanceof Date ? new Date(timeOf("expires", expires) ?? 0).toISOString() : expires;
+  return parseExpiry("expires", text, Date.now());
 }
 
 function timeOf(option: string, time: Date | string | undefined): number | undefined {

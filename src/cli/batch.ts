@@ -16,13 +16,18 @@ export interface BatchOptions<Input, Done> {
   readonly run: (input: Input) => Promise<Done>;
   /** Called for each outcome; nothing is kept of it afterwards, so that any number of inputs needs the same memory. */
   readonly onDone?: (done: Done) => Promise<void>;
-  readonly onFailure: (failure: FailedInput) => void;
+  readonly onFailure: (failure: ReportedFailure) => void;
 }
 
 export interface FailedInput {
   /** The user's spelling. */
   readonly label: string;
   readonly error: DocprocError;
+}
+
+export interface ReportedFailure extends FailedInput {
+  /** Whether there was no other input, so that {@link batchFailure} is this error. */
+  readonly only: boolean;
 }
 
 /** Counts of the outcomes, and the first failure. */
@@ -52,6 +57,8 @@ export async function runBatch<Input, Done>(
   let firstFailure: FailedInput | undefined;
   let search: { failed?: unknown } = {};
   let stopped = false;
+  /** The failure of the first input, until it is known whether there are others. */
+  let held: FailedInput | undefined;
   const order = inOrder ? new OrderedReports() : undefined;
 
   /** Ends without an error, or pMap would not wait for the inputs in flight. */
@@ -59,6 +66,7 @@ export async function runBatch<Input, Done>(
     try {
       for await (const input of inputs) {
         const index = counts.total++;
+        if (index === 1) reportHeld(false);
         // The rest is still counted.
         if (!stopped && !signal.aborted) yield { input, index };
       }
@@ -71,7 +79,12 @@ export async function runBatch<Input, Done>(
     counts.failedCount += 1;
     firstFailure ??= failure;
     codes.add(failure.error.code);
-    options.onFailure(failure);
+    if (counts.total === 1) held = failure;
+    else options.onFailure({ ...failure, only: false });
+  };
+  const reportHeld = (only: boolean) => {
+    if (held) options.onFailure({ ...held, only });
+    held = undefined;
   };
   /** @returns what reports the outcome */
   const outcomeOf = async (input: Input) => {
@@ -98,6 +111,7 @@ export async function runBatch<Input, Done>(
   };
   await pMap(numbered(), runOne, { concurrency: options.concurrency });
   await order?.end();
+  reportHeld(!("failed" in search));
   if ("failed" in search && !signal.aborted) throw search.failed;
   return { ...counts, complete: !("failed" in search), firstFailure, codes };
 }
@@ -116,7 +130,8 @@ export async function runNamed<Done>(
   references: readonly string[],
   { find, onFound, ...options }: NamedBatchOptions<Done>,
 ): Promise<Account> {
-  const { concurrency, failFast = false, signal, onFailure } = options;
+  const { concurrency, failFast = false, signal } = options;
+  const onFailure = (failure: FailedInput) => options.onFailure({ ...failure, only: references.length === 1 });
   const records = new Map<string, DocumentRecord>();
   const found = await runBatch(references, {
     ...{ concurrency, failFast, signal, onFailure },
@@ -128,7 +143,7 @@ export async function runNamed<Done>(
   throwIfCancelled(signal);
   await onFound?.([...records.values()]);
   const going = failFast && found.failedCount > 0 ? [] : records.values();
-  const ran = await runBatch(going, { ...options, labelOf: ({ id }) => id });
+  const ran = await runBatch(going, { ...options, onFailure, labelOf: ({ id }) => id });
   return {
     ...ran,
     total: found.failedCount + ran.total,
@@ -138,10 +153,13 @@ export async function runNamed<Done>(
   };
 }
 
+/** Failures that the same command may not have a second time. */
+const passing: ReadonlySet<ErrorCode> = new Set(["UNAVAILABLE", "INTEGRITY", "CANCELLED"]);
+
 /**
  * The failure of the whole batch: none, the only one, or a count.
  * @param what the inputs are, for example `files`
- * @param hint the next step after more than one failure
+ * @param hint the next step after failures that may pass, or an interruption
  */
 export function batchFailure(
   { total, complete, doneCount, failedCount, firstFailure, codes }: Account,
@@ -155,6 +173,9 @@ export function batchFailure(
     return new DocprocError("CANCELLED", `Interrupted: ${doneCount}${of} ${what} finished.`, { hint });
   }
   if (firstFailure === undefined) return undefined;
+  const mayPass = [...codes].some((one) => passing.has(one));
   const code = doneCount === 0 && codes.size === 1 ? firstFailure.error.code : "PARTIAL";
-  return new DocprocError(code, `${failedCount} of ${total} ${what} failed; ${doneCount} finished.`, { hint });
+  return new DocprocError(code, `${failedCount} of ${total} ${what} failed; ${doneCount} finished.`, {
+    hint: mayPass ? hint : "Do what the hint of each failure says.",
+  });
 }

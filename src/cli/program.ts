@@ -34,7 +34,8 @@ export async function run(host: Host): Promise<number> {
       host,
       async (command, args, flags, { name, globalFlags }) => {
         const readsList = flags["filesFrom"] !== undefined;
-        reporter = await openReporter(host, globalFlags, { name, readsList, ...command });
+        const document = typeof command.document === "function" ? command.document(flags as never) : command.document;
+        reporter = await openReporter(host, globalFlags, { name, readsList, ...command, document });
         status = await runCommand(host, reporter, command, args, flags);
       },
       commandsIn(host.argv),

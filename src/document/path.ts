@@ -69,12 +69,25 @@ export function joinPath(folder: string | undefined, path: string): string {
  * @param separator of the system: with `\`, the rules of Windows apply, where `/` separates as well
  */
 export function relativePath(typed: string, separator: "/" | "\\" = sep): string {
-  const windows = separator === "\\";
-  const below = windows ? typed.slice(win32.parse(typed).root.length) : typed;
   const segments: string[] = [];
-  for (const segment of below.split(windows ? /[\\/]/ : "/")) {
+  for (const segment of segmentsBelowRoot(typed, separator)) {
     if (segment === "..") segments.pop();
-    else if (segment !== "" && segment !== ".") segments.push(segment);
+    else if (segment !== ".") segments.push(segment);
   }
   return segments.join("/");
+}
+
+/**
+ * The name at the end of a file's path as typed; empty for a path that ends in `.`, `..` or a root.
+ * @param separator see {@link relativePath}
+ */
+export function typedName(typed: string, separator: "/" | "\\" = sep): string {
+  const last = segmentsBelowRoot(typed, separator).at(-1) ?? "";
+  return last === "." || last === ".." ? "" : last;
+}
+
+function segmentsBelowRoot(typed: string, separator: "/" | "\\"): string[] {
+  const windows = separator === "\\";
+  const below = windows ? typed.slice(win32.parse(typed).root.length) : typed;
+  return below.split(windows ? /[\\/]/ : "/").filter((segment) => segment !== "");
 }

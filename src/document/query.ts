@@ -1,7 +1,9 @@
 /** The filters of a listing, with one meaning for both catalogs. */
-import ms from "ms";
 import { DocprocError } from "../core/errors.ts";
-import { type DocumentRecord, firstIdAt, isDocumentName, type TextMap } from "./record.ts";
+import { isDocumentPath } from "./path.ts";
+import { type DocumentRecord, firstIdAt, type TextMap } from "./record.ts";
+import { dateOf, durationOf } from "./time.ts";
+import { whatMatcher, whatOf } from "./what.ts";
 
 export interface ListQuery {
   /** Oldest first; otherwise newest first. */
@@ -16,22 +18,49 @@ export interface ListQuery {
   readonly idPrefix?: string | undefined;
   readonly filter?: DocumentFilter | undefined;
   /** Undefined: by id, which is by time. Ties are ordered by id. */
-  readonly sort?: "size" | "name" | undefined;
+  readonly sort?: "size" | "path" | undefined;
   /** How many records the caller expects to take: a hint for page sizes, not a limit. Undefined: all. */
   readonly expected?: number | undefined;
 }
 
+/** A query of a library, which answers more than its catalog does. */
+export interface Selection extends ListQuery {
+  /** Of the matching documents only the newest of each path. */
+  readonly latest?: boolean | undefined;
+}
+
+/** Texts are compared in NFC. */
 export interface DocumentFilter {
   /** All of these tags, with these values. */
   readonly tags?: TextMap | undefined;
+  /** Tags with all of these keys, whatever their values. */
+  readonly tagKeys?: readonly string[] | undefined;
+  /** None of these. */
+  readonly notTags?: readonly TagTest[] | undefined;
+  /** A glob for the path. */
+  readonly path?: string | undefined;
+  /** A folder, at any depth of which the document is: see {@link folderFilter}. */
+  readonly under?: string | undefined;
   /** A glob for the name. */
   readonly name?: string | undefined;
+  /** A few letters, a folder or a glob, as typed: see what.ts. */
+  readonly what?: string | undefined;
   /** A glob for the content type; `image` means `image/*`. */
   readonly type?: string | undefined;
+  /** Prefix of the SHA-256, at least 7 hexadecimal digits. */
+  readonly sha256?: string | undefined;
+  /** The git branch. */
+  readonly branch?: string | undefined;
   /** Prefix of the git commit, at least 7 hexadecimal digits. */
   readonly commit?: string | undefined;
   /** The CI run. */
   readonly run?: string | undefined;
+}
+
+export interface TagTest {
+  readonly key: string;
+  /** Undefined: any value. */
+  readonly value?: string | undefined;
 }
 
 /** Ids from `from` (included) to `to` (excluded); undefined is open. Ids sort by their bytes. */
@@ -59,16 +88,29 @@ export function idRange(query: ListQuery): IdRange {
 
 /** A test for one record. */
 export async function matcher(filter: DocumentFilter = {}): Promise<(record: DocumentRecord) => boolean> {
-  const tags = Object.entries(filter.tags ?? {});
-  const name = filter.name === undefined ? undefined : await globOf(filter.name);
-  const type = filter.type === undefined ? undefined : await globOf(typeGlob(filter.type));
-  const { commit, run } = filter;
-  return (record) =>
-    (commit === undefined || (record.provenance?.git?.commit ?? "").startsWith(commit)) &&
-    (run === undefined || record.provenance?.ci?.run === run) &&
-    tags.every(([key, value]) => Object.hasOwn(record.tags, key) && record.tags[key] === value) &&
-    (name?.(record.name) ?? true) &&
-    (type?.(record.contentType) ?? true);
+  const tests: ((record: DocumentRecord) => boolean)[] = [];
+  const { path, under, name, what, type, sha256, branch, commit, run, tags = {}, tagKeys = [], notTags = [] } = filter;
+  if (commit !== undefined) tests.push(({ provenance }) => provenance?.git?.commit?.startsWith(commit) ?? false);
+  if (branch !== undefined) tests.push(({ provenance }) => provenance?.git?.branch === branch);
+  if (run !== undefined) tests.push(({ provenance }) => provenance?.ci?.run === run);
+  if (sha256 !== undefined) tests.push((record) => record.sha256.startsWith(sha256));
+  for (const [key, value] of Object.entries(tags)) tests.push((record) => hasTag(record, { key, value }));
+  for (const key of tagKeys) tests.push((record) => hasTag(record, { key }));
+  for (const tag of notTags) tests.push((record) => !hasTag(record, tag));
+  if (under !== undefined) tests.push((record) => record.path.startsWith(`${under}/`));
+  if (path !== undefined) tests.push(of("path", await globOf(path)));
+  if (name !== undefined) tests.push(of("name", await globOf(name)));
+  if (what !== undefined) tests.push(of("path", await whatMatcher(whatOf(what))));
+  if (type !== undefined) tests.push(of("contentType", await globOf(typeGlob(type))));
+  return (record) => tests.every((matches) => matches(record));
+}
+
+function of(field: "path" | "name" | "contentType", matches: (text: string) => boolean) {
+  return (record: DocumentRecord) => matches(record[field]);
+}
+
+function hasTag({ tags }: DocumentRecord, { key, value }: TagTest): boolean {
+  return Object.hasOwn(tags, key) && (value === undefined || tags[key] === value);
 }
 
 /** Globs load on use: most listings have none. */
@@ -79,7 +121,14 @@ async function globOf(glob: string): Promise<(text: string) => boolean> {
 
 /** The only name that a filter matches; undefined when it may match several. Names are stored in NFC. */
 export function literalName({ name }: DocumentFilter = {}): string | undefined {
-  return name !== undefined && !/[*?[{\\]/.test(name) && isDocumentName(name) ? name.normalize("NFC") : undefined;
+  const literal = name?.normalize("NFC");
+  return literal !== undefined && !/[*?[{\\/]/.test(literal) && isDocumentPath(literal) ? literal : undefined;
+}
+
+/** The only path that a filter matches; see {@link literalName}. */
+export function literalPath({ path }: DocumentFilter = {}): string | undefined {
+  const literal = path?.normalize("NFC").replace(/^(?:\.\/)+/, "");
+  return literal !== undefined && !/[*?[{\\]/.test(literal) && isDocumentPath(literal) ? literal : undefined;
 }
 
 /** The only content type that a filter matches; see {@link literalName}. */
@@ -98,24 +147,52 @@ export function typeGlob(type: string): string {
  * @throws USAGE
  */
 export function commitPrefix(given: string): string {
-  const commit = given.toLowerCase();
-  if (/^[0-9a-f]{7,64}$/.test(commit)) return commit;
-  throw new DocprocError("USAGE", `${JSON.stringify(given)} is not a git commit.`, {
+  return hashPrefix(given, "a git commit");
+}
+
+/**
+ * @param given the SHA-256 of a document, or a prefix of it
+ * @throws USAGE
+ */
+export function sha256Prefix(given: string): string {
+  return hashPrefix(given, "a SHA-256");
+}
+
+function hashPrefix(given: string, what: string): string {
+  const hash = given.toLowerCase();
+  if (/^[0-9a-f]{7,64}$/.test(hash)) return hash;
+  throw new DocprocError("USAGE", `${JSON.stringify(given)} is not ${what}.`, {
     hint: "Use at least 7 of its hexadecimal digits.",
   });
 }
 
 /**
- * `time` is newest first and `size` largest first, unless `ascending`; names always ascend.
+ * @param flag for the message
+ * @param given the path of a folder; a `./` before it and slashes behind it say nothing
+ * @throws USAGE for what can be no folder: an empty one would match everything
+ */
+export function folderFilter(flag: string, given: string): string {
+  const folder = given
+    .normalize("NFC")
+    .replace(/^(?:\.\/)+/, "")
+    .replace(/\/+$/, "");
+  if (isDocumentPath(folder)) return folder;
+  throw new DocprocError("USAGE", `${flag} ${JSON.stringify(given)} is not a folder of a library.`, {
+    hint: `For example: ${flag} reports/2026`,
+  });
+}
+
+/**
+ * `time` is newest first and `size` largest first, unless `ascending`; paths always ascend.
  * @param flag for the message
  * @throws USAGE
  */
 export function listOrder(flag: string, sort: string, ascending: boolean): Pick<ListQuery, "sort" | "ascending"> {
   if (sort === "time") return { sort: undefined, ascending };
   if (sort === "size") return { sort, ascending };
-  if (sort === "name") return { sort, ascending: true };
+  if (sort === "path") return { sort, ascending: true };
   throw new DocprocError("USAGE", `${flag} ${JSON.stringify(sort)} is not a sort order.`, {
-    hint: "Use time, size or name.",
+    hint: "Use time, size or path.",
   });
 }
 
@@ -126,18 +203,9 @@ export function listOrder(flag: string, sort: string, ascending: boolean): Pick<
  * @throws USAGE
  */
 export function parseTime(flag: string, text: string, now: number): number {
-  if (/^\d+(\.\d+)?\s*[a-z]+$/i.test(text)) {
-    const duration = ms(text as ms.StringValue);
-    if (duration !== undefined) return Math.floor(now - duration);
-  }
-  if (/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)) {
-    const day = text.slice(0, 10);
-    const zoned = /T/.test(text) && !/(Z|[+-]\d{2}:\d{2})$/.test(text) ? `${text}Z` : text;
-    const time = Date.parse(zoned);
-    // Date.parse would turn February 30th into a day in March.
-    const exists = !Number.isNaN(time) && new Date(`${day}T00:00:00Z`).toISOString().startsWith(day);
-    if (exists) return time;
-  }
+  const age = durationOf(text);
+  const time = age === undefined ? dateOf(text) : Math.floor(now - age);
+  if (time !== undefined) return time;
   throw new DocprocError("USAGE", `${flag} ${JSON.stringify(text)} is not a time.`, {
     hint: "Use an age such as 7d or 24h, or a date such as 2026-01-31 or 2026-01-31T12:00:00Z.",
   });

@@ -13,7 +13,9 @@ export type TextMap = Readonly<Record<string, string>>;
 export interface DocumentRecord {
   /** UUIDv7, lower case: ids sort by time. */
   readonly id: string;
-  /** Base name in Unicode NFC. */
+  /** Where it stands in the library, such as `dist/js/app.js`: see path.ts. Documents of one path are its versions. */
+  readonly path: string;
+  /** The last segment of the path. */
   readonly name: string;
   /** Bytes. */
   readonly size: number;
@@ -30,6 +32,8 @@ export interface DocumentRecord {
   readonly provenance: Provenance | null;
   /** CRC-32 of the whole document from the storage, 8 lower-case hex digits; null when it keeps none. */
   readonly crc32: string | null;
+  /** When it may be removed, RFC 3339 in UTC with milliseconds; null: never. Nothing is removed by itself. */
+  readonly expiresAt: string | null;
 }
 
 export interface DocumentSource {
@@ -70,14 +74,27 @@ export interface CiProvenance {
   readonly url: string | null;
 }
 
-/** A new id. Ids made by one process within a millisecond still sort in creation order. */
-export function newDocumentId(): string {
-  return v7();
+/**
+ * A new id. Ids made by one process within a millisecond still sort in creation order.
+ * @param after an id that the new one must sort after, even if the clock that made it was ahead
+ * @throws CONFLICT when no id sorts after it
+ */
+export function newDocumentId(after = ""): string {
+  const id = v7();
+  if (id > after) return id;
+  const next = v7({ msecs: timeOfId(after) + 1 });
+  if (isDocumentId(next) && next > after) return next;
+  throw new DocprocError("CONFLICT", `No version can be newer than the document ${after}: its time is the last one.`, {
+    hint: `Nothing was stored. If that document is not wanted, delete it: docproc delete ${after}`,
+  });
 }
 
-/** True for a UUIDv7 in docproc's form. Hot: listings call it for every record. */
+/** The first digits of the year 10000. RFC 3339 cannot say it: its years have four digits. */
+const idLimit = "e677d21f-dc00";
+
+/** True for a UUIDv7 in docproc's form, of a year up to 9999. Hot: listings call it for every record. */
 export function isDocumentId(text: string): boolean {
-  return /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(text);
+  return /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(text) && text < idLimit;
 }
 
 /** Milliseconds since the epoch, from the first 48 bits of a UUIDv7 (RFC 9562, section 5.7). */
@@ -157,6 +174,20 @@ export function canonicalJson(map: TextMap): string {
   return `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(",")}}`;
 }
 
+/**
+ * The keys and values in Unicode NFC, as {@link documentTags} and {@link documentMetadata} make them.
+ * @param onTwin called with a key that two keys become; it may throw
+ */
+export function composed(map: TextMap, onTwin: (key: string) => void): TextMap {
+  const entries = new Map<string, string>();
+  for (const [key, value] of Object.entries(map)) {
+    const one = key.normalize("NFC");
+    if (entries.has(one)) onTwin(one);
+    entries.set(one, value.normalize("NFC"));
+  }
+  return Object.fromEntries(entries);
+}
+
 /** UTF-8 byte order, as in both catalogs (JavaScript compares UTF-16 units). */
 export function compareBytes(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
@@ -171,34 +202,6 @@ export function contentType(text: string): string {
   throw new DocprocError("USAGE", `${JSON.stringify(text)} is not a content type.`, {
     hint: "Use for example application/pdf, or text/plain; charset=utf-8.",
   });
-}
-
-/** Bytes. Fits a file name on every common file system after NFC, and a DynamoDB key with room to spare. */
-const maxNameBytes = 512;
-
-/**
- * Validates a document name and normalises it to NFC.
- * @throws USAGE when it is empty, too long, holds a path separator or NUL, or is not valid Unicode
- */
-export function documentName(text: string): string {
-  const objection = objectionToName(text);
-  if (objection === undefined) return text.normalize("NFC");
-  throw new DocprocError("USAGE", `The name ${JSON.stringify(text)} ${objection}.`, {
-    hint: "Choose another with --name.",
-  });
-}
-
-/** True for what {@link documentName} accepts. */
-export function isDocumentName(text: string): boolean {
-  return objectionToName(text) === undefined;
-}
-
-function objectionToName(text: string): string | undefined {
-  if (text === "" || text === "." || text === "..") return "is not a file name";
-  if (!text.isWellFormed()) return "is not valid Unicode";
-  if (/[/\0]/.test(text)) return "contains a slash or NUL";
-  const tooLong = Buffer.byteLength(text.normalize("NFC")) > maxNameBytes;
-  return tooLong ? `is longer than ${maxNameBytes} bytes` : undefined;
 }
 
 const maxTags = 40;
@@ -247,10 +250,11 @@ export function documentMetadata(pairs: readonly string[]): TextMap {
 function textMap(flag: string, pairs: readonly string[]): TextMap {
   // Without a prototype, `__proto__` is a key like any other.
   const map: Record<string, string> = Object.create(null);
-  for (const pair of pairs) {
+  for (const given of pairs) {
+    const pair = given.normalize("NFC");
     const equals = pair.indexOf("=");
     if (equals < 1 || !pair.isWellFormed()) {
-      throw new DocprocError("USAGE", `${flag} ${JSON.stringify(pair)} is not of the form key=value.`, {
+      throw new DocprocError("USAGE", `${flag} ${JSON.stringify(given)} is not of the form key=value.`, {
         hint: `For example: ${flag} build=42`,
       });
     }

@@ -67,9 +67,14 @@ export async function publish(temporary: string, target: string): Promise<boolea
 
 const withoutHardLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EMLINK", "EXDEV"]);
 
-/** Makes a new name durable: flushes its directory, and all new ones above it. */
+/**
+ * Makes a new name durable: flushes its directory, and all new ones above it.
+ * @param upTo the directory of the highest new name
+ */
 export async function flushDirectories(from: string, upTo: string): Promise<void> {
-  for (let directory = from; directory.startsWith(upTo); directory = dirname(directory)) {
+  for (let directory = from, last = false; !last && directory.startsWith(upTo); directory = dirname(directory)) {
+    // The root directory is its own parent.
+    last = directory === upTo;
     let handle: FileHandle | undefined;
     try {
       handle = await open(directory, constants.O_RDONLY);

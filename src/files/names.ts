@@ -22,7 +22,7 @@ export function fileNameOf(name: string, windows: boolean, hidden: boolean): str
     "USAGE",
     `${JSON.stringify(name)} would be a hidden file, which can change how programs behave.`,
     {
-      hint: "To write it, use the document's name instead of its id, or add --hidden or -o FILE.",
+      hint: "To write it, name the document by its path, or add --hidden or -o FILE.",
     },
   );
 }

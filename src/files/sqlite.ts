@@ -27,7 +27,7 @@ export function prepareForLists(database: Database, sql: string): PreparedStatem
 }
 
 /** Runs a statement of {@link prepareForLists}; each row is a list of its column values. */
-export function listsOf(statement: PreparedStatement, ...values: (string | number)[]): unknown[][] {
+export function listsOf(statement: PreparedStatement, ...values: (string | number | null)[]): unknown[][] {
   const rows: unknown[] = statement.all(...values);
   return rows.map((row) => (Array.isArray(row) ? row : Object.values(asRow(row))));
 }

@@ -4,16 +4,17 @@
  */
 import { DocprocError, toDocprocError } from "../core/errors.ts";
 import type { Settings } from "../core/settings.ts";
-import { identityOf } from "../document/identity.ts";
 import type { DocumentRecord } from "../document/record.ts";
 import { type MetadataName, metadataDrivers } from "../metadata/registry.ts";
-import { apart } from "../metadata/service.ts";
+import type { Entry } from "../metadata/service.ts";
 import { type StorageName, storageDrivers } from "../storage/registry.ts";
+import type { UploadRequest } from "../transfer/request.ts";
 import { readerOf, type Source } from "../transfer/source.ts";
-import type { UploadProtocol, UploadRequest } from "../transfer/upload.ts";
+import type { UploadProtocol } from "../transfer/upload.ts";
 import { bytesOf } from "./documents.ts";
-import { isProved, prove } from "./proof.ts";
+import { prove, recordProof } from "./proof.ts";
 import type { Services } from "./services.ts";
+import { verifyDocument } from "./verify.ts";
 
 /** One side of a copy. */
 export interface CopySide {
@@ -32,7 +33,7 @@ export interface CopyRequest {
   readonly onSkipped: (bytes: number) => void;
 }
 
-export type CopyAction = "copied" | "unchanged" | "planned";
+export type CopyAction = "copied" | "unchanged" | "restored" | "planned";
 
 /** The record in the target library; a planned copy has no address yet. */
 export type CopiedDocument = Omit<DocumentRecord, "uri"> & {
@@ -43,74 +44,80 @@ export type CopiedDocument = Omit<DocumentRecord, "uri"> & {
 };
 
 /**
- * Copies a document, or finds it: same id, name and bytes.
+ * Copies a document, or finds it: same id, path and bytes. A document that is there with missing or damaged bytes gets
+ * them back.
  *
  * When it returns, bytes and record are durable in the target, and the records differ only in the address and the
  * storage's checksum. When it throws, the target has no record; after UNAVAILABLE it may yet appear, with its bytes.
- * @throws INTEGRITY when the bytes are damaged; CONFLICT when another document there has the id, or has the same
- *   name, bytes and tags under another id
+ * @throws INTEGRITY when the bytes are damaged here; CONFLICT when another document there has the id
  */
 export async function copyDocument(
   record: DocumentRecord,
   from: CopySide,
   to: CopySide,
-  options: CopyRequest,
+  { dryRun, signal, onProgress, onSkipped }: CopyRequest,
 ): Promise<CopiedDocument> {
-  const { dryRun, signal, onProgress, onSkipped } = options;
+  const { id, path, contentType, tags, metadata, expiresAt, provenance } = record;
   const [here, over] = await Promise.all([from.services.metadata(), to.services.metadata()]);
-  const { id, name, contentType, tags, metadata, provenance } = record;
-  const identity = identityOf(record);
+  const [own, there] = await Promise.all([here.get(id, signal), over.get(id, signal)]);
+  if (own === undefined) throw new DocprocError("NOT_FOUND", `The document ${id} no longer exists.`);
   const source = sourceOf(record, from.services);
-  const upload = (claim: string): UploadRequest => ({
-    name,
-    contentType: async () => contentType,
+  const request: UploadRequest = {
+    path,
+    facts: { contentType, metadata, expiresAt },
+    detectType: async () => contentType,
     tags,
-    metadata,
     provenance: Promise.resolve(provenance),
-    as: { id, claim },
-    onDuplicate: "reuse",
+    as: { id, given: own.given },
+    onDuplicate: "store",
     dryRun: false,
     signal,
     onProgress,
     onSkipped,
-  });
-  const there = await over.get(id, signal);
-  if (there) {
-    if (there.sha256 !== record.sha256 || there.name !== name) throw otherDocument(there);
-    if (!dryRun) await assertProved(there, to.services, options);
-    // An earlier run was interrupted after the commit.
-    if (!dryRun) await (await to.uploads()).forget(source, upload(identity));
-    return { ...there, action: "unchanged", bytesSent: 0 };
-  }
-  const claim = (await here.holder(name, identity, signal)) === id ? identity : apart(identity, id);
-  const holder = await over.holder(name, claim, signal);
-  if (holder !== undefined && holder !== id) throw heldByAnother(record, holder);
+  };
+  if (there) return await asCopied(there, record, source, to, request, dryRun);
   if (dryRun) return { ...record, uri: null, crc32: null, action: "planned", bytesSent: 0 };
-  const { action: _, bytesSent, ...stored } = await (await to.uploads()).run(source, upload(claim));
-  // Another upload won the race.
-  if (stored.id !== id) throw heldByAnother(record, String(stored.id));
+  const { action: _, bytesSent, ...stored } = await (await to.uploads()).run(source, request);
   return { ...(stored as DocumentRecord), action: "copied", bytesSent };
 }
 
-/**
- * Verifies the bytes of a record that was only imported there.
- * @throws CONFLICT when they differ
- */
-async function assertProved(there: DocumentRecord, services: Services, options: CopyRequest): Promise<void> {
-  const { signal, onSkipped } = options;
-  if (await isProved(services, there, signal)) return;
-  await prove(services, there, signal, onSkipped).catch((error: unknown) => {
+/** A document that is there: its bytes are looked at and put back if needed. */
+async function asCopied(
+  there: Entry,
+  record: DocumentRecord,
+  source: Source,
+  to: CopySide,
+  request: UploadRequest,
+  dryRun: boolean,
+): Promise<CopiedDocument> {
+  const { services } = to;
+  const { signal, onSkipped } = request;
+  if (there.record.sha256 !== record.sha256 || there.record.path !== record.path) throw otherDocument(there.record);
+  const damage = await verifyDocument(services, there.record, { deep: false, signal });
+  if (dryRun) return { ...there.record, action: damage ? "planned" : "unchanged", bytesSent: 0 };
+  const uploads = await to.uploads();
+  if (damage) {
+    const { as: _, ...restoring } = request;
+    const facts = { contentType: undefined, metadata: undefined, expiresAt: undefined };
+    const { bytesSent } = await uploads.run(source, { ...restoring, facts, restores: there.record });
+    await recordProof(services, record.id, signal);
+    return { ...there.record, action: "restored", bytesSent };
+  }
+  await prove(services, there, signal, onSkipped ?? (() => {})).catch((error: unknown) => {
     const { code } = toDocprocError(error);
-    throw code === "INTEGRITY" || code === "NOT_FOUND" ? otherDocument(there, error) : error;
+    throw code === "INTEGRITY" || code === "NOT_FOUND" ? otherDocument(there.record, error) : error;
   });
+  // An earlier run was interrupted after the commit.
+  await uploads.forget(source, request);
+  return { ...there.record, action: "unchanged", bytesSent: 0 };
 }
 
 /** A stored document as the input of an upload. It ends only when all bytes were read and verified. */
 function sourceOf(record: DocumentRecord, services: Services): Source {
-  const { id, name, size, sha256, source } = record;
+  const { id, path, name, size, sha256, source } = record;
   return {
     ...source,
-    label: name,
+    label: path,
     // Distinct from every file path; the bytes of an id never change.
     place: { path: `docproc:${id}`, stamp: sha256 },
     name,
@@ -134,16 +141,10 @@ function sourceOf(record: DocumentRecord, services: Services): Source {
   };
 }
 
-function otherDocument({ id, name }: DocumentRecord, cause?: unknown): DocprocError {
-  return new DocprocError("CONFLICT", `${id} is another document in that library: ${name}.`, {
+function otherDocument({ id, path }: DocumentRecord, cause?: unknown): DocprocError {
+  return new DocprocError("CONFLICT", `${id} is another document in that library: ${path}.`, {
     hint: "Nothing was overwritten. Delete the wrong one, or upload the file again under a new id.",
     cause,
-  });
-}
-
-function heldByAnother({ name }: DocumentRecord, holder: string): DocprocError {
-  return new DocprocError("CONFLICT", `That library already has ${name} with the same bytes and tags, as ${holder}.`, {
-    hint: `Nothing was copied. To keep its own id, delete ${holder} there first.`,
   });
 }
 

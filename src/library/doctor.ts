@@ -1,7 +1,7 @@
 /**
  * Checks a library for problems; `repair` removes the garbage.
  *
- * Garbage is objects without a record, unfinished uploads and claims without a document, each older than a day by the
+ * Garbage is objects without a record, unfinished uploads and places without a document, each older than a day by the
  * service's clock, so that an upload under way loses nothing. Damage is reported and never changed.
  */
 import { pMapIterable } from "p-map";
@@ -12,7 +12,7 @@ import { isCatalogId, type Owner } from "../metadata/marks.ts";
 import type { MetadataService } from "../metadata/service.ts";
 import { probeCatalog, type StorageService } from "../storage/service.ts";
 import { type ComparedObject, Comparison, isDocumentKey, type Orphan } from "./reconcile.ts";
-import { minGarbageAge, removeClaim, removeLeftover, removeOrphan } from "./removal.ts";
+import { minGarbageAge, removeLeftover, removeOrphan, removePlace } from "./removal.ts";
 import type { Services } from "./services.ts";
 import { verifyDocument } from "./verify.ts";
 
@@ -27,14 +27,15 @@ export type FindingCode =
   | "MISSING_BYTES"
   | "ORPHAN_OBJECT"
   | "STALE_UPLOAD"
-  | "ORPHAN_CLAIM"
+  | "ORPHAN_PLACE"
+  | "MISSING_PLACE"
   | "CATALOG_LOST";
 
 export interface Finding {
   readonly code: FindingCode;
   /** The document concerned, or null. */
   readonly id: string | null;
-  /** A key, a path, or the name of a resource or document. */
+  /** A key, a path, or the name of a resource. */
   readonly name: string;
   readonly message: string;
   /** The safe fix. */
@@ -84,12 +85,13 @@ export async function examine(services: Services, asked: Examination, found: Fou
   try {
     await comparison.addObjects(storage.list(prefix, signal));
     await comparison.addRecords(metadata.list({ ascending: true }, signal));
-    await comparison.addClaims(metadata.claims(undefined, signal));
+    await comparison.addPlaces(metadata.places(signal));
     await missingBytes(examination, comparison, found);
+    await missingPlaces(examination, comparison, found);
     const young =
       (await orphanObjects(examination, comparison, found)) +
       (await staleUploads(examination, comparison, found)) +
-      (await orphanClaims(examination, comparison, found));
+      (await orphanPlaces(examination, comparison, found));
     const checksums = comparison.counts.objects === 0 || (await keepsChecksums(examination));
     return { ...comparison.counts, foreignNames: comparison.foreignNames, young, checksums };
   } finally {
@@ -102,13 +104,31 @@ type Found = (finding: Finding) => Promise<void>;
 async function missingBytes({ services, metadata, signal }: Opened, comparison: Comparison, found: Found) {
   const confirm = async (id: string) => {
     // It may have been uploaded after the listing, or deleted since.
-    const record = await metadata.get(id, signal);
-    return record && (await verifyDocument(services, record, { deep: false, signal }));
+    const entry = await metadata.get(id, signal);
+    return entry && (await verifyDocument(services, entry.record, { deep: false, signal }));
   };
   for await (const damage of pMapIterable(comparison.recordsWithoutBytes(), confirm, confirmations)) {
     if (damage === undefined) continue;
-    const { id, name, message, fix } = damage;
-    await found({ code: "MISSING_BYTES", id, name, message, fix, repaired: false });
+    const { id, path, message, fix } = damage;
+    await found({ code: "MISSING_BYTES", id, name: path, message, fix, repaired: false });
+  }
+}
+
+/** Documents that no path leads to, because another program has changed the catalog. */
+async function missingPlaces({ metadata, signal }: Opened, comparison: Comparison, found: Found) {
+  const confirm = async (id: string) => {
+    // It may have been deleted since.
+    const record = (await metadata.get(id, signal))?.record;
+    if (record === undefined) return undefined;
+    for await (const version of metadata.versions(record.path, signal)) if (version === id) return undefined;
+    return record;
+  };
+  for await (const record of pMapIterable(comparison.recordsWithoutPlace(), confirm, confirmations)) {
+    if (record === undefined) continue;
+    const { id, path } = record;
+    const message = `It is not among the versions of its path: only its id ${id} finds it.`;
+    const fix = `Store it again: docproc download ${id} -o DIRECTORY/, docproc delete ${id}, docproc upload -r DIRECTORY/. with its tags.`;
+    await found({ code: "MISSING_PLACE", id, name: path, message, fix, repaired: false });
   }
 }
 
@@ -139,7 +159,7 @@ async function orphanObjects(examination: Opened, comparison: Comparison, found:
       id: null,
       name: counted(others.count, "object"),
       message: `${counted(others.count, "object")} of another catalog: ${catalog}.`,
-      fix: `Restore that catalog, or choose its library with --directory. If it is lost, docproc import FILE --adopt ${catalog} restores its exported records. The objects are not touched.`,
+      fix: `Restore that catalog, or choose its library with --directory. If it is lost, docproc import FILE --deep --adopt ${catalog} restores its exported records. The objects are not touched.`,
       repaired: false,
     });
   }
@@ -213,21 +233,25 @@ async function staleUploads(
 }
 
 /** Returns how many are too young to count as orphans. */
-async function orphanClaims(examination: Opened, comparison: Comparison, found: Found): Promise<number> {
+async function orphanPlaces(examination: Opened, comparison: Comparison, found: Found): Promise<number> {
   const { services, metadata, repair, signal } = examination;
+  const orphans = new Set<string>();
   let young = 0;
-  for (const { id, name } of comparison.claimsWithoutRecord()) {
-    if (await metadata.get(id, signal)) continue;
-    for await (const claim of metadata.claims(name, signal)) {
-      if (claim.id !== id) continue;
-      if (services.now() - timeOfId(id) < minGarbageAge) {
-        young += 1;
-        continue;
-      }
-      const repaired = repair && (await removeClaim(services, claim, signal));
-      const message = `The name is claimed by the document ${id}, which does not exist.`;
-      await found({ code: "ORPHAN_CLAIM", id, name, message, fix: repairFix, repaired });
+  for (const { id } of comparison.placesWithoutRecord()) {
+    if ((await metadata.get(id, signal)) === undefined) orphans.add(id);
+  }
+  if (orphans.size === 0) return young;
+  // They are few, so the places are listed again rather than kept.
+  for await (const place of metadata.places(signal)) {
+    const { id, path } = place;
+    if (!orphans.has(id)) continue;
+    if (services.now() - timeOfId(id) < minGarbageAge) {
+      young += 1;
+      continue;
     }
+    const repaired = repair && (await removePlace(services, place, signal));
+    const message = `The path has the version ${id}, which does not exist.`;
+    await found({ code: "ORPHAN_PLACE", id, name: path, message, fix: repairFix, repaired });
   }
   return young;
 }

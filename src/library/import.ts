@@ -1,13 +1,12 @@
 /** Imports records into a catalog over the same storage. Their bytes stay where they are. */
 import { isDeepStrictEqual } from "node:util";
-import { DocprocError, toDocprocError } from "../core/errors.ts";
-import { identityOf } from "../document/identity.ts";
-import { type DocumentRecord, idOfKey, isUnambiguousKey } from "../document/record.ts";
+import { DocprocError } from "../core/errors.ts";
+import { type DocumentRecord, idOfKey, isUnambiguousKey, type TextMap } from "../document/record.ts";
 import { isCatalogId } from "../metadata/marks.ts";
-import { unproved } from "../metadata/service.ts";
+import type { Entry } from "../metadata/service.ts";
 import type { StorageService, StoredObject } from "../storage/service.ts";
-import { keyOf, recordStored, statDocument } from "./documents.ts";
-import { isProved, prove } from "./proof.ts";
+import { keyOf, recordStored } from "./documents.ts";
+import { prove } from "./proof.ts";
 import type { Services } from "./services.ts";
 import { verifyDocument } from "./verify.ts";
 
@@ -34,16 +33,17 @@ export type ImportedDocument = DocumentRecord & {
 };
 
 /**
- * Adds a record to the catalog, or finds it. A document with the same name, bytes and tags is no obstacle, since both
- * have bytes of their own.
+ * Adds a record to the catalog, or finds it. It is a version of its path beside any others.
  *
  * Afterwards the record exists, and so do its bytes, judging by their size and the storage's checksum; with `deep`, by
  * their SHA-256.
+ * @param given the tags that it was uploaded with
  * @throws NOT_FOUND or INTEGRITY when its bytes are missing or differ; CONFLICT when another record has its id, or
  *   its bytes belong to a library with another prefix; nothing is recorded then
  */
 export async function importRecord(
   record: DocumentRecord,
+  given: TextMap,
   services: Services,
   request: ImportRequest,
 ): Promise<ImportedDocument> {
@@ -53,37 +53,30 @@ export async function importRecord(
   if (there) return await asImported(there, record, services, request);
   const key = await keyOf(services, record, signal);
   assertOwnPlace(key, record, services.prefix, storage);
-  await assertIntact(record, services, request);
-  const claim = deep ? undefined : unproved(identityOf(record), record.id);
-  const recorded = await recordStored(services, record, { key, onDuplicate: "store", claim, signal });
-  if (recorded !== record) return await asImported(recorded, record, services, request);
-  return { ...record, action: "imported", hashed: deep };
+  await assertIntact(record, services, request, "Nothing was recorded. ");
+  const recorded = await recordStored(services, { record, given, proved: deep }, { key, onDuplicate: "store", signal });
+  if (recorded === record) return { ...record, action: "imported", hashed: deep };
+  const now = await metadata.get(record.id, signal);
+  if (now) return await asImported(now, record, services, request);
+  throw new DocprocError("NOT_FOUND", `The document ${record.id} was deleted while it was imported.`);
 }
 
 async function asImported(
-  there: DocumentRecord,
+  there: Entry,
   record: DocumentRecord,
   services: Services,
   request: ImportRequest,
 ): Promise<ImportedDocument> {
   const { deep, signal } = request;
-  if (!isDeepStrictEqual(there, record)) {
-    throw new DocprocError("CONFLICT", `The catalog has a different record with the id ${record.id}: ${there.name}.`, {
+  if (!isDeepStrictEqual(there.record, record)) {
+    const message = `The catalog has a different record with the id ${record.id}: ${there.record.path}.`;
+    throw new DocprocError("CONFLICT", message, {
       hint: "Nothing was overwritten. See the existing one with docproc show.",
     });
   }
-  let hashed = await isProved(services, there, signal);
-  if (deep && !hashed) {
-    await prove(services, there, signal, request.onProgress);
-    hashed = true;
-  }
-  // Missing bytes of an existing record are a matter for docproc verify.
-  const stored = await statDocument(services, there, signal).catch((error: unknown) => {
-    if (toDocprocError(error).code !== "NOT_FOUND") throw error;
-    return undefined;
-  });
-  if (stored) await handleMark(stored, services, request);
-  return { ...there, action: "unchanged", hashed };
+  await assertIntact(there.record, services, { ...request, deep: false }, "");
+  if (deep) await prove(services, there, signal, request.onProgress);
+  return { ...there.record, action: "unchanged", hashed: deep || there.proved };
 }
 
 /**
@@ -91,19 +84,20 @@ async function asImported(
  * not among the documents of a library.
  */
 function assertOwnPlace(key: string, record: DocumentRecord, prefix: string, storage: StorageService): void {
-  const { id, name, uri, source } = record;
+  const { id, path, uri, source } = record;
   if (idOfKey(key, prefix) === id) return;
   const registrable = storage.traits.shared && isUnambiguousKey(key) && idOfKey(key, undefined) === undefined;
   if (source.kind === "register" && registrable) return;
   const where = key.startsWith(prefix)
     ? "under a key that is not this library's"
     : `outside the prefix ${prefix} of this library`;
-  throw new DocprocError("CONFLICT", `${name} (${id}) is stored ${where}: ${uri}`, {
+  throw new DocprocError("CONFLICT", `${path} (${id}) is stored ${where}: ${uri}`, {
     hint: "Nothing was recorded. Choose its own library with --prefix or --use, or copy it from there with docproc copy.",
   });
 }
 
-async function assertIntact(record: DocumentRecord, services: Services, request: ImportRequest): Promise<void> {
+/** @param outcome for the hint: what was not done */
+async function assertIntact(record: DocumentRecord, services: Services, request: ImportRequest, outcome: string) {
   const { deep, signal, onProgress } = request;
   let stored: StoredObject | undefined;
   const onStored = (found: StoredObject) => {
@@ -112,9 +106,8 @@ async function assertIntact(record: DocumentRecord, services: Services, request:
   const damage = await verifyDocument(services, record, { deep, signal, onProgress, onStored });
   if (damage) {
     const code = damage.code === "MISSING" ? "NOT_FOUND" : "INTEGRITY";
-    throw new DocprocError(code, `${record.name} (${record.id}): ${damage.message}`, {
-      hint: "Nothing was recorded. Restore the bytes at the record's uri, then import it again.",
-    });
+    const fix = outcome === "" ? damage.fix : "Restore the bytes at the record's uri, then import it again.";
+    throw new DocprocError(code, `${record.path} (${record.id}): ${damage.message}`, { hint: `${outcome}${fix}` });
   }
   if (stored) await handleMark(stored, services, request);
 }

@@ -8,20 +8,21 @@ import { DocprocError } from "../core/errors.ts";
 import type { PolicyStatement, Role } from "../core/policy.ts";
 import type { DismantledResource, ProvisionedResource, ProvisionOptions } from "../core/resources.ts";
 import type { Settings } from "../core/settings.ts";
-import type { ListQuery } from "../document/query.ts";
-import type { DocumentRecord } from "../document/record.ts";
+import type { Selection } from "../document/query.ts";
+import type { DocumentRecord, TextMap } from "../document/record.ts";
 import { Marks } from "../metadata/marks.ts";
 import { type MetadataName, metadataDrivers } from "../metadata/registry.ts";
-import type { MetadataService } from "../metadata/service.ts";
+import type { Entry, MetadataService } from "../metadata/service.ts";
 import { type StorageName, storageDrivers } from "../storage/registry.ts";
 import type { StorageService } from "../storage/service.ts";
+import type { UploadedDocument, UploadRequest } from "../transfer/request.ts";
 import type { Source } from "../transfer/source.ts";
-import type { UploadedDocument, UploadProtocol, UploadRequest } from "../transfer/upload.ts";
+import type { UploadProtocol } from "../transfer/upload.ts";
 import type { CopiedDocument, CopyRequest, CopySide } from "./copy.ts";
 import type { Drivers } from "./destroy.ts";
 import type { Examination, Examined, Finding } from "./doctor.ts";
 import { bytesOf } from "./documents.ts";
-import { findDocument, getDocument } from "./find.ts";
+import { documentsOf, findDocument, getDocument } from "./find.ts";
 import type { ImportedDocument, ImportRequest } from "./import.ts";
 import type { RegisteredDocument, RegisterRequest } from "./register.ts";
 import type { RemovedBytes } from "./removal.ts";
@@ -86,6 +87,14 @@ export class DocumentLibrary {
     await Promise.all([this.#services.storage(), this.#services.metadata()]);
   }
 
+  /**
+   * The id of the catalog, which is made if there is none: it is there, and of this version of docproc.
+   * @throws NOT_INITIALISED, and INVALID_CONFIG when another version of docproc wrote it
+   */
+  async catalog(signal: AbortSignal): Promise<string> {
+    return await this.#services.marks.catalog(signal);
+  }
+
   /** The name by which people know the library. */
   get name(): PlaceName {
     return this.#drivers().storage.nameOf(this.settings);
@@ -139,18 +148,36 @@ export class DocumentLibrary {
     return await getDocument(await this.#services.metadata(), id, signal);
   }
 
+  /** The records of {@link entries}. */
+  async list(query: Selection, signal: AbortSignal): Promise<AsyncIterable<DocumentRecord>> {
+    return recordsOf(await this.entries(query, signal));
+  }
+
   /**
-   * See {@link MetadataService.list}.
+   * All that the catalog keeps of the matching documents: see {@link MetadataService.list}.
    * @throws USAGE for an order that the catalog cannot list in
    */
-  async list(query: ListQuery, signal: AbortSignal): Promise<AsyncIterable<DocumentRecord>> {
+  async entries(query: Selection, signal: AbortSignal): Promise<AsyncIterable<Entry>> {
     const { traits, title } = this.#drivers().metadata;
     if (query.sort !== undefined && !traits.sorts) {
       throw new DocprocError("USAGE", `${title} would have to read everything to list documents by ${query.sort}.`, {
         hint: `Read it once and sort it: docproc list --all --json | jq '.documents | sort_by(.${query.sort})'`,
       });
     }
-    return (await this.#services.metadata()).list(query, signal);
+    const metadata = await this.#services.metadata();
+    if (!query.latest) return metadata.list(query, signal);
+    const { listNewest } = await import("./newest.ts");
+    return listNewest(metadata, query, signal);
+  }
+
+  /** The ids of the documents of a path, newest first. */
+  async *versions(path: string, signal: AbortSignal): AsyncIterable<string> {
+    yield* (await this.#services.metadata()).versions(path, signal);
+  }
+
+  /** See {@link documentsOf}. */
+  async *documentsOf(path: string, signal: AbortSignal): AsyncIterable<DocumentRecord> {
+    yield* documentsOf(await this.#services.metadata(), path, signal);
   }
 
   /** See {@link bytesOf}. */
@@ -159,7 +186,7 @@ export class DocumentLibrary {
   }
 
   /** See `collectStats`. */
-  async stats(query: Omit<ListQuery, "ascending">, signal: AbortSignal): Promise<Stats> {
+  async stats(query: Omit<Selection, "ascending">, signal: AbortSignal): Promise<Stats> {
     const { collectStats } = await import("./stats.ts");
     return await collectStats(await this.list({ ...query, ascending: true }, signal));
   }
@@ -176,9 +203,9 @@ export class DocumentLibrary {
   }
 
   /** See `importRecord`. */
-  async importRecord(record: DocumentRecord, request: ImportRequest): Promise<ImportedDocument> {
+  async importRecord(record: DocumentRecord, given: TextMap, request: ImportRequest): Promise<ImportedDocument> {
     const { importRecord } = await import("./import.ts");
-    return await importRecord(record, this.#services, request);
+    return await importRecord(record, given, this.#services, request);
   }
 
   /** Copies a document from another library into this one: see `copyDocument`. */
@@ -249,6 +276,10 @@ export class DocumentLibrary {
       memory,
     });
   }
+}
+
+async function* recordsOf(entries: AsyncIterable<Entry>): AsyncIterable<DocumentRecord> {
+  for await (const { record } of entries) yield record;
 }
 
 /** Memoises the first call. */

@@ -4,9 +4,10 @@
  */
 
 import { maxNamed } from "../core/not-empty.ts";
-import { type DocumentRecord, idOfKey, isDocumentId } from "../document/record.ts";
+import { idOfKey, isDocumentId } from "../document/record.ts";
 import { asRow, type Database, type NamedRow, openDatabase } from "../files/sqlite.ts";
 import type { Owner } from "../metadata/marks.ts";
+import type { Entry, Place } from "../metadata/service.ts";
 import type { ListedObject } from "../storage/service.ts";
 
 /** Rows per transaction, and per read. */
@@ -24,7 +25,7 @@ export interface Orphan extends ComparedObject {
 export class Comparison {
   readonly #database: Database;
   readonly #prefix: string;
-  readonly counts = { records: 0, objects: 0, foreign: 0, claims: 0 };
+  readonly counts = { records: 0, objects: 0, foreign: 0, places: 0 };
   /** The first names passed to {@link addForeign}. */
   readonly foreignNames: string[] = [];
 
@@ -40,9 +41,9 @@ export class Comparison {
       made.exec(`
         PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA trusted_schema = OFF;
         CREATE TABLE objects (id TEXT, key TEXT, size INTEGER, age INTEGER, PRIMARY KEY (id, key)) WITHOUT ROWID;
-        CREATE TABLE records (id TEXT PRIMARY KEY, size INTEGER) WITHOUT ROWID;
+        CREATE TABLE records (id TEXT PRIMARY KEY, path TEXT, key TEXT, size INTEGER) WITHOUT ROWID;
         CREATE TABLE orphans (id TEXT, key TEXT, size INTEGER, age INTEGER, owner TEXT, PRIMARY KEY (id, key)) WITHOUT ROWID;
-        CREATE TABLE claims (id TEXT, name TEXT, PRIMARY KEY (id, name)) WITHOUT ROWID`);
+        CREATE TABLE places (id TEXT, path TEXT, PRIMARY KEY (id, path)) WITHOUT ROWID`);
     });
     return new Comparison(database, prefix);
   }
@@ -62,27 +63,32 @@ export class Comparison {
     if (this.foreignNames.length < maxNamed) this.foreignNames.push(name);
   }
 
-  async addRecords(records: AsyncIterable<DocumentRecord>): Promise<void> {
-    await this.#insert("INSERT OR REPLACE INTO records VALUES (?, ?)", records, ({ id, size }) => {
-      this.counts.records += 1;
-      return [id, size];
-    });
+  async addRecords(entries: AsyncIterable<Entry>): Promise<void> {
+    await this.#insert(
+      "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
+      entries,
+      ({ record: { id, path, uri, size } }) => {
+        this.counts.records += 1;
+        // The records of a library that was moved have another base.
+        return [id, path, `${this.#prefix}${uri.split("/").slice(-3).join("/")}`, size];
+      },
+    );
   }
 
-  async addClaims(claims: AsyncIterable<{ readonly id: string; readonly name: string }>): Promise<void> {
-    await this.#insert("INSERT OR REPLACE INTO claims VALUES (?, ?)", claims, ({ id, name }) => {
+  async addPlaces(places: AsyncIterable<Pick<Place, "id" | "path">>): Promise<void> {
+    await this.#insert("INSERT OR REPLACE INTO places VALUES (?, ?)", places, ({ id, path }) => {
       // Another program's item in the table.
-      if (!isDocumentId(id)) return this.addForeign(name);
-      this.counts.claims += 1;
-      return [id, name];
+      if (!isDocumentId(id)) return this.addForeign(path);
+      this.counts.places += 1;
+      return [id, path];
     });
   }
 
-  /** Ids of records without a listed object of their size. */
+  /** Ids of records without a listed object of their key and size. */
   *recordsWithoutBytes(): Iterable<string> {
     const rows = this.#rows(
       `SELECT id FROM records WHERE id > ? AND NOT EXISTS (
-         SELECT 1 FROM objects WHERE objects.id = records.id AND objects.size = records.size
+         SELECT 1 FROM objects WHERE objects.id = records.id AND objects.key = records.key AND objects.size = records.size
        ) ORDER BY id LIMIT ${batchSize}`,
       ["id"],
     );
@@ -114,15 +120,26 @@ export class Comparison {
     for (const row of rows) yield { ...objectOf(row), owner: row["owner"] as Orphan["owner"] };
   }
 
-  /** Claims whose document is not in the catalog. */
-  *claimsWithoutRecord(): Iterable<{ readonly id: string; readonly name: string }> {
+  /** Places whose document is not in the catalog. */
+  *placesWithoutRecord(): Iterable<Pick<Place, "id" | "path">> {
     const rows = this.#rows(
-      `SELECT id, name FROM claims WHERE (id, name) > (?, ?) AND NOT EXISTS (
-         SELECT 1 FROM records WHERE records.id = claims.id
-       ) ORDER BY id, name LIMIT ${batchSize}`,
-      ["id", "name"],
+      `SELECT id, path FROM places WHERE (id, path) > (?, ?) AND NOT EXISTS (
+         SELECT 1 FROM records WHERE records.id = places.id
+       ) ORDER BY id, path LIMIT ${batchSize}`,
+      ["id", "path"],
     );
-    for (const { id, name } of rows) yield { id: String(id), name: String(name) };
+    for (const { id, path } of rows) yield { id: String(id), path: String(path) };
+  }
+
+  /** Ids of records that are not among the versions of their path. */
+  *recordsWithoutPlace(): Iterable<string> {
+    const rows = this.#rows(
+      `SELECT id FROM records WHERE id > ? AND NOT EXISTS (
+         SELECT 1 FROM places WHERE places.id = records.id AND places.path = records.path
+       ) ORDER BY id LIMIT ${batchSize}`,
+      ["id"],
+    );
+    for (const row of rows) yield String(row["id"]);
   }
 
   close(): void {

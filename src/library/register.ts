@@ -8,26 +8,28 @@ import { v7 } from "uuid";
 import { crc32Digits } from "../core/crc32.ts";
 import { DocprocError, throwIfCancelled } from "../core/errors.ts";
 import { detectedType } from "../document/detected-type.ts";
+import { documentPath, nameOfPath } from "../document/path.ts";
 import {
   canonicalJson,
   contentType,
   type DocumentRecord,
-  documentName,
   idOfKey,
   isUnambiguousKey,
   type TextMap,
   uploadTimeOfId,
 } from "../document/record.ts";
+import type { Entry } from "../metadata/service.ts";
 import type { ObjectOrigin, StorageService, StoredObject } from "../storage/service.ts";
 import { type ObjectReading, readStored } from "../transfer/reader.ts";
 import { recordStored } from "./documents.ts";
 import { storageFlags } from "./hints.ts";
-import { isProved, prove } from "./proof.ts";
+import { prove } from "./proof.ts";
 import type { Services } from "./services.ts";
+import { verifyDocument } from "./verify.ts";
 
 export interface RegisterRequest {
-  /** See `documentName`; default: the last segment of the key. */
-  readonly name: string | undefined;
+  /** See `documentPath`; default: the last segment of the key. */
+  readonly path: string | undefined;
   /** Default: the object's own type, or one detected from its first bytes. */
   readonly contentType: string | undefined;
   readonly tags: TextMap;
@@ -58,11 +60,11 @@ export async function registerObject(
   const ownId = idOfKey(key, undefined);
   if (ownId !== undefined) return await uploadedBefore(ownId, uri, services, request);
   const before = await find(key, uri, storage, signal);
-  const name = documentName(request.name ?? key.slice(key.lastIndexOf("/") + 1));
+  const path = documentPath(request.path ?? nameOfPath(key));
   const id = idOf(uri, before);
   const known = await metadata.get(id, signal);
   // The id proves that the content is the same, so it is not read again.
-  if (known) return await proved(asRegistered(known, uri, { name, tags }), services, request);
+  if (known) return await proved(asRegistered(known, uri, path, tags), services, request);
   const reading = { storage, key, size: before.size, retries: services.retries, signal };
   const read = await readObject(reading, request.onBegin(before.size));
   if (!isSame(before, await find(key, uri, storage, signal))) throw changed(uri);
@@ -73,9 +75,10 @@ export async function registerObject(
   }
   const record: DocumentRecord = {
     id,
-    name,
+    path,
+    name: nameOfPath(path),
     size: before.size,
-    contentType: await typeOf(name, before.origin, read.head, request),
+    contentType: await typeOf(nameOfPath(path), before.origin, read.head, request),
     sha256: read.sha256,
     uploadedAt: uploadTimeOfId(id),
     uri,
@@ -84,30 +87,34 @@ export async function registerObject(
     source: { kind: "register", path: uri, modifiedAt: new Date(before.origin.storedAt).toISOString() },
     provenance: null,
     crc32: crc32Digits(before.crc32),
+    expiresAt: null,
   };
-  const winner = await recordStored(services, record, { key, onDuplicate, signal });
-  return { ...winner, action: winner.id === id ? "registered" : "unchanged" };
+  const entry = { record, given: tags, proved: true };
+  const winner = await recordStored(services, entry, { key, onDuplicate, signal });
+  if (winner.id === id) return { ...winner, action: "registered" };
+  // Another document has the same bytes: it is an answer only if they are really there.
+  const damage = await verifyDocument(services, winner, { deep: false, signal });
+  if (damage === undefined) return { ...winner, action: "unchanged" };
+  return { ...(await recordStored(services, entry, { key, onDuplicate: "store", signal })), action: "registered" };
 }
 
 /** @throws INTEGRITY when the record was imported and the object's bytes differ */
 async function proved(
-  found: RegisteredDocument,
+  entry: Entry,
   services: Services,
   { signal, onBegin }: RegisterRequest,
 ): Promise<RegisteredDocument> {
-  const { action: _, ...record } = found;
-  if (!(await isProved(services, record, signal))) await prove(services, record, signal, onBegin(record.size));
-  return found;
+  const { record } = entry;
+  if (!entry.proved) await prove(services, entry, signal, onBegin(record.size));
+  return { ...record, action: "unchanged" };
 }
 
-function asRegistered(
-  known: DocumentRecord,
-  uri: string,
-  { name, tags }: Pick<DocumentRecord, "name" | "tags">,
-): RegisteredDocument {
-  const same = known.name === name && canonicalJson(known.tags) === canonicalJson(tags);
-  if (same && known.uri === uri) return { ...known, action: "unchanged" };
-  throw new DocprocError("CONFLICT", `${uri} is already registered as ${known.name} with the id ${known.id}.`, {
+/** @throws CONFLICT when the object is registered under another path or with other tags */
+function asRegistered(known: Entry, uri: string, path: string, tags: TextMap): Entry {
+  const { record, given } = known;
+  const same = record.path === path && canonicalJson(given) === canonicalJson(tags);
+  if (same && record.uri === uri) return known;
+  throw new DocprocError("CONFLICT", `${uri} is already registered as ${record.path} with the id ${record.id}.`, {
     hint: "To register it again, delete that record with docproc delete; the object stays.",
   });
 }
@@ -119,8 +126,14 @@ async function uploadedBefore(
   services: Services,
   request: RegisterRequest,
 ): Promise<RegisteredDocument> {
-  const record = await (await services.metadata()).get(id, request.signal);
-  if (record?.uri === uri) return await proved({ ...record, action: "unchanged" }, services, request);
+  const { signal } = request;
+  const entry = await (await services.metadata()).get(id, signal);
+  if (entry?.record.uri === uri) {
+    const damage = await verifyDocument(services, entry.record, { deep: false, signal });
+    if (damage === undefined) return await proved(entry, services, request);
+    const code = damage.code === "MISSING" ? "NOT_FOUND" : "INTEGRITY";
+    throw new DocprocError(code, `${uri}: ${damage.message}`, { hint: damage.fix });
+  }
   throw new DocprocError("USAGE", `${uri} was stored by docproc, but no document here has it.`, {
     hint: "Restore the records of a lost catalog with docproc import; docproc doctor lists objects without a record.",
   });

@@ -6,7 +6,7 @@ import type { Leftover } from "../core/leftover.ts";
 import { cleanUpSignal } from "../core/retry.ts";
 import { type DocumentRecord, idOfKey, timeOfId } from "../document/record.ts";
 import { isRecorded, mayHaveSucceeded, outcomeUnknown } from "../metadata/commit-outcome.ts";
-import type { Claim } from "../metadata/service.ts";
+import type { Place } from "../metadata/service.ts";
 import { keyOf } from "./documents.ts";
 import type { Services } from "./services.ts";
 
@@ -26,7 +26,7 @@ export type RemovedBytes =
 export type KeptFor = "registered" | "outside-prefix" | "other-catalog" | "unmarked";
 
 /**
- * Removes a document: its record and claim atomically, then its bytes if this catalog stored them for it. Other bytes
+ * Removes a document: its record and its place at its path atomically, then its bytes if this catalog stored them for it. Other bytes
  * stay: see {@link KeptFor}.
  * @throws NOT_FOUND when it is gone already; after any other failure the message says what is left
  */
@@ -111,9 +111,9 @@ export async function removeLeftover(leftover: Leftover, signal: AbortSignal): P
   return true;
 }
 
-/** @returns false while the upload that made the claim may still commit its record */
-export async function removeClaim({ now }: Services, claim: Claim, signal: AbortSignal): Promise<boolean> {
-  if (now() - timeOfId(claim.id) < minGarbageAge) return false;
-  await claim.release(signal);
+/** @returns false while an upload may still be using it */
+export async function removePlace({ now }: Services, place: Place, signal: AbortSignal): Promise<boolean> {
+  if (now() - timeOfId(place.id) < minGarbageAge) return false;
+  await place.release(signal);
   return true;
 }

@@ -1,15 +1,16 @@
 /** Checks that a stored document equals what was uploaded. Damage is reported, never repaired or removed. */
 
-import { DocprocError } from "../core/errors.ts";
 import type { DocumentRecord } from "../document/record.ts";
 import type { StoredObject } from "../storage/service.ts";
-import { bytesOf, statDocument } from "./documents.ts";
+import { howToRestore } from "../transfer/reader.ts";
+import { type DamageCode, examine } from "../transfer/stored.ts";
+import { keyIfHere } from "./documents.ts";
 import type { Services } from "./services.ts";
 
 export interface DocumentDamage {
-  readonly code: "MISSING" | "WRONG_SIZE" | "WRONG_CHECKSUM" | "WRONG_BYTES";
+  readonly code: DamageCode;
   readonly id: string;
-  readonly name: string;
+  readonly path: string;
   readonly uri: string;
   readonly message: string;
   /** The fix. */
@@ -36,33 +37,19 @@ export async function verifyDocument(
   record: DocumentRecord,
   { deep, signal, onProgress, onStored }: VerifyRequest,
 ): Promise<DocumentDamage | undefined> {
-  const { id, name, uri } = record;
-  const damage = (code: DocumentDamage["code"], message: string): DocumentDamage => ({
+  const { id, path, uri } = record;
+  const [storage, key] = await Promise.all([services.storage(), keyIfHere(services, record, signal)]);
+  const damage = (code: DamageCode, message: string): DocumentDamage => ({
     code,
     id,
-    name,
+    path,
     uri,
     message,
-    fix,
+    fix: howToRestore(record),
   });
-  try {
-    const stored = await statDocument(services, record, signal);
-    if (stored) onStored?.(stored);
-    if (stored === undefined) return damage("MISSING", "Its bytes are missing.");
-    if (stored.size !== record.size) {
-      return damage("WRONG_SIZE", `It has ${stored.size} bytes instead of ${record.size}.`);
-    }
-    if (stored.crc32 !== null && record.crc32 !== null && stored.crc32 !== Number.parseInt(record.crc32, 16)) {
-      return damage("WRONG_CHECKSUM", "Its stored checksum has changed since the upload.");
-    }
-    if (deep) for await (const chunk of bytesOf(services, record, signal)) onProgress?.(chunk.byteLength);
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof DocprocError)) throw error;
-    if (error.code === "NOT_FOUND") return damage("MISSING", error.message);
-    if (error.code === "INTEGRITY") return damage("WRONG_BYTES", error.message);
-    throw error;
-  }
+  if (key === undefined) return damage("MISSING", `Its bytes are not in ${storage.uri("")} but in ${uri}.`);
+  const { retries } = services;
+  const found = await examine({ storage, key, record, retries, deep, signal, onProgress });
+  if (found.stored) onStored?.(found.stored);
+  return found.damage && damage(found.damage.code, found.damage.message);
 }
-
-const fix = "Upload the file again with --on-duplicate store, then delete this document by id.";

@@ -21,7 +21,7 @@ export async function isRecorded(
   matches: (record: DocumentRecord) => boolean = () => true,
 ): Promise<boolean | undefined> {
   return await metadata.get(id, cleanUpSignal(caller)).then(
-    (record) => record !== undefined && matches(record),
+    (entry) => entry !== undefined && matches(entry.record),
     () => undefined,
   );
 }
@@ -31,11 +31,4 @@ export function outcomeUnknown(error: unknown, what: string): DocprocError {
   const failure = toDocprocError(error);
   if (failure.code !== "UNAVAILABLE") return failure;
   return failure.withHint(`It is unknown ${what}. Run the same command again; finished work is not repeated.`);
-}
-
-/** The name is claimed by a document that is gone. */
-export function orphanClaim(name: string, holder: string): DocprocError {
-  return new DocprocError("CONFLICT", `The name ${name} is claimed by the document ${holder}, which does not exist.`, {
-    hint: "Free such claims with docproc doctor --repair.",
-  });
 }

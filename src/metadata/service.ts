@@ -1,70 +1,81 @@
 /**
  * The catalog contract. Drivers: local/, dynamodb/; registry.ts lists them.
  *
- * Beside each record stands a claim: a name and an identity (see `identityOf`), held by one document. Every error is a
- * DocprocError; a vendor's error is only its cause. A read sees every commit confirmed before it, by any process.
- * test/metadata/conformance.test.ts tests these promises against every driver.
+ * Documents of one path are its versions, in the order of their ids. Those that were uploaded with the same tags are a
+ * series (see `Series`): a document is there if the newest of its series has its bytes.
+ *
+ * Every error is a DocprocError; a vendor's error is only its cause. A read sees every commit confirmed before it, by
+ * any process. test/metadata/conformance.test.ts tests these promises against every driver.
  */
 
 import type { Driver } from "../core/driver.ts";
+import type { Series } from "../document/identity.ts";
 import type { ListQuery } from "../document/query.ts";
-import type { DocumentRecord, TextMap } from "../document/record.ts";
+import type { DocumentRecord } from "../document/record.ts";
+import type { Entry } from "../document/stored-form.ts";
+
+export type { Entry, Series };
 
 export interface MetadataService {
   /** The only way callers may tell drivers apart. */
   readonly traits: MetadataTraits;
 
   /**
-   * Adds a record and its claim, both or neither. When the claim is held, nothing is written and the result names the
-   * holder. When many processes commit one claim at once, exactly one succeeds. Committing the same record again
-   * returns its own id.
+   * Adds an entry. With `unlessThere` nothing is written if a neighbour in its series, the version before it or after
+   * it by id, is proved and has the same SHA-256: the result has that one. So when any number of processes commit the
+   * same bytes to one series at once, exactly one succeeds. Committing the same entry again returns its own.
    *
    * After `UNAVAILABLE` the outcome is unknown; after any other failure nothing was written.
    */
-  commit(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<CommitResult>;
+  commit(entry: Entry, options: CommitRequest, signal: AbortSignal): Promise<CommitResult>;
 
-  /** The record exactly as committed; undefined when there is none. */
-  get(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined>;
-
-  /** The id of the document that holds this claim, if any. */
-  holder(name: string, identity: string, signal: AbortSignal): Promise<string | undefined>;
-
-  /** Lists the claims of a name (undefined: of all names), in no particular order, lazily. */
-  claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim>;
+  /** The entry exactly as committed; undefined when there is none. */
+  get(id: string, signal: AbortSignal): Promise<Entry | undefined>;
 
   /**
-   * Lists the matching records by id, newest or oldest first, lazily. A record that exists from beginning to end is
-   * listed exactly once, whatever is added or removed meanwhile.
+   * What a series has, before a document is uploaded to it.
+   * @param sha256 of the document; undefined while unknown, then {@link Standing.twin} is undefined
    */
-  list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord>;
+  lookUp(series: Series, sha256: string | undefined, signal: AbortSignal): Promise<Standing>;
+
+  /** The ids of the documents of a path, newest first, lazily. */
+  versions(path: string, signal: AbortSignal): AsyncIterable<string>;
 
   /**
-   * Removes a record and its claim, both or neither. Returns the record, or undefined if there was none. After
-   * `UNAVAILABLE` the outcome is unknown; after any other failure nothing was removed.
+   * Lists the matching entries by id, newest or oldest first, lazily. One that exists from beginning to end is listed
+   * exactly once, whatever is added or removed meanwhile.
+   */
+  list(query: ListQuery, signal: AbortSignal): AsyncIterable<Entry>;
+
+  /**
+   * Removes an entry, and its place among the versions of its path, both or neither. Returns the record, or undefined
+   * if there was none. After `UNAVAILABLE` the outcome is unknown; after any other failure nothing was removed.
    */
   remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined>;
 
   /**
-   * Replaces the tags of a record, and its claim with them, atomically, if its tags are still those of `record`. When
-   * another document holds the new claim, nothing is written and the result names the holder. A claim that ends in the
-   * record's id (see {@link apart}, {@link unproved}) keeps its kind, which no other document can hold.
+   * Changes fields of a record, all or none, if those that may change ({@link Changes}) are still those of `record`.
+   * The document stays in its series.
    *
    * After `UNAVAILABLE` the outcome is unknown; after any other failure nothing was written.
+   * @returns false when the record is gone or has changed
    */
-  retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult>;
+  update(record: DocumentRecord, changes: Changes, signal: AbortSignal): Promise<boolean>;
 
   /**
-   * Replaces an {@link unproved} claim by the plain one, or by one {@link apart} if another document holds that. Any
-   * other claim stays.
+   * Records that the bytes of an entry were read and have its SHA-256.
    *
    * After `UNAVAILABLE` the outcome is unknown; after any other failure nothing was written.
-   * @returns false when the record is gone or has other tags than `record`
+   * @returns false when it is gone
    */
-  prove(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<boolean>;
+  prove(id: string, signal: AbortSignal): Promise<boolean>;
+
+  /** Lists which document has a place among the versions of which path, in no particular order, lazily. */
+  places(signal: AbortSignal): AsyncIterable<Place>;
 
   /**
    * The permanent id of this catalog, the same for every process. Objects are marked with it.
-   * @throws INVALID_CONFIG when a newer version of docproc wrote the catalog
+   * @throws INVALID_CONFIG when another version of docproc wrote the catalog
    */
   catalog(signal: AbortSignal): Promise<string>;
 
@@ -78,38 +89,36 @@ export interface MetadataService {
   close(): Promise<void>;
 }
 
-export type CommitResult = { readonly committed: true } | { readonly committed: false; readonly holder: string };
-
-export type RetagResult =
-  | { readonly retagged: true }
-  /** Undefined: the record is gone, or its tags have changed. */
-  | { readonly retagged: false; readonly holder: string | undefined };
-
-/** The claim of a document stored beside another one with the same bytes and tags. */
-export function apart(identity: string, id: string): string {
-  return `${identity}#${id}`;
+export interface CommitRequest {
+  /** Write nothing if the series has the bytes at this place. */
+  readonly unlessThere: boolean;
+  /** From {@link MetadataService.lookUp}: it may save a request. */
+  readonly seen?: Standing | undefined;
 }
 
-/**
- * The claim of an imported record whose bytes were not read. Its SHA-256 is unverified, so no upload may match it and
- * send nothing.
- */
-export function unproved(identity: string, id: string): string {
-  return `${apart(identity, id)}#unproved`;
+export type CommitResult =
+  | { readonly committed: true }
+  /** The one that is there: with the same id, or the neighbour with the same bytes. */
+  | { readonly committed: false; readonly there: Entry };
+
+export interface Standing {
+  /** The newest of the series. */
+  readonly newest: Entry | undefined;
+  /** A proved document of the path with the SHA-256, of any series: its bytes can be copied. The newest, if it is one. */
+  readonly twin: Entry | undefined;
+  /** The newest id of the path. The id of a new version must sort after it. */
+  readonly last: string | undefined;
+  /** For the driver. */
+  readonly state?: unknown;
 }
 
-/** The claim on `identity` of the same kind (plain, apart or unproved) as `claim`. */
-export function ofSameKind(claim: string, identity: string): string {
-  const kind = claim.indexOf("#");
-  return kind < 0 ? identity : `${identity}${claim.slice(kind)}`;
-}
+/** New values of fields of a record that may change. */
+export type Changes = Partial<Pick<DocumentRecord, "tags" | "metadata" | "contentType" | "expiresAt">>;
 
-export interface Claim {
+export interface Place {
   readonly id: string;
-  readonly name: string;
-  /** Bytes of the document that holds the claim. */
-  readonly size: number;
-  /** Releases the claim if its document is gone; otherwise does nothing. */
+  readonly path: string;
+  /** Frees the place if its document is gone; otherwise does nothing. */
   release(signal: AbortSignal): Promise<void>;
 }
 

@@ -22,6 +22,7 @@ export async function findProvenance(
 
 /** CI jobs check out a bare commit; only their variables name the branch. */
 function onBranch(git: GitProvenance, env: GitOptions["env"]): GitProvenance {
-  if (git.branch !== null || git.commit === null) return git;
-  return { ...git, branch: branchOfJob(env, git.commit) };
+  const branch = git.branch ?? (git.commit === null ? null : branchOfJob(env, git.commit));
+  // As everything else that is searched for.
+  return { ...git, branch: branch?.normalize("NFC") ?? null };
 }

@@ -3,6 +3,7 @@ import { hash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { reached } from "../core/crash-points.ts";
 import { type Digests, RunningDigest } from "../core/digest.ts";
+import type { DocprocError } from "../core/errors.ts";
 import { piecesOf } from "../storage/read-ahead.ts";
 import type { Body, Piece } from "../storage/service.ts";
 import { type Source, type SourceReader, sourceChanged } from "./source.ts";
@@ -48,6 +49,8 @@ export class StreamedBody implements Body {
   #position = 0;
   #ended = false;
   #last: Digests = { sha256: hash("sha256", "", "hex"), crc32: 0 };
+  /** The latest update of the digests: the end of the body waits for it. */
+  #hashing: Promise<Digests> = Promise.resolve(this.#last);
 
   constructor(options: StreamedBodyOptions) {
     this.#options = options;
@@ -68,8 +71,9 @@ export class StreamedBody implements Body {
     const reading = this.#reading.then(() => this.#fill(into));
     this.#reading = reading;
     const length = await reading;
-    if (length === 0) return { length, sha256: this.sha256, crc32: 0 };
-    const digests = await this.#digest.update(into.subarray(0, length));
+    if (length === 0) return { length, sha256: (await this.#hashing).sha256, crc32: 0 };
+    this.#hashing = this.#digest.update(into.subarray(0, length));
+    const digests = await this.#hashing;
     this.#last = digests;
     return { length, ...digests };
   }
@@ -92,6 +96,7 @@ export class StreamedBody implements Body {
     await this.close();
     this.#reader = this.#options.open();
     this.#digest = new RunningDigest();
+    this.#hashing = Promise.resolve(this.#last);
     this.#reading = Promise.resolve(0);
     this.#position = 0;
     this.#ended = false;
@@ -178,9 +183,42 @@ const hashPieceSize = 1024 * 1024;
 export async function hashAll(source: Source, signal: AbortSignal): Promise<string> {
   const body = streamedBody(source, { bytes: Buffer.alloc(0), rest: undefined }, signal);
   try {
-    for await (const _ of piecesOf(body, hashPieceSize));
+    await drain(body);
     return body.sha256;
   } finally {
     await body.close();
   }
+}
+
+/**
+ * A body that ends only if it has the expected bytes, for a document that is known already.
+ * @param sha256 hex
+ * @param failure what it throws otherwise
+ */
+export function expecting(
+  body: Body,
+  { size, sha256 }: { readonly size: number; readonly sha256: string },
+  failure: () => DocprocError,
+): Body {
+  // In memory it was hashed.
+  if (body.bytes) return body;
+  let length = 0;
+  return {
+    async read(into) {
+      const piece = await body.read(into);
+      length += piece.length;
+      const isEnd = piece.length < into.length || length >= size;
+      if (isEnd && (length !== size || piece.sha256 !== sha256)) throw failure();
+      return piece;
+    },
+    async rewind() {
+      length = 0;
+      return await body.rewind();
+    },
+  };
+}
+
+/** Reads a body to its end. */
+export async function drain(body: Body): Promise<void> {
+  for await (const _ of piecesOf(body, hashPieceSize));
 }

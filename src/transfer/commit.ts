@@ -1,11 +1,10 @@
 /** The last step of every new document: its bytes are stored and proved, now its record is committed. */
 
-import { DocprocError, throwIfCancelled } from "../core/errors.ts";
+import { DocprocError } from "../core/errors.ts";
 import { cleanUpSignal } from "../core/retry.ts";
-import { identityOf } from "../document/identity.ts";
 import { type DocumentRecord, timeOfId } from "../document/record.ts";
-import { isRecorded, mayHaveSucceeded, orphanClaim, outcomeUnknown } from "../metadata/commit-outcome.ts";
-import { apart, type MetadataService } from "../metadata/service.ts";
+import { isRecorded, mayHaveSucceeded, outcomeUnknown } from "../metadata/commit-outcome.ts";
+import type { Entry, MetadataService, Standing } from "../metadata/service.ts";
 import type { StorageService } from "../storage/service.ts";
 
 export interface CommitOptions {
@@ -17,10 +16,10 @@ export interface CommitOptions {
   readonly storedAt: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** What to do when another document holds the identity. */
+  /** `reuse`: record nothing if the series has the same bytes at this place. */
   readonly onDuplicate: "reuse" | "store";
-  /** Replaces the record's identity. */
-  readonly claim?: string | undefined;
+  /** What the series had before the upload: it may save a request. */
+  readonly seen?: Standing | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -31,41 +30,28 @@ const staleAfter = 10 * 60_000;
  * upload. The bytes are then checked after the commit, too.
  */
 const garbageRiskAfter = 12 * 3_600_000;
-/** Attempts before a claim whose holder is gone counts as an orphan. */
-const claimAttempts = 5;
 
 /**
- * Commits the record, or returns the one that already holds its identity.
+ * Commits an entry, or returns the record that is there already: see {@link MetadataService.commit}.
  *
  * When it throws, nothing is recorded; only after UNAVAILABLE the record may yet appear.
- * @throws CONFLICT when another document has the id, or the holder of the claim is gone; INTEGRITY when the bytes
- *   were removed meanwhile
+ * @throws CONFLICT when another document has the id; INTEGRITY when the bytes were removed meanwhile
  */
-export async function commitRecord(record: DocumentRecord, commit: CommitOptions): Promise<DocumentRecord> {
-  const { metadata, onDuplicate, storedAt, now, signal } = commit;
-  const identity = commit.claim ?? identityOf(record);
+export async function commitRecord(entry: Entry, commit: CommitOptions): Promise<DocumentRecord> {
+  const { metadata, onDuplicate, seen, storedAt, now, signal } = commit;
+  const { record } = entry;
   try {
-    for (let attempt = 1; ; attempt++) {
-      if (now() - storedAt > staleAfter) await assertStored(record, commit);
-      const result = await metadata.commit(record, identity, signal);
-      if (result.committed) break;
-      const winner = await metadata.get(result.holder, signal);
-      if (winner?.id === record.id) return asOwnRecord(winner, record);
-      if (onDuplicate === "store") {
-        // The plain claim is taken; the one with the id is always free.
-        await metadata.commit(record, apart(identity, record.id), signal);
-        break;
-      }
-      if (winner && (commit.claim !== undefined || identityOf(winner) === identity)) return winner;
-      // The holder was deleted or retagged between the two requests, so the claim is free again.
-      if (attempt === claimAttempts) throw orphanClaim(record.name, result.holder);
-      throwIfCancelled(signal);
+    if (now() - storedAt > staleAfter) await assertStored(record, commit);
+    const result = await metadata.commit(entry, { unlessThere: onDuplicate === "reuse", seen }, signal);
+    if (!result.committed) {
+      const there = result.there.record;
+      return there.id === record.id ? asOwnRecord(there, record) : there;
     }
   } catch (error) {
     // The response may have been lost after success: ask the catalog.
     const isOwn = (found: DocumentRecord) => isSame(found, record);
     const recorded = mayHaveSucceeded(error) ? await isRecorded(metadata, record.id, signal, isOwn) : false;
-    if (recorded === undefined) throw outcomeUnknown(error, `whether ${record.name} was recorded`);
+    if (recorded === undefined) throw outcomeUnknown(error, `whether ${record.path} was recorded`);
     if (!recorded) throw error;
   }
   if (now() - timeOfId(record.id) > garbageRiskAfter) {
@@ -86,7 +72,7 @@ async function assertStored({ size }: DocumentRecord, { storage, key, signal }: 
 
 /** Whether a record describes the bytes that were just stored. An imported record may say anything. */
 function isSame(found: DocumentRecord, own: DocumentRecord): boolean {
-  return found.name === own.name && found.sha256 === own.sha256 && found.uri === own.uri;
+  return found.path === own.path && found.sha256 === own.sha256 && found.uri === own.uri;
 }
 
 /** A repeated commit finds its own record, perhaps retagged since. Any other record has the same id by mistake. */

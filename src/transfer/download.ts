@@ -1,10 +1,9 @@
 /** Downloads a document into a file, which appears whole and checked, or not at all. */
-import { lstat, mkdir } from "node:fs/promises";
-import { dirname, join, resolve, sep } from "node:path";
+import { lstat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { reached } from "../core/crash-points.ts";
 import { DocprocError, fromSystemError, throwIfCancelled } from "../core/errors.ts";
 import { createNew, flushDirectories, publish, writeWhole } from "../files/atomic.ts";
-import { fileNameOf } from "../files/names.ts";
 import {
   changeMode,
   type FileIdentity,
@@ -25,55 +24,10 @@ export interface DownloadToOptions {
   readonly signal: AbortSignal;
   /** Called with the bytes newly written. */
   readonly onProgress: (bytes: number) => void;
-}
-
-/** Where documents are written: to a given file, or under their own names in a directory. */
-export class Destination {
-  readonly #file: string | undefined;
-  readonly #directory: string;
-  /** Paths already used in this run. */
-  readonly #taken = new Set<string>();
-
-  private constructor(directory: string, file: string | undefined) {
-    this.#directory = directory;
-    this.#file = file;
-  }
-
-  /**
-   * Interprets `-o`: a directory if it exists as one, ends in a slash, or several documents are downloaded.
-   * @throws CONFLICT when a file is in the way of a directory
-   */
-  static async open(cwd: string, output: string | undefined, several: boolean): Promise<Destination> {
-    if (output === undefined) return new Destination(cwd, undefined);
-    const path = resolve(cwd, output);
-    const seen = await lstat(`${path}${sep}.`).catch(() => undefined);
-    if (!several && !seen?.isDirectory() && !output.endsWith("/") && !output.endsWith(sep))
-      return new Destination(dirname(path), path);
-    try {
-      await mkdir(path, { recursive: true });
-    } catch (error) {
-      throw fromSystemError(error, output);
-    }
-    return new Destination(path, undefined);
-  }
-
-  /**
-   * The path for a document of this name.
-   * @param hidden whether hidden files are allowed
-   * @throws USAGE for an invalid file name; CONFLICT when another document of this run has the path
-   */
-  pathFor(name: string, hidden: boolean): string {
-    const path = this.#file ?? join(this.#directory, fileNameOf(name, sep === "\\", hidden));
-    // A second line of defence: fileNameOf() lets nothing out of the directory.
-    if (dirname(path) !== this.#directory) throw new DocprocError("USAGE", `${path} is in another directory.`);
-    if (this.#taken.has(path)) {
-      throw new DocprocError("CONFLICT", `Two documents would be written to ${path}.`, {
-        hint: "Download them one by one, with -o FILE.",
-      });
-    }
-    this.#taken.add(path);
-    return path;
-  }
+  /** The path in messages, where it is worked with by another. */
+  readonly shown?: string;
+  /** Gives the finished file its name by calling `publish`, or throws before. Default: calls it at once. */
+  readonly placing?: (made: FileIdentity, publish: () => Promise<void>) => Promise<void>;
 }
 
 /**
@@ -87,13 +41,14 @@ export async function downloadTo(
   bytes: AsyncIterable<Uint8Array>,
   options: DownloadToOptions,
 ): Promise<void> {
-  await assertFree(path, options.force);
+  const { shown = path, placing = async (_made, publish) => await publish() } = options;
+  await assertFree(path, shown, options.force);
   // In the same directory, because rename works only within one file system.
   const temporary = temporaryIn(dirname(path));
   try {
     let made: FileIdentity;
     const handle = await createNew(temporary).catch((error) => {
-      throw fromSystemError(error, path);
+      throw fromSystemError(error, shown);
     });
     reached("download-begun");
     try {
@@ -110,28 +65,32 @@ export async function downloadTo(
       await handle.close();
     }
     throwIfCancelled(options.signal);
-    if (options.force) {
-      if (!(await replaceFile(temporaryFile(temporary), path))) throw notReplaceable(path);
-    } else if (!(await publish(temporary, path))) throw alreadyThere(path);
-    reached("download-published");
+    await placing(made, async () => {
+      if (options.force) {
+        if (!(await replaceFile(temporaryFile(temporary), path))) throw notReplaceable(shown);
+      } else if (!(await publish(temporary, path))) throw alreadyThere(shown);
+      reached("download-published");
+    });
     await flushDirectories(dirname(path), dirname(path)).catch(async (error) => {
       // A replaced file cannot come back. A new one is removed, so that the same command can run again.
       if (!options.force) await removeFile(madeFile(path, made)).catch(() => {});
       throw error;
     });
   } catch (error) {
-    throw fromSystemError(error, path);
+    throw fromSystemError(error, shown);
   } finally {
     await removeFile(temporaryFile(temporary)).catch(() => {});
   }
 }
 
-async function assertFree(path: string, force: boolean): Promise<void> {
+async function assertFree(path: string, shown: string, force: boolean): Promise<void> {
   const seen = await lstat(path).catch(() => undefined);
   if (seen?.isDirectory())
-    throw new DocprocError("CONFLICT", `${path} is a directory.`, { hint: "To write into it, add a slash." });
-  if (seen && !force) throw alreadyThere(path);
-  if (seen && !(await isReplaceable(path))) throw notReplaceable(path);
+    throw new DocprocError("CONFLICT", `${shown} is a directory, and the document needs a file there.`, {
+      hint: "Download it to another file with -o FILE, or into the directory with a slash at the end of -o.",
+    });
+  if (seen && !force) throw alreadyThere(shown);
+  if (seen && !(await isReplaceable(path))) throw notReplaceable(shown);
 }
 
 /** A device or a pipe: a rename would take its name from everything else that uses it. */

@@ -36,8 +36,9 @@ export interface UploadIdentity {
   /** The storage's address and the catalog's id. */
   readonly target: string;
   /** Absolute path of the file. */
+  readonly file: string;
+  /** Path of the document. */
   readonly path: string;
-  readonly name: string;
   readonly tags: TextMap;
 }
 
@@ -108,13 +109,13 @@ export class UploadJournals {
       await this.#prune();
       return await openOrReplace(path, plan);
     } catch (error) {
-      this.#onProblem(`No journal of ${upload.path}: ${error instanceof Error ? error.message : String(error)}`);
+      this.#onProblem(`No journal of ${upload.file}: ${error instanceof Error ? error.message : String(error)}`);
       return undefined;
     }
   }
 
-  #path({ target, path, name, tags }: UploadIdentity): string {
-    const identity = JSON.stringify([target, path, name, canonicalJson(tags)]);
+  #path({ target, file, path, tags }: UploadIdentity): string {
+    const identity = JSON.stringify([target, file, path, canonicalJson(tags)]);
     return join(this.#directory, `${createHash("sha256").update(identity).digest("hex").slice(0, 40)}.db`);
   }
 

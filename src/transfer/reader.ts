@@ -7,12 +7,13 @@ import { pMapIterable } from "p-map";
 import { DocprocError, throwIfCancelled, toDocprocError } from "../core/errors.ts";
 import { pause } from "../core/retry.ts";
 import type { DocumentRecord } from "../document/record.ts";
+import { PlaceTaken } from "../storage/conflict.ts";
 import type { StorageService } from "../storage/service.ts";
 
 export interface Reading {
   readonly storage: StorageService;
   readonly key: string;
-  readonly record: Pick<DocumentRecord, "id" | "size" | "sha256">;
+  readonly record: Pick<DocumentRecord, "id" | "size" | "sha256" | "source" | "uri">;
   /** Attempts to resume reading without {@link minProgress} bytes in between. */
   readonly retries: number;
   readonly signal: AbortSignal;
@@ -42,21 +43,38 @@ export async function* readDocument(reading: Reading): AsyncIterable<Uint8Array>
   const { record } = reading;
   const digest = createHash("sha256");
   let size = 0;
-  for await (const chunk of readStored({ ...reading, size: record.size })) {
-    digest.update(chunk);
-    size += chunk.byteLength;
-    // Too many bytes are an error already, and might never end.
-    if (size > record.size) break;
-    yield chunk;
+  try {
+    for await (const chunk of readStored({ ...reading, size: record.size })) {
+      digest.update(chunk);
+      size += chunk.byteLength;
+      // Too many bytes are an error already, and might never end.
+      if (size > record.size) break;
+      yield chunk;
+    }
+  } catch (error) {
+    throw toDocprocError(error).code === "NOT_FOUND" ? missing(record, error) : error;
   }
-  if (size !== record.size) throw damaged(record.id, `it has ${size > record.size ? "more" : "fewer"} bytes`);
-  if (digest.digest("hex") !== record.sha256) throw damaged(record.id, "its bytes differ from those uploaded");
+  if (size !== record.size) throw damaged(record, `it has ${size > record.size ? "more" : "fewer"} bytes`);
+  if (digest.digest("hex") !== record.sha256) throw damaged(record, "its bytes differ from those uploaded");
 }
 
-function damaged(id: string, why: string): DocprocError {
-  return new DocprocError("INTEGRITY", `The document ${id} is damaged: ${why}.`, {
-    hint: "Upload it again with --on-duplicate store, then delete this document by id.",
-  });
+/** How to get the bytes of a document back. */
+export function howToRestore({ id, uri, source }: Reading["record"]): string {
+  return source.kind === "register"
+    ? `docproc did not store its bytes. Store the object again as ${uri}.`
+    : `Put its bytes back from the original file: docproc upload FILE --restore ${id}`;
+}
+
+function damaged(record: Reading["record"], why: string): DocprocError {
+  const message = `The document ${record.id} is damaged: ${why}.`;
+  return new DocprocError("INTEGRITY", message, { hint: howToRestore(record) });
+}
+
+function missing(record: Reading["record"], cause: unknown): DocprocError {
+  const [why, first] =
+    cause instanceof PlaceTaken ? [`: ${cause.place} is not a regular file`, "Move it away. "] : ["", ""];
+  const message = `The bytes of the document ${record.id} are missing${why}.`;
+  return new DocprocError("NOT_FOUND", message, { hint: `${first}${howToRestore(record)}`, cause });
 }
 
 /** The unverified bytes of an object: possibly more than its size, never silently fewer. */

@@ -9,7 +9,8 @@ import type { UploadIdentity, UploadJournal, UploadJournals, UploadPlan } from "
 import type { Source } from "./source.ts";
 
 interface ResumptionRequest {
-  readonly name: string;
+  /** Of the document. */
+  readonly path: string;
   readonly tags: TextMap;
   readonly signal: AbortSignal;
 }
@@ -32,18 +33,26 @@ export class Resumption {
 
   /**
    * Opens the journal of an upload. Its plan is an earlier run's if that can be resumed, else `plan`.
+   * @param last id of the path: an upload that began before it is not resumed, as its document would be an older version
    * @returns undefined when there is no journal: for stdin, a storage that cannot resume, or beside another process
    */
-  async open(source: Source, request: ResumptionRequest, plan: UploadPlan): Promise<UploadJournal | undefined> {
+  async open(
+    source: Source,
+    request: ResumptionRequest,
+    plan: UploadPlan,
+    last: string | undefined,
+  ): Promise<UploadJournal | undefined> {
     const { journals, metadata } = this.#options;
     const identity = journals && (await this.#identity(source, request));
     let journal = identity && (await journals.open(identity, plan));
     try {
-      const resumes = journal !== undefined && journal.plan.id !== plan.id;
-      if (identity && journal && resumes && (await metadata.get(journal.plan.id, request.signal))) {
-        // Interrupted after the commit: that document is complete, so this upload is a new one.
+      const earlier = journal && journal.plan.id !== plan.id ? journal.plan : undefined;
+      const isOld = earlier !== undefined && last !== undefined && earlier.id < last;
+      if (identity && journal && earlier && (isOld || (await metadata.get(earlier.id, request.signal)))) {
+        // If it is recorded, it was interrupted after the commit, and this upload is a new one.
         await journal.remove();
         journal = await journals.open(identity, plan);
+        await this.#discard(earlier, request.signal);
       }
       if (journal?.abandoned) await this.#discard(journal.abandoned, request.signal);
     } catch (error) {
@@ -72,10 +81,10 @@ export class Resumption {
     await journal.remove();
   }
 
-  async #identity(source: Source, { name, tags, signal }: ResumptionRequest): Promise<UploadIdentity | undefined> {
+  async #identity(source: Source, { path, tags, signal }: ResumptionRequest): Promise<UploadIdentity | undefined> {
     const { storage, catalog } = this.#options;
     if (!storage.traits.resumes || source.place === null) return undefined;
-    return { target: `${storage.uri("")} ${await catalog(signal)}`, path: source.place.path, name, tags };
+    return { target: `${storage.uri("")} ${await catalog(signal)}`, file: source.place.path, path, tags };
   }
 
   /** Removes the remains of an upload that never became a document. What cannot be removed now is left to doctor. */

@@ -3,66 +3,40 @@
  *
  * A record is committed only after its bytes are stored and proved, so every listed document can be read. A crash in
  * between leaves an object without a record, never the reverse.
+ *
+ * A document is there if the newest of its series has its bytes (see `Series`); its stored bytes are looked at before
+ * that is said. Otherwise it is a new version, whose bytes are copied inside the storage if the path has them already.
  */
 import { hash } from "node:crypto";
 import { reached } from "../core/crash-points.ts";
-import { crc32Digits } from "../core/crc32.ts";
 import { DocprocError, isResumable, throwIfCancelled, toDocprocError } from "../core/errors.ts";
 import { memoryShare } from "../core/limits.ts";
 import { MemoryBudget } from "../core/memory-budget.ts";
-import { cleanUpSignal } from "../core/retry.ts";
-import { identityOf } from "../document/identity.ts";
-import {
-  type DocumentRecord,
-  type DocumentSource,
-  newDocumentId,
-  type Provenance,
-  storageKey,
-  type TextMap,
-  uploadTimeOfId,
-} from "../document/record.ts";
-import { mayHaveSucceeded } from "../metadata/commit-outcome.ts";
+import { nameOfPath } from "../document/path.ts";
+import { type DocumentRecord, newDocumentId, storageKey } from "../document/record.ts";
 import type { Marks } from "../metadata/marks.ts";
-import type { MetadataService } from "../metadata/service.ts";
-import type { Body, PutResult, StorageService } from "../storage/service.ts";
-import { hashAll, MemoryBody, readHead, type SourceHead, streamedBody } from "./body.ts";
-import { commitRecord } from "./commit.ts";
+import type { MetadataService, Standing } from "../metadata/service.ts";
+import type { StorageService } from "../storage/service.ts";
+import {
+  drain,
+  expecting,
+  hashAll,
+  MemoryBody,
+  readHead,
+  type SourceHead,
+  type StreamedBody,
+  streamedBody,
+} from "./body.ts";
 import type { UploadJournal, UploadJournals, UploadPlan } from "./journal.ts";
+import { settleKnown } from "./known.ts";
+import { type Facts, NewDocument, planned } from "./new-document.ts";
+import { seriesOf, type UploadedDocument, type UploadRequest } from "./request.ts";
+import type { Send } from "./restore.ts";
 import { Resumption } from "./resumption.ts";
-import type { Source } from "./source.ts";
-
-export interface UploadRequest {
-  /** NFC base name, see `documentName`. */
-  readonly name: string;
-  /** Detects the type from the first bytes; not called for a known document. */
-  readonly contentType: (head: Uint8Array) => Promise<string>;
-  readonly tags: TextMap;
-  readonly metadata: TextMap;
-  /** May still be pending; never rejects. */
-  readonly provenance: Promise<Provenance | null>;
-  readonly onDuplicate: "reuse" | "store";
-  /** The id and claim to record it under: those it has in another library. */
-  readonly as?: { readonly id: string; readonly claim: string };
-  /** Read and hash, but send and commit nothing. */
-  readonly dryRun: boolean;
-  readonly signal: AbortSignal;
-  /** Called with the bytes newly sent. */
-  readonly onProgress?: (bytes: number) => void;
-  /** Called with the bytes that an earlier run stored. */
-  readonly onSkipped?: (bytes: number) => void;
-}
-
-export type UploadAction = "uploaded" | "resumed" | "unchanged" | "planned";
-
-/** A record, or a planned one: null for fields that only an upload can fill. */
-export type UploadedDocument = { [Field in keyof DocumentRecord]: DocumentRecord[Field] | null } & {
-  readonly action: UploadAction;
-  /** Bytes sent for this document. */
-  readonly bytesSent: number;
-};
+import { type Source, sourceChanged } from "./source.ts";
 
 export interface UploadProtocolOptions {
-  /** Called on first use: a document that exists already needs no storage. */
+  /** Called on first use. */
   readonly storage: () => Promise<StorageService>;
   readonly metadata: () => Promise<MetadataService>;
   /** Undefined: interrupted uploads are not resumed. */
@@ -91,7 +65,7 @@ export class UploadProtocol {
   }
 
   /**
-   * Uploads a document, or finds it: same name, same bytes and same tags are the same document.
+   * Uploads a document, or finds it and restores or updates what it lacks.
    *
    * When it returns, bytes and record are durable and visible to every process. When it throws, there is no record, and
    * no bytes as far as the storage can be reached. Exceptions: after UNAVAILABLE the record may yet appear, with its
@@ -102,7 +76,14 @@ export class UploadProtocol {
     const { inMemoryLimit, memory } = this.#options;
     const release = await this.#memory.take(memoryShare(source.size, inMemoryLimit, memory));
     try {
-      return await this.#upload(source, request);
+      throwIfCancelled(request.signal);
+      const head = await readHead(source, inMemoryLimit, request.signal);
+      if (head.rest === undefined) return await this.#uploadWhole(source, head.bytes, request);
+      try {
+        return await this.#uploadStream(source, head, request);
+      } finally {
+        await head.rest.close();
+      }
     } finally {
       release();
     }
@@ -110,58 +91,63 @@ export class UploadProtocol {
 
   /** Removes the remains of an interrupted upload of a document that exists by now. */
   async forget(source: Source, request: UploadRequest): Promise<void> {
-    await (await this.#resumption()).drop(source, request, this.#plan(source, request, ""));
-  }
-
-  async #upload(source: Source, request: UploadRequest): Promise<UploadedDocument> {
-    throwIfCancelled(request.signal);
-    const head = await readHead(source, this.#options.inMemoryLimit, request.signal);
-    if (head.rest === undefined) return await this.#uploadWhole(source, head.bytes, request);
-    try {
-      return await this.#uploadStream(source, head, request);
-    } finally {
-      await head.rest.close();
-    }
+    await (await this.#resumption()).drop(source, request, this.#plan(source, request, "", undefined));
   }
 
   /** A document in memory: hashed before anything is sent. */
   async #uploadWhole(source: Source, bytes: Buffer, request: UploadRequest): Promise<UploadedDocument> {
     await source.assertUnchanged();
     reached("source-read");
-    const sha256 = hash("sha256", bytes, "hex");
-    const existing = await this.#existing(sha256, request);
-    if (existing) return { ...existing, action: "unchanged", bytesSent: 0 };
-    const contentType = await request.contentType(bytes);
-    const facts = { size: bytes.length, sha256, contentType };
-    if (request.dryRun) return await planned(source, request, facts);
-    const body = new MemoryBody(bytes);
-    return await this.#store(source, request, {
-      plan: this.#plan(source, request, contentType),
-      body,
-      facts: () => facts,
-    });
+    const facts: Facts = { size: bytes.length, sha256: hash("sha256", bytes, "hex") };
+    const body = () => new MemoryBody(bytes);
+    const standing = await this.#lookUp(request, facts.sha256);
+    const known = await this.#known(source, request, standing, facts, body);
+    if (known) return known;
+    const contentType = request.facts.contentType ?? (await request.detectType(bytes));
+    if (request.dryRun) return await planned(source, request, facts, contentType);
+    const plan = this.#plan(source, request, contentType, standing.last);
+    const made = await this.#newDocument(source, request, plan, standing);
+    return await made.store(body(), () => facts, facts);
   }
 
   /** A document that is hashed while it is sent. */
   async #uploadStream(source: Source, head: SourceHead, request: UploadRequest): Promise<UploadedDocument> {
-    const { size } = source;
-    // Reading a large file twice pays only if it is probably known: same name, same size.
-    if (size !== null && (await this.#nameHasSize(request, size))) {
-      const existing = await this.#existing(await hashAll(source, request.signal), request);
-      if (existing) {
-        await (await this.#resumption()).drop(source, request, this.#plan(source, request, existing.contentType));
-        return { ...existing, action: "unchanged", bytesSent: 0 };
+    const { signal } = request;
+    let standing = await this.#lookUp(request, undefined);
+    // Reading a large file twice pays only where its bytes may be stored already.
+    let facts: Facts | undefined;
+    if (request.restores && source.place === null) {
+      const restored = await this.#restoreStream(source, head, request, request.restores);
+      if (restored) return restored;
+    }
+    if (source.place !== null && source.size !== null && (standing.last !== undefined || request.restores)) {
+      facts = { size: source.size, sha256: await hashAll(source, signal) };
+      standing = await this.#lookUp(request, facts.sha256);
+      const bodies: StreamedBody[] = [];
+      const body = () => {
+        const one = streamedBody(source, { bytes: Buffer.alloc(0), rest: undefined }, signal);
+        bodies.push(one);
+        return one;
+      };
+      const known = await this.#known(source, request, standing, facts, body).finally(async () => {
+        for (const one of bodies) await one.close();
+      });
+      if (known) {
+        const plan = this.#plan(source, request, known.contentType ?? "", undefined);
+        await (await this.#resumption()).drop(source, request, plan);
+        return known;
       }
     }
-    const contentType = await request.contentType(head.bytes);
-    if (request.dryRun) return await planned(source, request, { size, sha256: null, contentType });
-    const fresh = this.#plan(source, request, contentType);
-    const journal = await (await this.#resumption()).open(source, request, fresh);
-    const plan = journal?.plan ?? fresh;
-    const body = streamedBody(source, head, request.signal);
+    const contentType = request.facts.contentType ?? (await request.detectType(head.bytes));
+    if (request.dryRun)
+      return await planned(source, request, facts ?? { size: source.size, sha256: null }, contentType);
+    const fresh = this.#plan(source, request, contentType, standing.last);
+    const { last } = standing;
+    const journal = await (await this.#resumption()).open(source, request, fresh, last);
+    const body = streamedBody(source, head, signal);
     try {
-      const facts = () => ({ size: body.size, sha256: body.sha256, contentType });
-      const document = await this.#store(source, request, { plan, body, facts, journal });
+      const made = await this.#newDocument(source, request, journal?.plan ?? fresh, standing, journal);
+      const document = await made.store(body, () => ({ size: body.size, sha256: body.sha256 }), facts);
       await journal?.remove();
       reached("journal-removed");
       return document;
@@ -174,112 +160,77 @@ export class UploadProtocol {
     }
   }
 
-  /** Send, prove, commit. */
-  async #store(source: Source, request: UploadRequest, upload: PendingUpload): Promise<UploadedDocument> {
-    const { name, tags, metadata, signal, onProgress, onSkipped } = request;
-    const { plan, body, facts, journal } = upload;
-    const storage = await this.#options.storage();
-    const catalog = await this.#options.marks.catalog(signal);
-    const putting = storage.put(plan.key, body, {
-      size: body instanceof MemoryBody ? facts().size : source.size,
-      contentType: plan.contentType,
-      catalog,
-      owns: async (other) => (await this.#options.marks.ownerOf(other, signal)) !== "other",
-      signal,
-      ...(onProgress && { onProgress }),
-      ...(onSkipped && { onSkipped }),
-      ...(journal && { checkpoint: journal }),
-    });
-    const stored = await putting.catch(async (error: unknown) => {
-      // An earlier run with the same given id may have stored its bytes and failed before the commit.
-      if (request.as === undefined || toDocprocError(error).code !== "CONFLICT") throw error;
-      return await this.#storedBefore(storage, plan, facts(), signal);
-    });
-    const storedAt = this.#options.now();
+  /** Bytes that can be read only once are sent at once, and must prove to be those of the document by their end. */
+  async #restoreStream(
+    source: Source,
+    head: SourceHead,
+    request: UploadRequest,
+    restores: DocumentRecord,
+  ): Promise<UploadedDocument | undefined> {
+    const { signal } = request;
+    const body = streamedBody(source, head, signal);
     try {
-      const { size, sha256 } = facts();
-      if (stored.size !== size) throw sizeMismatch(source.label, size, stored.size);
-      reached("bytes-proved");
-      const record: DocumentRecord = {
-        id: plan.id,
-        name,
+      const known = await this.#known(source, request, nothing, restores, () => body);
+      // Nothing had to be restored: they must be the right bytes all the same.
+      if (body.size === 0) await drain(expecting(body, restores, () => otherBytes(source.label, restores)));
+      return known;
+    } finally {
+      await body.close();
+    }
+  }
+
+  async #lookUp(request: UploadRequest, sha256: string | undefined): Promise<Standing> {
+    // With a given id, the caller has looked.
+    if (request.as || request.restores) return nothing;
+    const metadata = await this.#options.metadata();
+    return await metadata.lookUp(seriesOf(request), sha256, request.signal);
+  }
+
+  /** The document, if it is there; see {@link settleKnown}. */
+  async #known(
+    source: Source,
+    request: UploadRequest,
+    { newest }: Standing,
+    { size, sha256 }: Facts,
+    body: () => MemoryBody | StreamedBody,
+  ): Promise<UploadedDocument | undefined> {
+    const { restores, onDuplicate, facts, dryRun, signal, onProgress } = request;
+    if (restores && restores.sha256 !== sha256) throw otherBytes(source.label, restores);
+    const isThere = onDuplicate === "reuse" && newest?.proved === true && newest.record.sha256 === sha256;
+    const record = restores ?? (isThere ? newest.record : undefined);
+    if (record === undefined) return undefined;
+    const [storage, metadata] = await Promise.all([this.#options.storage(), this.#options.metadata()]);
+    const { contentType } = record;
+    const failure = () => (restores ? otherBytes(source.label, restores) : sourceChanged(source.label));
+    const send: Send = async (key, options) =>
+      await storage.put(key, expecting(body(), { size, sha256 }, failure), {
+        ...options,
         size,
-        contentType: plan.contentType,
-        sha256,
-        uploadedAt: uploadTimeOfId(plan.id),
-        uri: storage.uri(plan.key),
-        tags,
-        metadata,
-        source: { kind: source.kind, path: source.path, modifiedAt: source.modifiedAt } satisfies DocumentSource,
-        provenance: await request.provenance,
-        crc32: crc32Digits(stored.crc32),
-      };
-      const winner = await commitRecord(record, {
-        metadata: await this.#options.metadata(),
-        storage,
-        key: plan.key,
-        storedAt,
-        now: this.#options.now,
-        onDuplicate: request.onDuplicate,
-        claim: request.as?.claim,
+        contentType,
         signal,
+        ...(onProgress && { onProgress }),
       });
-      reached("record-committed");
-      const { bytesSent } = stored;
-      if (winner.id === plan.id) return { ...winner, action: bytesSent < size ? "resumed" : "uploaded", bytesSent };
-      await removeOwn(storage, plan.key, signal);
-      return { ...winner, action: "unchanged", bytesSent };
-    } catch (error) {
-      // With a journal, the next run resumes from here.
-      const resumes = journal !== undefined && isResumable(toDocprocError(error));
-      // With a given id the object may be another run's; doctor removes it if no run records it.
-      if (!mayHaveSucceeded(error) && !resumes && request.as === undefined) await removeOwn(storage, plan.key, signal);
-      throw error;
-    }
+    const context = { ...this.#options, storage, metadata };
+    const known = await settleKnown(context, record, send, {
+      facts,
+      dryRun,
+      mustRestore: restores !== undefined,
+      signal,
+    });
+    if (known === undefined && restores)
+      throw new DocprocError("NOT_FOUND", `The document ${record.id} no longer exists.`);
+    return known && { ...known.record, action: known.action, bytesSent: known.bytesSent };
   }
 
-  /** @throws CONFLICT when other bytes, or another catalog's, are stored under the key */
-  async #storedBefore(
-    storage: StorageService,
-    { id, key }: UploadPlan,
-    { size, sha256 }: { size: number; sha256: string },
-    signal: AbortSignal,
-  ): Promise<PutResult> {
-    const found = await storage.stat(key, signal);
-    const other = (cause?: unknown) =>
-      new DocprocError("CONFLICT", `Another object is stored under ${key}.`, {
-        hint: "Nothing was overwritten. Check the library with docproc doctor.",
-        cause,
-      });
-    if (found?.size !== size || (await this.#options.marks.ownerOf(found.catalog, signal)) === "other") throw other();
-    const { readDocument } = await import("./reader.ts");
-    const reading = { storage, key, record: { id, size, sha256 }, retries: this.#options.retries, signal };
-    try {
-      for await (const _ of readDocument(reading));
-    } catch (error) {
-      throw toDocprocError(error).code === "INTEGRITY" ? other(error) : error;
-    }
-    return { size, crc32: found.crc32, bytesSent: 0 };
-  }
-
-  async #existing(sha256: string, request: UploadRequest): Promise<DocumentRecord | undefined> {
-    // With a given id, the caller has checked.
-    if (request.onDuplicate === "store" || request.as) return undefined;
-    const metadata = await this.#options.metadata();
-    const identity = identityOf({ sha256, tags: request.tags });
-    const holder = await metadata.holder(request.name, identity, request.signal);
-    const found = holder === undefined ? undefined : await metadata.get(holder, request.signal);
-    // If it was retagged between the two requests, it is another document.
-    return found && identityOf(found) === identity ? found : undefined;
-  }
-
-  async #nameHasSize(request: UploadRequest, size: number): Promise<boolean> {
-    if (request.onDuplicate === "store" || request.as) return false;
-    const metadata = await this.#options.metadata();
-    for await (const claim of metadata.claims(request.name, request.signal)) {
-      if (claim.size === size) return true;
-    }
-    return false;
+  async #newDocument(
+    source: Source,
+    request: UploadRequest,
+    plan: UploadPlan,
+    seen: Standing,
+    journal?: UploadJournal,
+  ): Promise<NewDocument> {
+    const [storage, metadata] = await Promise.all([this.#options.storage(), this.#options.metadata()]);
+    return new NewDocument({ ...this.#options, storage, metadata }, { source, request, plan, seen, journal });
   }
 
   async #resumption(): Promise<Resumption> {
@@ -288,40 +239,19 @@ export class UploadProtocol {
     return new Resumption({ storage, metadata, catalog: (signal) => marks.catalog(signal), journals });
   }
 
-  #plan(source: Source, { name, as }: UploadRequest, contentType: string): UploadPlan {
-    const id = as?.id ?? newDocumentId();
-    return { id, key: storageKey(this.#options.prefix, id, name), stamp: source.place?.stamp ?? "", contentType };
+  #plan(source: Source, { path, as }: UploadRequest, contentType: string, after: string | undefined): UploadPlan {
+    const id = as?.id ?? newDocumentId(after);
+    const key = storageKey(this.#options.prefix, id, nameOfPath(path));
+    return { id, key, stamp: source.place?.stamp ?? "", contentType };
   }
 }
 
-interface PendingUpload {
-  readonly plan: UploadPlan;
-  readonly body: Body;
-  /** Known after the end of the body. */
-  readonly facts: () => { size: number; sha256: string };
-  readonly journal?: UploadJournal | undefined;
-}
+/** For an upload that needs no look at its series. */
+const nothing: Standing = { newest: undefined, twin: undefined, last: undefined };
 
-/** Removes the object of a failed upload. If that fails, it is only garbage. */
-async function removeOwn(storage: StorageService, key: string, signal: AbortSignal): Promise<void> {
-  await storage.remove(key, cleanUpSignal(signal)).catch(() => {});
-}
-
-async function planned(
-  source: Source,
-  { name, tags, metadata, provenance: pendingProvenance }: UploadRequest,
-  facts: { size: number | null; sha256: string | null; contentType: string },
-): Promise<UploadedDocument> {
-  const { size, sha256, contentType } = facts;
-  const { kind, path, modifiedAt } = source;
-  const provenance = await pendingProvenance;
-  const known = { name, size, contentType, sha256, tags, metadata, source: { kind, path, modifiedAt }, provenance };
-  const unknown = { id: null, uploadedAt: null, uri: null, crc32: null };
-  return { ...unknown, ...known, action: "planned", bytesSent: 0 };
-}
-
-function sizeMismatch(label: string, sent: number, stored: number): DocprocError {
-  return new DocprocError("INTEGRITY", `${sent} bytes of ${label} were sent, but ${stored} were stored.`, {
-    hint: "The stored object was removed. Run the same command again.",
+/** The file is not the one whose bytes are to be restored. */
+function otherBytes(label: string, { path, id }: DocumentRecord): DocprocError {
+  return new DocprocError("INTEGRITY", `${label} does not have the bytes of ${path} (${id}).`, {
+    hint: "Nothing was changed. Name the file that was uploaded, or upload this one as a new version.",
   });
 }

@@ -33,7 +33,7 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
     const given = [path, pathToFileURL(path), bytes, Readable.from([bytes]), new Blob([bytes]).stream()];
     for (const [index, one] of given.entries()) {
       const sent: number[] = [];
-      const stored = await library.upload(one, { name: `n${index}`, onProgress: (count) => void sent.push(count) });
+      const stored = await library.upload(one, { path: `n${index}`, onProgress: (count) => void sent.push(count) });
       expect(stored).toMatchObject({
         name: `n${index}`,
         size: bytes.length,
@@ -55,9 +55,9 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
   test("finds what was stored", async () => {
     const { library } = await open(endpoint());
     const tagged = { tags: { build: "42", __proto__x: "y" }, metadata: { "a key": "a value" } };
-    const first = await library.upload(Buffer.from("%PDF-1.7"), { name: "a.pdf", ...tagged });
-    await library.upload(Buffer.from("b"), { name: "b.txt", tags: { build: "42" }, contentType: "text/x-b" });
-    const last = await library.upload(Buffer.from(""), { name: "b.txt" });
+    const first = await library.upload(Buffer.from("%PDF-1.7"), { path: "a.pdf", ...tagged });
+    await library.upload(Buffer.from("b"), { path: "b.txt", tags: { build: "42" }, contentType: "text/x-b" });
+    const last = await library.upload(Buffer.from(""), { path: "b.txt" });
     expect(first).toMatchObject({ ...tagged, contentType: "application/pdf", source: { kind: "stdin", path: null } });
     expect(await names(library.list())).toEqual(["b.txt", "b.txt", "a.pdf"]);
     expect(await names(library.list({ ascending: true, limit: 2 }))).toEqual(["a.pdf", "b.txt"]);
@@ -74,15 +74,20 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
 
   test("writes documents to files, and removes them", async () => {
     const { library, sandbox } = await open(endpoint());
-    const { id } = await library.upload(Buffer.from("1"), { name: "a.txt" });
+    const { id } = await library.upload(Buffer.from("1"), { path: "a.txt" });
     const path = join(sandbox.cwd, "out", "a.txt");
-    expect(await library.download("a.txt", { to: "out/" })).toMatchObject({ id, path });
+    expect(await library.download("a.txt", { to: "out/" })).toMatchObject({ id, file: path, action: "downloaded" });
     expect(await readFile(path, "utf8")).toBe("1");
-    await expect(library.download(id, { to: path })).rejects.toMatchObject({ code: "CONFLICT" });
-    await library.upload(Buffer.from("22"), { name: "a.txt" });
+    expect(await library.download(id, { to: path })).toMatchObject({ id, file: path, action: "present" });
+    await library.upload(Buffer.from("22"), { path: "a.txt" });
+    await expect(library.download("a.txt", { to: path })).rejects.toMatchObject({ code: "CONFLICT" });
     const written: number[] = [];
     await library.download("a.txt", { to: path, force: true, onProgress: (count) => void written.push(count) });
     expect([await readFile(path, "utf8"), written]).toEqual(["22", [2]]);
+    await library.upload(Buffer.from("3"), { path: "folder/b.txt" });
+    const inFolder = { file: join(sandbox.cwd, "out", "folder", "b.txt") };
+    expect(await library.download("folder/b.txt", { to: "out" })).toMatchObject(inFolder);
+    await library.delete("folder/b.txt");
     const removed = await library.delete(id);
     expect(removed.id).toBe(id);
     for (const gone of [() => library.get(id), () => library.delete(removed), () => library.read(removed)]) {
@@ -96,11 +101,11 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
     const given = { tags: { build: "1", ["__proto__"]: "kept" }, metadata: { a: "b" } };
     const mine = structuredClone(given);
     const uploads = await Promise.all(
-      [one, two].map((library) => library.upload(Buffer.from("a"), { name: "a", ...mine })),
+      [one, two].map((library) => library.upload(Buffer.from("a"), { path: "a", ...mine })),
     );
     expect(Object.values(mine).some((value) => Object.isFrozen(value))).toBe(false);
     mine.tags.build = "changed";
-    const again = await one.upload(Buffer.from("a"), { name: "a", ...given });
+    const again = await one.upload(Buffer.from("a"), { path: "a", ...given });
     expect(again).toMatchObject({ action: "unchanged", tags: { build: "1" } });
     const listed: DocumentRecord[] = [];
     for await (const record of one.list()) listed.push(record);
@@ -122,8 +127,8 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
 
   test("removes of a record what it has itself under that id, and says what became of the bytes", async () => {
     const { library } = await open(endpoint());
-    const record = await library.upload(Buffer.from("1"), { name: "a.txt" });
-    const named = await library.upload(Buffer.from("2"), { name: record.id });
+    const record = await library.upload(Buffer.from("1"), { path: "a.txt" });
+    const named = await library.upload(Buffer.from("2"), { path: record.id });
     const elsewhere = { ...record, uri: record.uri.replace(/[^/]+$/, "other") };
     expect(await library.delete(elsewhere)).toMatchObject({ uri: record.uri, bytes: "removed", reason: null });
     await expect(library.delete(record)).rejects.toMatchObject({ code: "NOT_FOUND" });
@@ -132,7 +137,7 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
 
   test("writes hidden files only under a name that was given", async () => {
     const { library, sandbox } = await open(endpoint());
-    const { id } = await library.upload(Buffer.from("1"), { name: ".bashrc" });
+    const { id } = await library.upload(Buffer.from("1"), { path: ".bashrc" });
     const refused = { code: "USAGE", message: expect.stringContaining("hidden") };
     await expect(library.download(id, { to: "out/" })).rejects.toMatchObject(refused);
     await expect(library.download(await library.get(id), { to: sandbox.cwd })).rejects.toMatchObject(refused);
@@ -143,7 +148,7 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
   test("never yields all bytes of a damaged document", async () => {
     const { library } = await open(endpoint());
     const bytes = randomBytes(3_000_000);
-    const record = await library.upload(bytes, { name: "a" });
+    const record = await library.upload(bytes, { path: "a" });
     await tamper(record, endpoint(), flipBit);
     let read = 0;
     const reading = async () => {
@@ -156,14 +161,14 @@ describe.each(Object.entries(places))("a library in %s", (_place, start) => {
 
   test("keeps nothing of an upload that broke off or was called off", async () => {
     const { library } = await open(endpoint());
-    await expect(library.upload(breaking(), { name: "a" })).rejects.toMatchObject({
+    await expect(library.upload(breaking(), { path: "a" })).rejects.toMatchObject({
       code: "UNAVAILABLE",
       message: expect.stringContaining("the disk was pulled out"),
     });
     for (const producer of [stalled(), Readable.toWeb(stalled()), endless()]) {
       const controller = new AbortController();
       setTimeout(() => controller.abort(), 100);
-      const upload = library.upload(producer as AsyncIterable<Uint8Array>, { name: "a", signal: controller.signal });
+      const upload = library.upload(producer as AsyncIterable<Uint8Array>, { path: "a", signal: controller.signal });
       await expect(upload).rejects.toMatchObject({ code: "CANCELLED" });
     }
     expect(await names(library.list())).toEqual([]);
@@ -183,7 +188,7 @@ test("a stream of Node that is called off while it waits is destroyed", async ()
   const { library } = await open();
   const stream = stalled();
   const signal = AbortSignal.timeout(50);
-  await expect(library.upload(stream, { name: "a", signal })).rejects.toMatchObject({ code: "CANCELLED" });
+  await expect(library.upload(stream, { path: "a", signal })).rejects.toMatchObject({ code: "CANCELLED" });
   expect(stream.destroyed).toBe(true);
 });
 
@@ -195,27 +200,40 @@ test("one signal for many calls does not make Node warn of a leak", async () => 
   onTestFinished(() => void process.off("warning", listener));
   const { signal } = new AbortController();
   await Promise.all(
-    Array.from({ length: 30 }, (_, n) => library.upload(Buffer.from(`${n}`), { name: `${n}`, signal })),
+    Array.from({ length: 30 }, (_, n) => library.upload(Buffer.from(`${n}`), { path: `${n}`, signal })),
   );
   await new Promise(setImmediate);
   expect(warnings.filter(({ name }) => name.startsWith("MaxListeners"))).toEqual([]);
+});
+
+test("records when a document expires, given as a term, a day or a Date", async () => {
+  const { library } = await open();
+  const at = new Date("2999-01-31T12:00:00.500Z");
+  const upload = async (expires: string | Date) =>
+    (await library.upload(Buffer.from("a"), { path: "a", expires })).expiresAt;
+  expect(await upload(at)).toBe(at.toISOString());
+  expect(await upload("2999-01-31")).toBe("2999-01-31T00:00:00.000Z");
+  expect(Date.parse((await upload("1h")) ?? "") - Date.now()).toBeGreaterThan(3_500_000);
+  for (const past of ["2020-01-31", new Date(0), new Date("never"), "soon"]) {
+    await expect(upload(past)).rejects.toMatchObject({ code: "USAGE", message: expect.stringContaining("expires") });
+  }
 });
 
 // biome-ignore lint/suspicious/noExplicitAny: what a program in JavaScript could give.
 type Anything = any;
 
 test.each<[string, (library: Anything) => Promise<unknown>]>([
-  ["a number to upload", (library) => library.upload(3, { name: "a" })],
-  ["nothing to upload", (library) => library.upload(undefined, { name: "a" })],
-  ["an address of the web", (library) => library.upload(new URL("https://example.org/a"), { name: "a" })],
-  ["bytes without a name", (library) => library.upload(Buffer.from("a"))],
-  ["a name that is a path", (library) => library.upload(Buffer.from("a"), { name: "a/b" })],
-  ["a stream of objects", (library) => library.upload(Readable.from([{ a: 1 }]), { name: "a" })],
+  ["a number to upload", (library) => library.upload(3, { path: "a" })],
+  ["nothing to upload", (library) => library.upload(undefined, { path: "a" })],
+  ["an address of the web", (library) => library.upload(new URL("https://example.org/a"), { path: "a" })],
+  ["bytes without a path", (library) => library.upload(Buffer.from("a"))],
+  ["a path that leads out", (library) => library.upload(Buffer.from("a"), { path: "a/../b" })],
+  ["a stream of objects", (library) => library.upload(Readable.from([{ a: 1 }]), { path: "a" })],
   ["a directory", (library) => library.upload(".")],
-  ["a tag with = in its key", (library) => library.upload(Buffer.from("a"), { name: "a", tags: { "b=c": "d" } })],
+  ["a tag with = in its key", (library) => library.upload(Buffer.from("a"), { path: "a", tags: { "b=c": "d" } })],
   ["a tag without a key", (library) => library.list({ tags: { "": "d" } }).next()],
-  ["a tag that is a number", (library) => library.upload(Buffer.from("a"), { name: "a", tags: { b: 42 } })],
-  ["no content type", (library) => library.upload(Buffer.from("a"), { name: "a", contentType: "nonsense" })],
+  ["a tag that is a number", (library) => library.upload(Buffer.from("a"), { path: "a", tags: { b: 42 } })],
+  ["no content type", (library) => library.upload(Buffer.from("a"), { path: "a", contentType: "nonsense" })],
   ["a limit of 0", (library) => library.list({ limit: 0 }).next()],
   ["a limit of a half", (library) => library.list({ limit: 1.5 }).next()],
   ["no date", (library) => library.list({ since: new Date("never") }).next()],

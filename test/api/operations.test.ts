@@ -7,6 +7,7 @@ import type { Library } from "../../src/api/library.ts";
 import { awsEndpoints } from "../support/aws.ts";
 import { inCatalog, places, usePlace } from "../support/library.ts";
 import { names, openForProgram as open } from "../support/program.ts";
+import { entryOf } from "../support/record.ts";
 import { flipBit, tamper } from "../support/stored.ts";
 
 const never = new AbortController().signal;
@@ -14,9 +15,9 @@ const bytes = (text: string) => Buffer.from(text);
 
 /** Three documents: two of a build and a customer, and the largest of them all. */
 async function fill(library: Library) {
-  const a = await library.upload(bytes("1"), { name: "b.txt", tags: { build: "42", kind: "log" } });
-  const b = await library.upload(bytes("333"), { name: "a.txt", tags: { build: "42" } });
-  const c = await library.upload(bytes("22"), { name: "c.pdf", contentType: "application/pdf" });
+  const a = await library.upload(bytes("1"), { path: "b.txt", tags: { build: "42", kind: "log" } });
+  const b = await library.upload(bytes("333"), { path: "a.txt", tags: { build: "42" } });
+  const c = await library.upload(bytes("22"), { path: "c.pdf", contentType: "application/pdf" });
   return { a, b, c };
 }
 
@@ -40,8 +41,8 @@ describe.each(Object.entries(places))("in %s, a program", (_place, start) => {
     });
     const contradiction = library.tag(c, { set: { a: "1" }, unset: ["a"] });
     await expect(contradiction).rejects.toMatchObject({ code: "USAGE", message: expect.stringContaining('"a"') });
-    const twin = await library.upload(bytes("22"), { name: "c.pdf", tags: { copy: "2" } });
-    await expect(library.tag(twin, { unset: ["copy"] })).rejects.toMatchObject({ code: "CONFLICT" });
+    const twin = await library.upload(bytes("22"), { path: "c.pdf", tags: { copy: "2" } });
+    expect(await library.tag(twin, { unset: ["copy"] })).toMatchObject({ action: "tagged", id: twin.id, tags: {} });
   });
 
   test("counts the documents that it chooses", async () => {
@@ -67,7 +68,7 @@ describe.each(Object.entries(places))("in %s, a program", (_place, start) => {
         [b, { git: null, ci }],
       ] as const) {
         const record = await metadata.remove(id, never);
-        if (record) await metadata.commit({ ...record, provenance }, `made#${id}`, never);
+        if (record) await metadata.commit(entryOf({ ...record, provenance }), { unlessThere: true }, never);
       }
     });
     expect(await names(library.list({ commit: "4F475BB" }))).toEqual(["b.txt"]);
@@ -89,7 +90,7 @@ describe.each(Object.entries(places))("in %s, a program", (_place, start) => {
     expect(await library.verify(a.id, { deep: true })).toMatchObject({
       code: expect.stringMatching(/^WRONG_(BYTES|CHECKSUM)$/),
       id: a.id,
-      name: "b.txt",
+      path: "b.txt",
       fix: expect.any(String),
     });
     await expect(library.verify("nothing")).rejects.toMatchObject({ code: "NOT_FOUND" });
@@ -127,7 +128,7 @@ describe.each(["the embedded library", ...Object.keys(awsEndpoints())])("in %s, 
     const sorted = async () => [
       await names(library.list({ sort: "size" })),
       await names(library.list({ sort: "size", ascending: true, limit: 1 })),
-      await names(library.list({ sort: "name" })),
+      await names(library.list({ sort: "path" })),
     ];
     if (endpoint() === undefined) {
       expect(await sorted()).toEqual([["a.txt", "c.pdf", "b.txt"], ["b.txt"], ["a.txt", "b.txt", "c.pdf"]]);
@@ -150,7 +151,7 @@ describe.each(Object.entries(awsEndpoints()))("with %s, a program", (_place, sta
     const { a } = await fill(library);
     const before = Date.now();
     const link = await library.url("b.txt", { expiresIn: "1h" });
-    expect(link).toMatchObject({ id: a.id, name: "b.txt", method: "GET", mayExpireEarlier: false });
+    expect(link).toMatchObject({ id: a.id, path: "b.txt", method: "GET", mayExpireEarlier: false });
     expect(Math.abs(Date.parse(link.expiresAt) - before - 3_600_000)).toBeLessThan(60_000);
     expect(await (await fetch(link.url, { headers: link.headers })).text()).toBe("1");
     expect(Date.parse((await library.url(a, { expiresIn: 60 })).expiresAt)).toBeLessThan(before + 120_000);
@@ -174,13 +175,13 @@ describe.each(Object.entries(awsEndpoints()))("with %s, a program", (_place, sta
     await client.send(new PutObjectCommand({ Bucket, Key, Body: "hello", ContentType: "text/x-theirs" }));
     const uri = `s3://${Bucket}/${Key}`;
     const read: number[] = [];
-    const options = { name: "theirs.txt", tags: { a: "1" }, metadata: { by: "them" } };
+    const options = { path: "theirs.txt", tags: { a: "1" }, metadata: { by: "them" } };
     const recorded = await library.register(uri, { ...options, onProgress: (count) => void read.push(count) });
     const expected = { ...options, uri, size: 5, contentType: "text/x-theirs" };
     expect(recorded).toMatchObject({ ...expected, action: "registered", source: { kind: "register" } });
     expect([read, Object.isFrozen(recorded.source)]).toEqual([[5], true]);
     expect(await library.register(uri, options)).toMatchObject({ id: recorded.id, action: "unchanged" });
-    await expect(library.register(uri, { name: "other" })).rejects.toMatchObject({ code: "CONFLICT" });
+    await expect(library.register(uri, { path: "other" })).rejects.toMatchObject({ code: "CONFLICT" });
     await expect(library.register(`${uri}x`)).rejects.toMatchObject({ code: "NOT_FOUND" });
     expect(await library.delete(recorded)).toMatchObject({ bytes: "kept", reason: "registered" });
   });

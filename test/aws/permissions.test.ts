@@ -71,6 +71,7 @@ async function openRecorded() {
   };
   return {
     bucket,
+    proxy,
     called,
     run,
     file,
@@ -121,7 +122,7 @@ const lost: Fault = { kind: "lose-reply" };
 const broken: Fault = { kind: "status", status: 500 };
 
 /** Everything that is behind `docproc policy upload`, what goes wrong on the way included. */
-async function upload({ run, failing, upload, file, client, bucket, copyInside }: Recorded): Promise<void> {
+async function upload({ run, failing, upload, file, client, bucket, copyInside, proxy }: Recorded): Promise<void> {
   await upload("small.txt", "small");
   await upload("small.txt", "small");
   await upload("large.bin", randomBytes(12 * mebibyte));
@@ -149,6 +150,12 @@ async function upload({ run, failing, upload, file, client, bucket, copyInside }
   await failing(0, { operation: "TransactWriteItems", nth: 1, action: lost }, ["upload", await file("c.txt", "c")]);
 
   await copyInside(await upload("source.bin", randomBytes(6 * mebibyte)));
+
+  // So slow that its bytes count as garbage, and are gone: the record goes as well.
+  proxy.inject({ operation: "HeadObject", action: { kind: "status", status: 404 } });
+  const slow = ["upload", await file("slow.txt", "slow"), ...once];
+  await run(6, slow, { now: () => Date.now() + dayAndAnHour });
+  proxy.clear();
 
   const { uri } = await upload("restored.txt", "restored");
   await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: uri.slice(`s3://${bucket}/`.length) }));
@@ -182,7 +189,7 @@ async function read({ run }: Recorded, { small }: { small: string }): Promise<vo
   expect((await fetch(url)).status).toBe(200);
 }
 
-/** What an administrator finds: settings that are gone, bytes without a record, a claim without a document. */
+/** What an administrator finds: settings that are gone, bytes without a record, a place without a document. */
 async function damage({ bucket, upload }: Recorded): Promise<void> {
   const settings = aws.s3.buckets.get(bucket);
   if (settings === undefined) throw new Error("init made no bucket");
@@ -219,7 +226,7 @@ const scenarios: Readonly<Record<Role, (recorded: Recorded) => Promise<void>>> =
     await unrecorded(() => damage(recorded));
     await overTls(["init"]);
     const repaired = await run(0, ["doctor", "--repair"], { now: () => Date.now() + dayAndAnHour });
-    expect(repaired.json().findings.map(({ code }: { code: string }) => code)).toContain("ORPHAN_CLAIM");
+    expect(repaired.json().findings.map(({ code }: { code: string }) => code)).toContain("ORPHAN_PLACE");
     await run(0, ["delete", stored.small, "--yes"]);
     await run(5, ["destroy", "--confirm", recorded.bucket]);
     const left = (await run(0, ["list", "--all"])).json().documents.map(({ id }: { id: string }) => id);

@@ -31,7 +31,7 @@ async function batchOf(
       return input;
     },
     onDone: async (one) => void done.push(one),
-    onFailure: ({ label }) => void failed.push(label),
+    onFailure: ({ label, only }) => void failed.push(only ? `only ${label}` : label),
     ...options,
   });
   const failure = batchFailure(batch, "things", "the next step", options.signal ?? never);
@@ -49,8 +49,26 @@ describe("a batch", () => {
     expect(failure).toMatchObject({
       code: "PARTIAL",
       message: "1 of 4 things failed; 3 finished.",
-      hint: "the next step",
+      hint: "Do what the hint of each failure says.",
     });
+  });
+
+  test("is to be run again only where a failure may pass", async () => {
+    expect((await batchOf(["a", "NOT_FOUND", "UNAVAILABLE"])).failure?.hint).toBe("the next step");
+    const { failure } = await batchOf(["USAGE", "a", "CONFLICT", "NOT_FOUND"]);
+    expect(failure?.hint).toBe("Do what the hint of each failure says.");
+  });
+
+  test.each([1, 2])("knows of a failure whether it is the only input, with %i at a time", async (concurrency) => {
+    const [one, two] = [["NOT_FOUND"], ["NOT_FOUND", "b"]];
+    expect((await batchOf(one, { concurrency })).failed).toEqual(["only <NOT_FOUND>"]);
+    expect((await batchOf(two, { concurrency })).failed).toEqual(["<NOT_FOUND>"]);
+    expect((await batchOf(["a", "NOT_FOUND"], { concurrency })).failed).toEqual(["<NOT_FOUND>"]);
+    const breaking = (async function* () {
+      yield "NOT_FOUND";
+      await Promise.resolve();
+    })();
+    expect((await batchOf(breaking, { concurrency })).failed).toEqual(["only <NOT_FOUND>"]);
   });
 
   test("begins nothing else after a failure when it is told to fail fast", async () => {

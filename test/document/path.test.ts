@@ -7,6 +7,7 @@ import {
   joinPath,
   nameOfPath,
   relativePath,
+  typedName,
 } from "../../src/document/path.ts";
 
 const good = [
@@ -152,5 +153,27 @@ describe("a file's path as typed", () => {
     ["C:", ""],
   ])("%j becomes %j on Windows", (typed, path) => {
     expect(relativePath(typed, "\\")).toBe(path);
+  });
+
+  test.each([
+    ["a.txt", "/", "a.txt"],
+    ["../x/dist", "/", "dist"],
+    ["/abs/dist/", "/", "dist"],
+    ["a/b/../c//", "/", "c"],
+    ["dist/.", "/", ""],
+    ["dist/..", "/", ""],
+    [".", "/", ""],
+    ["..", "/", ""],
+    ["./", "/", ""],
+    ["/", "/", ""],
+    ["a\\b", "/", "a\\b"],
+    ["a\\b", "\\", "b"],
+    ["a/b\\", "\\", "b"],
+    ["a\\.", "\\", ""],
+    ["C:a", "\\", "a"],
+    ["C:", "\\", ""],
+    ["\\\\server\\share\\", "\\", ""],
+  ] as const)("%j with the separator %j has the name %j", (typed, separator, name) => {
+    expect(typedName(typed, separator)).toBe(name);
   });
 });

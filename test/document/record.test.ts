@@ -1,17 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { DocprocError } from "../../src/core/errors.ts";
-import { identityOf } from "../../src/document/identity.ts";
+import { hashOfTags } from "../../src/document/identity.ts";
 import {
   canonicalJson,
   compareBytes,
   contentType,
   documentMetadata,
-  documentName,
   documentTags,
   firstIdAt,
   idOfKey,
   isDocumentId,
-  isDocumentName,
   newDocumentId,
   storageKey,
   type TextMap,
@@ -39,9 +37,18 @@ describe("ids", () => {
   });
 
   test("ids made in one millisecond sort in the order they were made", () => {
-    const made = Array.from({ length: 5_000 }, newDocumentId);
+    const made = Array.from({ length: 5_000 }, () => newDocumentId());
     expect(made.toSorted()).toEqual(made);
     expect(new Set(made).size).toBe(made.length);
+  });
+
+  test("a new id sorts after any given one, even one of a clock that was ahead", () => {
+    const ahead = `${firstIdAt(Date.now() + 3_600_000)}-7fff-bfff-ffffffffffff`;
+    const made = newDocumentId(ahead);
+    expect(isDocumentId(made)).toBe(true);
+    expect(made > ahead).toBe(true);
+    expect(timeOfId(made)).toBe(timeOfId(ahead) + 1);
+    expect(timeOfId(newDocumentId(made.replace(/^.{8}/, "00000000")))).toBe(Date.now());
   });
 
   test("an id is a lower-case UUIDv7 that holds the time it was made", () => {
@@ -164,23 +171,20 @@ describe("the id of a document", () => {
   });
 });
 
-describe("identity", () => {
-  const sha256 = "ab".repeat(32);
-
-  test("the order of tags does not matter", () => {
-    const one = identityOf({ sha256, tags: mapOf(["a", "1"], ["b", "2"]) });
-    expect(identityOf({ sha256, tags: mapOf(["b", "2"], ["a", "1"]) })).toBe(one);
+describe("the series of a document", () => {
+  test("the order of the tags does not matter", () => {
+    const one = hashOfTags(mapOf(["a", "1"], ["b", "2"]));
+    expect(hashOfTags(mapOf(["b", "2"], ["a", "1"]))).toBe(one);
     expect(one).toMatch(/^[0-9a-f]{64}$/);
   });
 
-  test.each<[string, string, TextMap]>([
-    ["other bytes", "cd".repeat(32), mapOf(["a", "1"])],
-    ["another value", sha256, mapOf(["a", "2"])],
-    ["another key", sha256, mapOf(["b", "1"])],
-    ["no tag", sha256, mapOf()],
-    ["a __proto__ tag more", sha256, mapOf(["a", "1"], ["__proto__", "x"])],
-  ])("%s make another document", (_what, otherSha, tags) => {
-    expect(identityOf({ sha256: otherSha, tags })).not.toBe(identityOf({ sha256, tags: mapOf(["a", "1"]) }));
+  test.each<[string, TextMap]>([
+    ["another value", mapOf(["a", "2"])],
+    ["another key", mapOf(["b", "1"])],
+    ["no tag", mapOf()],
+    ["a __proto__ tag more", mapOf(["a", "1"], ["__proto__", "x"])],
+  ])("%s make another series", (_what, tags) => {
+    expect(hashOfTags(tags)).not.toBe(hashOfTags(mapOf(["a", "1"])));
   });
 
   test("canonical JSON keeps __proto__ and orders keys by their UTF-8 bytes", () => {
@@ -188,28 +192,6 @@ describe("identity", () => {
     const map = mapOf(["\u{1f600}", "3"], ["\uff21", "2"], ["__proto__", "1"], ["10", "0"], ["9", "0"]);
     expect(canonicalJson(map)).toBe('{"10":"0","9":"0","__proto__":"1","\uff21":"2","\u{1f600}":"3"}');
     expect(compareBytes("\uff21", "\u{1f600}")).toBeLessThan(0);
-  });
-});
-
-describe("names", () => {
-  test("a name is kept in NFC", () => {
-    expect(documentName("Re\u0301sume\u0301.pdf")).toBe("Résumé.pdf");
-  });
-
-  test.each(["", ".", "..", "a/b", "/", "a\0b", "x\ud800", "\udc00"])("%j is refused as a name", (name) => {
-    expect(() => documentName(name)).toThrow(usage);
-    expect(isDocumentName(name)).toBe(false);
-  });
-
-  test.each([" ", "...", "a\\b", "-", "%2e%2e", "a\nb"])("%j is a name like any other", (name) => {
-    expect(documentName(name)).toBe(name);
-    expect(isDocumentName(name)).toBe(true);
-  });
-
-  test("a name has at most 512 bytes, counted in NFC", () => {
-    expect(documentName("é".repeat(256))).toHaveLength(256);
-    expect(documentName("e\u0301".repeat(256))).toHaveLength(256);
-    expect(() => documentName(`${"é".repeat(256)}x`)).toThrow(usage);
   });
 });
 

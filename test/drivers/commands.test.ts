@@ -4,7 +4,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { settingNames } from "../../src/config/settings.ts";
-import { claimKey, ledgers } from "../support/drivers/ledger.ts";
+import { ledgers } from "../support/drivers/ledger.ts";
 import { shelves } from "../support/drivers/shelf.ts";
 import { makeSandbox, type RunOptions, runDocproc } from "../support/run.ts";
 
@@ -120,9 +120,7 @@ test("doctor finds damage and leftovers, and repairs what is garbage", async () 
   const orphan = `00/${kept.id.replace(/..$/, "00")}/orphan.txt`;
   const catalog = ledgers.get(name)?.id ?? "";
   shelf().place(orphan, Buffer.from("orphan"), { catalog });
-  ledgers
-    .get(name)
-    ?.claims.set(claimKey("gone.txt", "x"), { id: record.id.replace(/..$/, "ff"), name: "gone.txt", size: 1 });
+  ledgers.get(name)?.places.set(record.id.replace(/..$/, "ff"), "gone.txt");
   const later = { now: () => Date.now() + dayAndAnHour };
   const codes = async (argv: string[]) => {
     const outcome = await run(["doctor", "--json", ...argv], later);
@@ -136,7 +134,7 @@ test("doctor finds damage and leftovers, and repairs what is garbage", async () 
   expect((await run(["verify", "--all", "--json"])).json().findings).toMatchObject([{ id: record.id }]);
   vi.useFakeTimers({ now: Date.now() + dayAndAnHour, toFake: ["Date"] });
   try {
-    expect(await codes(["--repair"])).toEqual(["MISSING_BYTES", "ORPHAN_CLAIM", "ORPHAN_OBJECT", "STALE_UPLOAD"]);
+    expect(await codes(["--repair"])).toEqual(["MISSING_BYTES", "ORPHAN_OBJECT", "ORPHAN_PLACE", "STALE_UPLOAD"]);
   } finally {
     vi.useRealTimers();
   }

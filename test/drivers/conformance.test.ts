@@ -4,7 +4,7 @@ import { describe } from "vitest";
 import { idAt, metadataConformance, recordWith } from "../metadata/conformance.ts";
 import { storageConformance } from "../storage/conformance.ts";
 import { localSettings } from "../support/aws.ts";
-import { claimKey, ledgerMetadata, ledgers } from "../support/drivers/ledger.ts";
+import { ledgerMetadata, ledgers } from "../support/drivers/ledger.ts";
 import { shelfStorage, shelves } from "../support/drivers/shelf.ts";
 
 describe("memory storage", () =>
@@ -24,11 +24,11 @@ describe("memory metadata", () =>
     const ledger = randomUUID();
     return {
       settings: Object.assign({}, localSettings("unused"), { ledger }),
-      async putClaim(name, identity, id) {
-        ledgers.get(ledger)?.claims.set(claimKey(name, identity), { id, name, size: 5 });
+      async putPlace({ record }) {
+        ledgers.get(ledger)?.places.set(record.id, record.path);
         return true;
       },
-      dropClaim: async (name, identity) => ledgers.get(ledger)?.claims.delete(claimKey(name, identity)) ?? false,
+      dropPlace: async ({ record }) => ledgers.get(ledger)?.places.delete(record.id) ?? false,
       severalPages: (time) => Array.from({ length: 50 }, (_, index) => recordWith({ id: idAt(time + index) })),
       questions: 100,
       close: async () => void ledgers.delete(ledger),

@@ -120,18 +120,19 @@ function recordsOf(printed: { documents?: DocumentRecord[] } & DocumentRecord): 
       schema: _,
       action: __,
       bytesSent: ___,
-      path: ____,
-      bytes: _____,
-      reason: ______,
+      bytes: ____,
+      reason: _____,
+      file: ______,
       ...record
     } = found as DocumentRecord & Extra;
     return record;
   });
 }
-type Extra = { schema?: string; action?: string; bytesSent?: number; path?: string; bytes?: string; reason?: string };
+type Extra = { schema?: string; action?: string; bytesSent?: number; bytes?: string; reason?: string; file?: string };
 
 /** In the order of a record. */
-const fields = "id name size contentType sha256 uploadedAt uri tags metadata source provenance crc32".split(" ");
+const fields =
+  "id path name size contentType sha256 uploadedAt uri tags metadata source provenance crc32 expiresAt".split(" ");
 
 /** Holds what every process was told against what all of them did. */
 class History {
@@ -255,22 +256,38 @@ describe.each(Object.entries(storedPlaces))("with %s,", (place, startAws) => {
     await library.expectSound("afterwards", { garbage: true });
   });
 
-  test.each([
-    ["", "a.bin"],
-    [" and another name", "b.bin"],
-  ])("a document that is given the id of another%s is refused", patience, async (_what, name) => {
-    const library = await openStoredLibrary(aws);
+  describe("where time stands still and all random numbers are the same", () => {
     const sameIds = "crypto.getRandomValues = (array) => array.fill(7); Date.now = () => 1_800_000_000_000;";
     const node = ["--import", `data:text/javascript,${encodeURIComponent(sameIds)}`];
-    const upload = async (file: string, content: string) => {
-      await writeFile(join(library.sandbox.cwd, file), content);
-      return await library.spawn(["upload", file, "--json"], { node });
-    };
-    expect(await upload("a.bin", "one")).toMatchObject({ status: 0 });
-    const before = await library.listed();
-    expect(await upload(name, "two")).toMatchObject({ status: 5, stderr: expect.stringContaining('"CONFLICT"') });
-    expect(await library.listed()).toEqual(before);
-    await library.expectSound("afterwards", { garbage: true });
+    async function open() {
+      const library = await openStoredLibrary(aws);
+      const upload = async (file: string, content: string) => {
+        await writeFile(join(library.sandbox.cwd, file), content);
+        return await library.spawn(["upload", file, "--json"], { node });
+      };
+      expect(await upload("a.bin", "one")).toMatchObject({ status: 0 });
+      return { library, upload };
+    }
+
+    test("a document that is given the id of another is refused", patience, async () => {
+      const { library, upload } = await open();
+      const before = await library.listed();
+      expect(await upload("b.bin", "two")).toMatchObject({ status: 5, stderr: expect.stringContaining('"CONFLICT"') });
+      expect(await library.listed()).toEqual(before);
+      await library.expectSound("afterwards", { garbage: true });
+    });
+
+    test("a version has an id after that of the version before it", patience, async () => {
+      const { library, upload } = await open();
+      const [first] = await library.listed();
+      for (const content of ["two", "three"]) expect(await upload("a.bin", content)).toMatchObject({ status: 0 });
+      const versions = await library.listed();
+      expect(versions.map(({ sha256: digest }) => digest)).toEqual(
+        ["three", "two", "one"].map((content) => sha256(Buffer.from(content))),
+      );
+      expect(versions[2]).toEqual(first);
+      await library.expectSound("afterwards", { garbage: true });
+    });
   });
 });
 

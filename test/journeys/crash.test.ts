@@ -1,15 +1,15 @@
 /** The program killed as by kill -9: at every step of every protocol, and at moments that nobody chose. */
 import { createHash, randomBytes } from "node:crypto";
-import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Step, steps } from "../../src/core/crash-points.ts";
 import { type InRepoAws, startInRepoAws } from "../support/aws.ts";
+import { killAt, passagesOf } from "../support/passages.ts";
 import { finish, killer } from "../support/process.ts";
 import { randomNumbers } from "../support/random.ts";
-import type { Outcome, Sandbox } from "../support/run.ts";
+import type { Sandbox } from "../support/run.ts";
 import { openStoredLibrary, type StoredLibrary, storedPlaces } from "../support/stored-library.ts";
 import { report, soak } from "../support/sweep-report.ts";
 
@@ -25,36 +25,6 @@ const sizes = [
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 const upload = ["upload", "a.bin", "--part-size", "5MiB", "--json"];
 const patience = { timeout: 180_000 };
-
-/** A step that a command passes, for the nth time, and those that it passed up to there. */
-interface Passage {
-  readonly step: Step;
-  readonly nth: number;
-  readonly passed: readonly Step[];
-  readonly label: string;
-}
-
-/** Every step that a command passes. */
-async function passagesOf(command: () => Promise<Outcome>): Promise<Passage[]> {
-  const all: Step[] = [];
-  const note = (step: unknown) => void all.push(step as Step);
-  subscribe("docproc:step", note);
-  try {
-    expect(await command()).toMatchObject({ status: 0 });
-  } finally {
-    unsubscribe("docproc:step", note);
-  }
-  return all.map((step, index) => {
-    const passed = all.slice(0, index + 1);
-    const nth = passed.filter((other) => other === step).length;
-    return { step, nth, passed, label: `killed at ${step}, time ${nth}` };
-  });
-}
-
-async function killAt({ spawn }: StoredLibrary, argv: readonly string[], { step, nth, label }: Passage) {
-  const env = { KILL_AT_STEP: step, KILL_AT_NTH: String(nth) };
-  expect(await spawn(argv, { node: killer, env }), label).toMatchObject({ status: "SIGKILL" });
-}
 
 /** Files with a piece of the document in them, where none should be. */
 async function strayCopies(content: Buffer, { sandbox, keeps }: StoredLibrary, known: readonly string[]) {
@@ -97,11 +67,18 @@ test("every step is passed by one of the commands that are killed here", patienc
   const passed = new Set<Step>();
   for (const place of [undefined, aws]) {
     for (const [, content] of sizes) {
-      const { sandbox, run } = await openStoredLibrary(place);
+      const { sandbox, run, listed, state } = await openStoredLibrary(place);
       await writeFile(join(sandbox.cwd, "a.bin"), content);
-      for (const command of [upload, ["download", "a.bin", "-o", "out"], ["delete", "a.bin", "--yes"]]) {
+      const pass = async (command: readonly string[]) => {
         for (const { step } of await passagesOf(() => run(command))) passed.add(step);
-      }
+      };
+      await pass(upload);
+      const [id = ""] = (await listed()).map((document) => document.id);
+      await state.damage(id, () => null);
+      await pass(upload);
+      await pass([...upload, "--tag", "build=1"]);
+      await pass(["download", "a.bin", "-o", "out"]);
+      await pass(["delete", "a.bin", "--yes"]);
     }
   }
   expect([...passed].toSorted()).toEqual(steps.toSorted());
@@ -189,9 +166,40 @@ describe.each(Object.entries(storedPlaces))("killed at any step, with %s,", (_pl
       expect(await strayCopies(large, library, [directory]), label).toEqual([]);
 
       const again = await run(download);
-      expect(again, label).toMatchObject({ status: published && old === undefined ? 5 : 0 });
+      expect(again, label).toMatchObject({ status: 0 });
+      expect(again.json().documents, label).toMatchObject([{ action: published ? "present" : "downloaded" }]);
       expect((await readFile(target)).equals(large), label).toBe(true);
       await library.expectSound(label, { garbage: true });
+    }
+  });
+
+  test("a download of folders goes on where it was", patience, async () => {
+    const library = await openStoredLibrary(aws);
+    const { sandbox, run } = library;
+    const contents: Record<string, string> = { "in/a/1": "one", "in/a/b/2": "", "in/c/1": "one" };
+    for (const [path, content] of Object.entries(contents)) {
+      await writeFile(join(sandbox.cwd, "file"), content);
+      expect(await run(["upload", "file", "--name", path])).toMatchObject({ status: 0 });
+    }
+    const out = join(sandbox.cwd, "out");
+    const download = ["download", "--under", "in", "-o", "out", "--concurrency", "1", "--json"];
+    for (const passage of await passagesOf(() => run(download))) {
+      const { passed, label } = passage;
+      await rm(out, { recursive: true, force: true });
+      await killAt(library, download, passage);
+      const found = (await filesBelow(out)).map((path) => relative(out, path));
+      const there = found.filter((path) => !/^\.docproc-[0-9a-f-]{36}\.part$/.test(basename(path))).sort();
+      for (const path of there) expect(await readFile(join(out, path), "utf8"), label).toBe(contents[path]);
+      expect(there.length, label).toBeGreaterThanOrEqual(passed.filter((step) => step === "download-published").length);
+
+      const again = await run(download);
+      expect(again, label).toMatchObject({ status: 0 });
+      const { documents } = again.json() as { documents: { path: string; action: string }[] };
+      const present = documents.filter(({ action }) => action === "present").map(({ path }) => path);
+      expect(present.sort(), label).toEqual(there);
+      for (const [path, content] of Object.entries(contents)) {
+        expect(await readFile(join(out, path), "utf8"), label).toBe(content);
+      }
     }
   });
 

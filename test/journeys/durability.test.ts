@@ -5,13 +5,14 @@ import { syncBuiltinESMExports } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { makeSandbox, runDocproc, type Sandbox } from "../support/run.ts";
+import { placeOf } from "../support/through-handle.ts";
 
 /** What the program does below a directory that a power failure could undo, in order; until the test ends. */
 function traceOf(root: string): string[] {
   const trace: string[] = [];
   const { open, link, rename } = promises;
   const name = (path: unknown) =>
-    relative(root, String(path)).replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "ID");
+    relative(root, placeOf(String(path))).replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "ID");
   const watched = async (...args: Parameters<typeof open>): Promise<FileHandle> => {
     const handle = await open(...args);
     const sync = handle.sync.bind(handle);
@@ -81,6 +82,22 @@ test("a download flushes its bytes before they get their name, and the name afte
     "name copy.txt",
     "step download-published",
     "flush ",
+  ]);
+});
+
+test("a download flushes the folder in which another was made, before anything is in that", async () => {
+  const sandbox = await makeSandbox();
+  await upload(sandbox, () => runDocproc(sandbox, ["upload", "a.txt", "--name", "one/two/a.txt"]));
+  const trace = traceOf(sandbox.cwd);
+  expect((await runDocproc(sandbox, ["download", "--all", "-o", "out"])).status).toBe(0);
+  expect(trace).toEqual([
+    ...["", "out", "out/one"].map((directory) => `flush ${directory}`),
+    "step download-begun",
+    "step download-checked",
+    "flush out/one/two/.docproc-ID.part",
+    "name out/one/two/a.txt",
+    "step download-published",
+    "flush out/one/two",
   ]);
 });
 

@@ -3,19 +3,27 @@ import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { openDatabase } from "../../src/files/sqlite.ts";
 import { fillCatalog } from "../bench/catalog.ts";
 import { finish, start } from "../support/process.ts";
 import { makeSandbox } from "../support/run.ts";
 
 const count = 200_000;
+const versions = 120_000;
 /** Megabytes; the records alone are more than twice as many. */
 const heap = ["--max-old-space-size=64"];
 
-async function openLibrary(records: number) {
+/** @param path of all documents, if they are versions of one */
+async function openLibrary(records: number, path?: string) {
   const sandbox = await makeSandbox();
   const directory = join(sandbox.root, "library");
   await mkdir(directory, { mode: 0o700 });
   await fillCatalog(directory, records);
+  if (path !== undefined) {
+    const database = await openDatabase(join(directory, "catalog.db"), 0, () => {});
+    database.prepare("UPDATE documents SET path = ?, name = ?").run(path, path);
+    database.close();
+  }
   const env = { DOCPROC_DIRECTORY: directory };
   return {
     sandbox,
@@ -51,6 +59,17 @@ describe("a list of everything", () => {
     let rows = 0;
     for await (const line of await lines("list", "--all")) rows += line.split("\t").length === 6 ? 1 : 0;
     expect(rows).toBe(count);
+  });
+
+  test("needs no more memory for more versions of a path", async () => {
+    const { lines } = await openLibrary(versions, "a.txt");
+    let text = "";
+    for await (const line of await lines("show", "a.txt", "--versions", "--json")) text += line;
+    const { documents, ...others } = JSON.parse(text);
+    expect(others).toEqual({ schema: "docproc.list/1", count: versions, nextCursor: null });
+    const ids: string[] = documents.map(({ id }: { id: string }) => id);
+    expect(ids).toEqual([...new Set(ids)].sort().reverse());
+    expect(ids).toHaveLength(versions);
   });
 
   test.each([

@@ -183,8 +183,13 @@ describe("standard output", () => {
 
   test("has colours on a terminal that has them, and none in a pipe, with NO_COLOR or with --no-color", async () => {
     const sandbox = await makeSandbox();
-    await writeFile(join(sandbox.cwd, "a\u001b[31m.txt"), "a");
-    expect((await docproc(sandbox, ["upload", "a\u001b[31m.txt"])).status).toBe(0);
+    for (const name of ["a.txt", "b\u001b[31m.txt"]) await writeFile(join(sandbox.cwd, name), name);
+    expect((await docproc(sandbox, ["upload", "a.txt", "--tag", "k=a\u001b[31m"])).status).toBe(0);
+    // No path has such a character, and what is said of it has none either.
+    const refused = await docproc(sandbox, ["upload", "b\u001b[31m.txt"]);
+    expect(refused.status).toBe(2);
+    expect(refused.stderr).toContain("b\\u001b[31m.txt");
+    expect(refused.stdout + refused.stderr).not.toContain("\u001b");
     const terminal = `data:text/javascript,import { WriteStream } from "node:tty";
       const getColorDepth = WriteStream.prototype.getColorDepth;
       Object.assign(process.stdout, { isTTY: true, columns: 80, getColorDepth });`;
@@ -196,7 +201,7 @@ describe("standard output", () => {
     expect(await list([], { node, env: { ...env, NO_COLOR: "1" } })).not.toContain("\u001b");
     expect(await list(["--no-color"], { node, env })).not.toContain("\u001b");
     expect(await list([], { env })).not.toContain("\u001b");
-    expect(await list([], { env })).toContain("a\\e[31m.txt");
+    expect(await list([], { env })).toContain("k=a\\e[31m");
   });
 });
 

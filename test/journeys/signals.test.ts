@@ -76,6 +76,7 @@ async function open(place: "local" | "aws") {
       const { documents } = (await run(["list", "--all"])).json();
       return { documents, complaints: await complaints(state, documents, { garbage }) };
     },
+    damage: state.damage,
     multipart: () => aws.s3.buckets.get(bucket)?.uploads.size ?? 0,
     journals: async () => await readdir(join(sandbox.state, "uploads")).catch(() => []),
   };
@@ -295,8 +296,11 @@ describe("a download that is interrupted", () => {
 
 /** Each step of an upload, as a moment to be interrupted at; those of downloads and removals have tests of their own. */
 const uploadSteps = steps.slice(0, steps.indexOf("download-begun"));
+/** Only an upload of bytes that are there already reaches these. */
+const repeatSteps: readonly Step[] = ["bytes-copied", "bytes-restored"];
+const newSteps = uploadSteps.filter((step) => !repeatSteps.includes(step));
 
-test.each(uploadSteps)("an upload that is interrupted at %s is done, or not there", async (step) => {
+test.each(newSteps)("an upload that is interrupted at %s is done, or not there", async (step) => {
   const { write, run, interrupt, stepsReached, wrong } = await open(step.startsWith("local") ? "local" : "aws");
   await write("a.bin", step === "s3-object-sent" ? 1000 : 11 * mebibyte);
   const upload = ["upload", "a.bin", "--part-size", "5MiB"];
@@ -311,4 +315,49 @@ test.each(uploadSteps)("an upload that is interrupted at %s is done, or not ther
   expect(await run(upload)).toMatchObject({ status: 0 });
   expect((await wrong(true)).complaints).toEqual([]);
   expect((await stepsReached())(step)).toBeGreaterThan(0);
+});
+
+describe.each(["local", "aws"] as const)("an upload of bytes that are there already (%s)", (place) => {
+  const sizes = [1000, 11 * mebibyte];
+  const upload = ["upload", "a.bin", "--part-size", "5MiB"];
+
+  test.each(sizes)("that is interrupted when it has copied %i of them is done, or not there", async (size) => {
+    const { cwd, write, run, interrupt, stepsReached, wrong } = await open(place);
+    await write("a.bin", size);
+    const first = await readFile(join(cwd, "a.bin"));
+    expect(await run(upload)).toMatchObject({ status: 0 });
+    await write("a.bin", 10);
+    expect(await run(upload)).toMatchObject({ status: 0 });
+    await writeFile(join(cwd, "a.bin"), first);
+    const outcome = await interrupt(upload, "bytes-copied", 1, "SIGINT");
+    const { documents } = JSON.parse(outcome.stdout);
+    expect([0, 130]).toContain(outcome.status);
+    expect(documents).toHaveLength(outcome.status === 0 ? 1 : 0);
+    const left = await wrong(true);
+    expect(left.complaints).toEqual([]);
+    expect(left.documents).toHaveLength(2 + documents.length);
+    const again = (await run(upload)).json();
+    expect(again.documents).toMatchObject([
+      { action: documents.length === 1 ? "unchanged" : "uploaded", bytesSent: 0 },
+    ]);
+    expect((await wrong(true)).documents).toHaveLength(3);
+    expect((await stepsReached())("bytes-copied")).toBe(1);
+  });
+
+  test.each(sizes)("that is interrupted when it has put %i of them back leaves them good", async (size) => {
+    const { write, run, interrupt, stepsReached, wrong, damage } = await open(place);
+    await write("a.bin", size);
+    const [{ id }] = (await run(upload)).json().documents;
+    await damage(id, () => null);
+    const outcome = await interrupt(upload, "bytes-restored", 1, "SIGINT");
+    expect([0, 130]).toContain(outcome.status);
+    const { documents } = JSON.parse(outcome.stdout);
+    expect(documents).toHaveLength(outcome.status === 0 ? 1 : 0);
+    for (const document of documents) expect(document).toMatchObject({ id, action: "restored" });
+    const left = await wrong(true);
+    expect(left.complaints).toEqual([]);
+    expect(ids(left.documents)).toEqual([id]);
+    expect((await run(upload)).json().documents).toMatchObject([{ id, action: "unchanged" }]);
+    expect((await stepsReached())("bytes-restored")).toBe(1);
+  });
 });

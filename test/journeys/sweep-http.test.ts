@@ -16,6 +16,10 @@ import {
   initialising,
   listing,
   listingOneName,
+  repeatingLarge,
+  repeatingOne,
+  restoringMissing,
+  restoringWrong,
   tagging,
   uploadingAtOnce,
   uploadingLarge,
@@ -58,6 +62,7 @@ const more: HttpFault[] = [
 ];
 const scenarios = [
   ...[uploadingOne, uploadingLarge, uploadingSeveral, uploadingAtOnce, downloadingOne, downloadingLarge],
+  ...[restoringMissing, restoringWrong, repeatingOne, repeatingLarge],
   ...[copyingOne, copyingLarge, importing, deleting, tagging, listing, listingOneName, initialising],
 ].map((scenario) => [scenario.name, scenario] as const);
 

@@ -16,9 +16,14 @@ import {
   deleting,
   downloadingLarge,
   downloadingOne,
+  downloadingTree,
   initialised,
   initialising,
   listing,
+  repeatingLarge,
+  repeatingOne,
+  restoringMissing,
+  restoringWrong,
   tagging,
   uploadingLarge,
   uploadingOne,
@@ -30,12 +35,13 @@ const failed = [0, 7, 8];
 const configFile = /^(stat|readFile) .+\/(cwd|config)(\/(\.docprocrc|config)\.json)?$/;
 const anyFailure = (what: string) => (configFile.test(what) ? [...failed, 2] : failed);
 
-const transfers = [uploadingOne, uploadingLarge, uploadingSeveral, downloadingOne, downloadingLarge];
-const writers = [...transfers, copyingOne, copyingLarge, deleting, initialising];
+const transfers = [uploadingOne, uploadingLarge, uploadingSeveral, downloadingOne, downloadingLarge, downloadingTree];
+const known = [restoringMissing, restoringWrong, repeatingOne, repeatingLarge];
+const writers = [...transfers, ...known, copyingOne, copyingLarge, deleting, initialising];
 const fileFaults: [what: string, scenarios: Scenario[], fault: FsFault, statuses: Faults["statuses"]][] = [
   ["an operation of the disk fails", [...writers, listing], { kind: "error", code: "EIO" }, anyFailure],
   ["the disk is full from then on", writers, { kind: "error", code: "ENOSPC", lasting: true }, () => failed],
-  ["a read or a write is cut short", transfers, { kind: "short" }, () => [0]],
+  ["a read or a write is cut short", [...transfers, ...known], { kind: "short" }, () => [0]],
 ];
 const catalogFaults: [what: string, fault: SqliteFault][] = [
   ["the disk of the catalog fails", { errcode: 10, done: false }],
@@ -43,7 +49,24 @@ const catalogFaults: [what: string, fault: SqliteFault][] = [
   ["the disk of the catalog is full", { errcode: 13, done: false }],
 ];
 // The catalog does not see how large a file is.
-const users = [uploadingOne, uploadingSeveral, copyingOne, downloadingOne, deleting, tagging, listing, initialising];
+const users = [
+  uploadingOne,
+  uploadingSeveral,
+  restoringMissing,
+  repeatingOne,
+  copyingOne,
+  downloadingOne,
+  deleting,
+  tagging,
+  listing,
+  initialising,
+];
+
+/** The first upload makes the library, too. Large files are looked at each time, so they must not gather. */
+const heavy = new Set([
+  ...[initialising, uploadingOne, uploadingLarge, copyingOne, copyingLarge],
+  ...[restoringWrong, repeatingLarge],
+]);
 
 /** Each of the scenarios with its name, for the title of its test. */
 const named = (scenarios: readonly Scenario[]) => scenarios.map((scenario) => [scenario.name, scenario] as const);
@@ -61,8 +84,7 @@ async function sweepHere(what: string, scenario: Scenario, faults: Faults, inclu
     const run: Library["run"] = async (argv, options) => await runDocproc(sandbox, [...argv, ...flags], options);
     return { sandbox, state: localState(directory), run };
   }
-  // The first upload makes the library, too. Large files are looked at each time, so they must not gather.
-  const anew = soak || [initialising, uploadingOne, uploadingLarge, copyingOne, copyingLarge].includes(scenario);
+  const anew = soak || heavy.has(scenario);
   return await sweep({ title: `${scenario.name}, ${what}`, scenario, faults, open, anew });
 }
 
@@ -92,12 +114,15 @@ describe.each(fileFaults)("when %s", { timeout }, (what, scenarios, fault, statu
 });
 
 describe("when an operation of a disk without hard links fails", { timeout }, () => {
-  test.each(named([uploadingOne, downloadingOne]))("%s loses and invents nothing", async (_name, scenario) => {
-    const broken = breakFileSystem();
-    broken.withoutHardLinks();
-    const fault = [{ kind: "error", code: "EIO" }, anyFailure] as const;
-    expect(await sweepWithFileFaults("a disk without hard links fails", scenario, fault, broken)).toEqual([]);
-  });
+  test.each(named([uploadingOne, downloadingOne, downloadingTree]))(
+    "%s loses and invents nothing",
+    async (_name, scenario) => {
+      const broken = breakFileSystem();
+      broken.withoutHardLinks();
+      const fault = [{ kind: "error", code: "EIO" }, anyFailure] as const;
+      expect(await sweepWithFileFaults("a disk without hard links fails", scenario, fault, broken)).toEqual([]);
+    },
+  );
 });
 
 describe.each(catalogFaults)("when %s", { timeout }, (what, fault) => {

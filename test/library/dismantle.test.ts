@@ -8,8 +8,7 @@ import { CreateTableCommand, DynamoDBClient, PutItemCommand } from "@aws-sdk/cli
 import { CreateMultipartUploadCommand, S3Client } from "@aws-sdk/client-s3";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { DismantledResource } from "../../src/core/resources.ts";
-import { identityOf } from "../../src/document/identity.ts";
-import { type DocumentRecord, newDocumentId, storageKey, uploadTimeOfId } from "../../src/document/record.ts";
+import { type DocumentRecord, newDocumentId, storageKey } from "../../src/document/record.ts";
 import { temporaryIn } from "../../src/files/removal.ts";
 import { asRow, openDatabase } from "../../src/files/sqlite.ts";
 import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.ts";
@@ -20,6 +19,7 @@ import { type AnySettings, type AwsEndpoint, awsEndpoints, awsSettings, localSet
 import { bodyOf } from "../support/body.ts";
 import { breakFileSystem } from "../support/fs-faults.ts";
 import { usePlace } from "../support/library.ts";
+import { entryOf, recordWith } from "../support/record.ts";
 
 const never = new AbortController().signal;
 
@@ -65,21 +65,10 @@ async function directorySettings(): Promise<AnySettings> {
 
 function record(): DocumentRecord {
   const id = newDocumentId();
-  return {
-    id,
-    name: `${id}.txt`,
-    size: 5,
-    contentType: "text/plain",
-    sha256: "0".repeat(64),
-    uploadedAt: uploadTimeOfId(id),
-    uri: `s3://bucket/${id}`,
-    tags: {},
-    metadata: {},
-    source: { kind: "stdin", path: null, modifiedAt: null },
-    provenance: null,
-    crc32: null,
-  };
+  return recordWith({ id, path: `${id}.txt` });
 }
+
+const added = { unlessThere: true };
 
 const newKey = () => storageKey("", newDocumentId(), "a.txt");
 const conflict = (message: RegExp) => ({ code: "CONFLICT", message: expect.stringMatching(message) });
@@ -197,7 +186,7 @@ for (const [name, places] of Object.entries(metadataPlaces) as [MetadataName, Re
       await provision(driver, settings);
       const metadata = await driver.open(settings);
       onTestFinished(() => metadata.close());
-      const commit = async (record: DocumentRecord) => await metadata.commit(record, identityOf(record), never);
+      const commit = async (record: DocumentRecord) => await metadata.commit(entryOf(record), added, never);
       return { settings, metadata, commit };
     }
 
@@ -216,7 +205,7 @@ for (const [name, places] of Object.entries(metadataPlaces) as [MetadataName, Re
       const anew = await driver.open(settings);
       onTestFinished(() => anew.close());
       expect(await anew.catalog(never)).not.toBe(catalog);
-      expect(await anew.commit(other, identityOf(other), never)).toEqual({ committed: true });
+      expect(await anew.commit(entryOf(other), added, never)).toEqual({ committed: true });
     });
 
     test("is refused with documents in it, which stay", async () => {
@@ -227,7 +216,7 @@ for (const [name, places] of Object.entries(metadataPlaces) as [MetadataName, Re
       for (const plan of [true, false]) {
         await expect(dismantle(driver, settings, { plan })).rejects.toMatchObject(conflict(/ holds 2 documents\.$/));
       }
-      expect((await metadata.get(one.id, never))?.id).toBe(one.id);
+      expect((await metadata.get(one.id, never))?.record.id).toBe(one.id);
       await metadata.remove(one.id, never);
       await expect(dismantle(driver, settings)).rejects.toMatchObject(conflict(/ holds 1 document\.$/));
     });
@@ -260,7 +249,7 @@ describe("an embedded library, dismantled", () => {
     const key = newKey();
     await storage.put(key, bodyOf(Buffer.from("a")), options);
     await storage.remove(key, never);
-    const commit = async (made: DocumentRecord) => await metadata.commit(made, identityOf(made), never);
+    const commit = async (made: DocumentRecord) => await metadata.commit(entryOf(made), added, never);
     const remove = async () => [
       ...(await dismantle(local.storage, settings)),
       ...(await dismantle(local.metadata, settings)),
@@ -372,9 +361,9 @@ describe.each(Object.entries(aws))("a table that docproc did not create, on %s",
     const { settings, client, TableName } = await makeTable({});
     await client.send(new PutItemCommand({ TableName, Item: { pk: { S: "user#1" }, sk: { S: "profile" } } }));
     await expect(dismantle(driver, settings)).rejects.toMatchObject(conflict(/ holds 1 other item\.$/));
-    // Nobody's claims are left by docproc only: a doctor looks after them.
-    await client.send(new PutItemCommand({ TableName, Item: { pk: { S: "name#a.txt" }, sk: { S: "identity" } } }));
-    await expect(dismantle(driver, settings)).rejects.toMatchObject(conflict(/ holds 1 claim, 1 other item\.$/));
+    // Places without a document are docproc's own: a doctor frees them.
+    await client.send(new PutItemCommand({ TableName, Item: { pk: { S: "path#a.txt" }, sk: { S: "head" } } }));
+    await expect(dismantle(driver, settings)).rejects.toMatchObject(conflict(/ holds 1 path, 1 other item\.$/));
   });
 
   test("with the same keys, empty, but made otherwise than docproc does, stays", async () => {

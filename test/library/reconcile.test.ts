@@ -3,12 +3,13 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Leftover } from "../../src/core/leftover.ts";
-import { type DocumentRecord, storageKey, uploadTimeOfId } from "../../src/document/record.ts";
+import { type DocumentRecord, storageKey } from "../../src/document/record.ts";
 import { examine, type Finding } from "../../src/library/doctor.ts";
 import { Comparison, isDocumentKey } from "../../src/library/reconcile.ts";
 import { minGarbageAge } from "../../src/library/removal.ts";
-import type { Claim, MetadataService } from "../../src/metadata/service.ts";
+import type { MetadataService, Place } from "../../src/metadata/service.ts";
 import type { ListedObject, StorageService, StoredObject } from "../../src/storage/service.ts";
+import { entryOf, recordWith } from "../support/record.ts";
 import { servicesOf } from "../support/services.ts";
 
 const never = new AbortController().signal;
@@ -28,22 +29,9 @@ const object = (n: number, fields: Partial<ListedObject> = {}): ListedObject => 
   ...fields,
 });
 
-function record(n: number): DocumentRecord {
-  return {
-    id: idOf(n),
-    name: "a",
-    size: 1,
-    contentType: "x/y",
-    sha256: "0".repeat(64),
-    uploadedAt: uploadTimeOfId(idOf(n)),
-    uri: `s3://bucket/${keyOf(n)}`,
-    tags: {},
-    metadata: {},
-    source: { kind: "stdin", path: null, modifiedAt: null },
-    provenance: null,
-    crc32: null,
-  };
-}
+const record = (n: number): DocumentRecord =>
+  recordWith({ id: idOf(n), path: "a", size: 1, uri: `s3://bucket/${keyOf(n)}` });
+const entry = (n: number) => entryOf(record(n));
 
 async function* each<T>(items: Iterable<T>): AsyncIterable<T> {
   yield* items;
@@ -68,36 +56,55 @@ describe("a comparison", () => {
     const comparison = await openComparison();
     // More than a thousand, which is how many are read at a time.
     await comparison.addObjects(each(mapped(numbers(0, 3_000), (n) => object(n))));
-    await comparison.addRecords(each(mapped(numbers(1_500, 4_500), record)));
-    await comparison.addClaims(each(mapped(numbers(1_600, 6_000), (n) => ({ id: idOf(n), name: "a" }))));
-    expect(comparison.counts).toEqual({ records: 3_000, objects: 3_000, foreign: 0, claims: 4_400 });
+    await comparison.addRecords(each(mapped(numbers(1_500, 4_500), entry)));
+    await comparison.addPlaces(each(mapped(numbers(1_600, 6_000), (n) => ({ id: idOf(n), path: "a" }))));
+    expect(comparison.counts).toEqual({ records: 3_000, objects: 3_000, foreign: 0, places: 4_400 });
     expect([...comparison.recordsWithoutBytes()]).toEqual([...mapped(numbers(3_000, 4_500), idOf)]);
     expect([...comparison.objectsWithoutRecord()]).toEqual([
       ...mapped(numbers(0, 1_500), (n) => ({ id: idOf(n), ...object(n) })),
     ]);
-    expect([...comparison.claimsWithoutRecord()].map(({ id }) => id)).toEqual([...mapped(numbers(4_500, 6_000), idOf)]);
+    expect([...comparison.placesWithoutRecord()].map(({ id }) => id)).toEqual([...mapped(numbers(4_500, 6_000), idOf)]);
+    expect([...comparison.recordsWithoutPlace()]).toEqual([...mapped(numbers(1_500, 1_600), idOf)]);
   });
 
-  test("finds all objects, orphans and claims of one id, however many", async () => {
+  test("finds all objects, orphans and places of one id, however many", async () => {
     const comparison = await openComparison();
     const key = (n: number) => `${idOf(7).slice(-2)}/${idOf(7)}/${n}`;
     await comparison.addObjects(each(mapped(numbers(0, 2_500), (n) => object(7, { key: key(n) }))));
-    await comparison.addClaims(each(mapped(numbers(0, 2_500), (n) => ({ id: idOf(7), name: String(n) }))));
+    await comparison.addPlaces(each(mapped(numbers(0, 2_500), (n) => ({ id: idOf(7), path: String(n) }))));
     const found = [...comparison.objectsWithoutRecord()];
     expect(new Set(found.map((one) => one.key)).size).toBe(2_500);
-    expect([...comparison.claimsWithoutRecord()]).toHaveLength(2_500);
+    expect([...comparison.placesWithoutRecord()]).toHaveLength(2_500);
     for (const one of found) comparison.addOrphan({ ...one, owner: "ours" });
     expect([...comparison.orphans()]).toHaveLength(2_500);
   });
 
-  test("takes an object of another size for none", async () => {
+  test("takes an object of another size or of another key of the same id for none", async () => {
     const comparison = await openComparison();
     await comparison.addObjects(each([object(1, { size: 2 }), object(2), object(3, { size: 2 })]));
-    // The bytes may lie under another key of the same id.
-    await comparison.addObjects(each([object(3, { key: keyOf(3).replace(/a$/, "b") })]));
-    await comparison.addRecords(each([1, 2, 3].map(record)));
-    expect([...comparison.recordsWithoutBytes()]).toEqual([idOf(1)]);
+    await comparison.addObjects(each([3, 4].map((n) => object(n, { key: keyOf(n).replace(/a$/, "b") }))));
+    await comparison.addRecords(each([1, 2, 3, 4].map(entry)));
+    expect([...comparison.recordsWithoutBytes()]).toEqual([1, 3, 4].map(idOf));
     expect([...comparison.objectsWithoutRecord()]).toEqual([]);
+  });
+
+  test("takes a place at another path for none", async () => {
+    const comparison = await openComparison();
+    await comparison.addRecords(each([1, 2].map(entry)));
+    await comparison.addPlaces(
+      each([
+        { id: idOf(1), path: "b" },
+        { id: idOf(2), path: "a" },
+      ]),
+    );
+    expect([...comparison.recordsWithoutPlace()]).toEqual([idOf(1)]);
+  });
+
+  test("knows the objects of a library that was moved", async () => {
+    const comparison = await openComparison("p/");
+    await comparison.addObjects(each([object(1, { key: keyOf(1, "p/") })]));
+    await comparison.addRecords(each([entry(1)]));
+    expect([...comparison.recordsWithoutBytes()]).toEqual([]);
   });
 
   test("knows the keys of documents below its prefix, and counts the others", async () => {
@@ -127,11 +134,12 @@ describe("a comparison", () => {
 interface Holding {
   readonly objects?: () => Iterable<ListedObject>;
   readonly records?: () => Iterable<DocumentRecord>;
-  readonly claims?: () => Iterable<Pick<Claim, "id" | "name">>;
+  readonly places?: () => Iterable<Pick<Place, "id" | "path">>;
   readonly leftovers?: () => Iterable<Leftover>;
   /** What is there when it is asked for, whatever was listed. */
   readonly stat?: (key: string) => Partial<StoredObject> | undefined;
   readonly get?: (id: string) => DocumentRecord | undefined;
+  readonly versions?: () => Iterable<string>;
 }
 
 const notAsked = (): never => {
@@ -162,19 +170,23 @@ function openFake(holding: Holding, repair = false) {
   const metadata: MetadataService = {
     traits: { sorts: false, readsFree: true },
     commit: notAsked,
-    holder: notAsked,
+    lookUp: notAsked,
+    versions: () => each((holding.versions ?? notAsked)()),
     remove: notAsked,
-    retag: notAsked,
+    update: notAsked,
     prove: notAsked,
     adopted: async () => [],
     adopt: notAsked,
-    get: async (id) => holding.get?.(id),
-    async *claims(name) {
-      for (const { id, name: of } of holding.claims?.() ?? []) {
-        if (name === undefined || name === of) yield { id, name: of, size: 1, release: release(id) };
-      }
+    async get(id) {
+      const found = holding.get?.(id);
+      return found && entryOf(found);
     },
-    list: () => each(holding.records?.() ?? []),
+    async *places() {
+      for (const { id, path } of holding.places?.() ?? []) yield { id, path, release: release(id) };
+    },
+    async *list() {
+      for (const found of holding.records?.() ?? []) yield entryOf(found);
+    },
     catalog: async () => "ours",
     close: async () => {},
   };
@@ -194,7 +206,9 @@ const one =
 
 describe("a doctor while others work", () => {
   test("does not miss the bytes of what was uploaded after the objects were listed", async () => {
-    const { examined, findings } = openFake({ records: one(record(1)), stat: () => ({}), get: record.bind(null, 1) });
+    const places = one({ id: idOf(1), path: "a" });
+    const held = { records: one(record(1)), places, stat: () => ({}), get: record.bind(null, 1) };
+    const { examined, findings } = openFake(held);
     expect(await examined()).toMatchObject({ records: 1, objects: 0 });
     expect(findings).toEqual([]);
   });
@@ -203,6 +217,20 @@ describe("a doctor while others work", () => {
     const { examined, findings } = openFake({ records: one(record(1)) });
     await examined();
     expect(findings).toEqual([]);
+  });
+
+  test("reports a document without a place only if it still is there and still has none", async () => {
+    const held = { objects: one(object(1)), records: one(record(1)) };
+    const get = () => record(1);
+    const [lost, back, gone] = [
+      openFake({ ...held, get, versions: one(idOf(2)) }, true),
+      openFake({ ...held, get, versions: one(idOf(1)) }),
+      openFake({ ...held, versions: one(idOf(2)) }),
+    ];
+    for (const { examined } of [lost, back, gone]) await examined();
+    expect(lost.findings).toMatchObject([{ code: "MISSING_PLACE", id: idOf(1), name: "a", repaired: false }]);
+    expect({ removed: lost.removed, released: lost.released }).toEqual({ removed: [], released: [] });
+    expect([...back.findings, ...gone.findings]).toEqual([]);
   });
 
   test("does not call an orphan what has a record by now, or is gone", async () => {
@@ -223,9 +251,9 @@ describe("a doctor while others work", () => {
     expect(findings).toMatchObject([{ code: "ORPHAN_OBJECT", repaired: false }]);
   });
 
-  test("does not free a claim whose document is there by now", async () => {
-    const claims = one({ id: idOf(1), name: "a" });
-    const { examined, findings, released } = openFake({ claims, get: () => record(1) }, true);
+  test("does not free a place whose document is there by now", async () => {
+    const places = one({ id: idOf(1), path: "a" });
+    const { examined, findings, released } = openFake({ places, get: () => record(1) }, true);
     await examined();
     expect({ findings, released }).toEqual({ findings: [], released: [] });
   });
@@ -250,7 +278,7 @@ describe("a doctor while others work", () => {
 
 test(`a doctor finds the few differences among ${soak ? "a million" : "50,000"} documents in the same memory`, async () => {
   const count = soak ? 1_000_000 : 50_000;
-  const planted = { missing: 17, orphan: count - 3, claim: Math.floor(count / 2) };
+  const planted = { missing: 17, orphan: count - 3, place: Math.floor(count / 2) };
   setFlagsFromString("--expose-gc");
   const collectGarbage: () => void = runInNewContext("gc");
   collectGarbage();
@@ -266,25 +294,25 @@ test(`a doctor finds the few differences among ${soak ? "a million" : "50,000"} 
       if (n !== skipped) yield n;
     }
   }
-  const isListed = (id: string) => id !== idOf(planted.orphan) && id !== idOf(planted.claim);
+  const isListed = (id: string) => id !== idOf(planted.orphan) && id !== idOf(planted.place);
   const { examined, findings } = openFake({
     objects: () => mapped(watched(planted.missing), (n) => object(n)),
     *records() {
-      for (const n of watched(planted.orphan)) if (n !== planted.claim) yield record(n);
+      for (const n of watched(planted.orphan)) if (n !== planted.place) yield record(n);
     },
-    claims: () => mapped(watched(-1), (n) => ({ id: idOf(n), name: String(n) })),
+    places: () => mapped(watched(-1), (n) => ({ id: idOf(n), path: "a" })),
     stat: (key) => (key === keyOf(planted.missing) ? undefined : {}),
     get: (id) => (isListed(id) ? record(Number.parseInt(id.slice(-12), 16)) : undefined),
   });
   const summary = await examined();
-  expect(summary).toMatchObject({ records: count - 2, objects: count - 1, foreign: 0, claims: count });
+  expect(summary).toMatchObject({ records: count - 2, objects: count - 1, foreign: 0, places: count });
   expect(findings.map(({ code, id }) => [code, id])).toEqual([
     ["MISSING_BYTES", idOf(planted.missing)],
-    ["ORPHAN_OBJECT", idOf(planted.claim)],
+    ["ORPHAN_OBJECT", idOf(planted.place)],
     ["ORPHAN_OBJECT", idOf(planted.orphan)],
-    ["ORPHAN_CLAIM", idOf(planted.claim)],
-    ["ORPHAN_CLAIM", idOf(planted.orphan)],
+    ["ORPHAN_PLACE", idOf(planted.place)],
+    ["ORPHAN_PLACE", idOf(planted.orphan)],
   ]);
-  // Kept in memory, it would be some hundred bytes for each object, record and claim.
+  // Kept in memory, it would be some hundred bytes for each object, record and place.
   expect(most).toBeLessThan(soak ? 100_000_000 : 5_000_000);
 }, 600_000);

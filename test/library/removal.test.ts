@@ -1,7 +1,7 @@
 /** What is removed as garbage: nothing that an upload may be at work on, whatever the caller has found out. */
 import { expect, test } from "vitest";
 import { type DocumentRecord, firstIdAt } from "../../src/document/record.ts";
-import { minGarbageAge, removeClaim, removeLeftover, removeOrphan } from "../../src/library/removal.ts";
+import { minGarbageAge, removeLeftover, removeOrphan, removePlace } from "../../src/library/removal.ts";
 import type { MetadataService } from "../../src/metadata/service.ts";
 import type { StorageService } from "../../src/storage/service.ts";
 import { servicesOf } from "../support/services.ts";
@@ -27,11 +27,11 @@ test.each([
   const { services, removed, remove } = openFake();
   const id = firstIdAt(now - age);
   const leftover = { kind: "temporary-file", name: "t", age, discard: remove("leftover") } as const;
-  const claim = { id, name: "a", size: 1, release: remove("claim") };
+  const place = { id, path: "a", release: remove("place") };
   expect(await removeOrphan(services, { id, key: "orphan", age }, never)).toBe(isRemoved);
   expect(await removeLeftover(leftover, never)).toBe(isRemoved);
-  expect(await removeClaim(services, claim, never)).toBe(isRemoved);
-  expect(removed).toEqual(isRemoved ? ["orphan", "leftover", "claim"] : []);
+  expect(await removePlace(services, place, never)).toBe(isRemoved);
+  expect(removed).toEqual(isRemoved ? ["orphan", "leftover", "place"] : []);
 });
 
 test("an object that has a record by now is no garbage", async () => {

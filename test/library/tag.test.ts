@@ -1,17 +1,15 @@
 /** Changing tags beside others, and when nobody knows whether it was done. */
-import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { v7 } from "uuid";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { DocprocError, type ErrorCode } from "../../src/core/errors.ts";
-import { identityOf } from "../../src/document/identity.ts";
-import { type DocumentRecord, uploadTimeOfId } from "../../src/document/record.ts";
+import type { DocumentRecord } from "../../src/document/record.ts";
 import { retag, type TagEdit } from "../../src/library/tag.ts";
 import { metadataDrivers } from "../../src/metadata/registry.ts";
 import type { MetadataService } from "../../src/metadata/service.ts";
 import { localSettings } from "../support/aws.ts";
+import { entryOf, recordWith } from "../support/record.ts";
 
 const never = new AbortController().signal;
 let directory: string;
@@ -26,18 +24,14 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-async function commit(tags: DocumentRecord["tags"], name = "a.txt"): Promise<DocumentRecord> {
-  const id = v7();
-  const record: DocumentRecord = {
-    ...{ id, name, size: 3, contentType: "text/plain", uploadedAt: uploadTimeOfId(id), uri: `s3://bucket/${id}` },
-    sha256: createHash("sha256").update("one").digest("hex"),
-    ...{ tags, metadata: {}, source: { kind: "stdin", path: null, modifiedAt: null }, provenance: null, crc32: null },
-  };
-  expect(await metadata.commit(record, identityOf(record), never)).toEqual({ committed: true });
+async function commit(tags: DocumentRecord["tags"]): Promise<DocumentRecord> {
+  const record = recordWith({ tags });
+  expect(await metadata.commit(entryOf(record), { unlessThere: true }, never)).toEqual({ committed: true });
   return record;
 }
 
-const tagsOf = async ({ id }: DocumentRecord) => (await metadata.get(id, never))?.tags;
+const find = async ({ id }: DocumentRecord) => (await metadata.get(id, never))?.record;
+const tagsOf = async (record: DocumentRecord) => (await find(record))?.tags;
 const down = (code: ErrorCode = "UNAVAILABLE") => new DocprocError(code, "connection reset");
 /** The catalog with some of its methods replaced. */
 const catalogWith = (methods: Partial<MetadataService>): MetadataService =>
@@ -60,10 +54,10 @@ function editOf(edits: readonly string[]): TagEdit {
 function meeting(times: number, change: (n: number) => Promise<unknown>): MetadataService {
   let n = 0;
   return catalogWith({
-    async retag(...args) {
+    async update(...args) {
       n += 1;
       if (n <= times) await change(n);
-      return await metadata.retag(...args);
+      return await metadata.update(...args);
     },
   });
 }
@@ -71,7 +65,7 @@ function meeting(times: number, change: (n: number) => Promise<unknown>): Metada
 describe("a change beside others", () => {
   test.each([1, 4])("keeps what %i others changed, and makes its own", async (times) => {
     const record = await commit({ old: "x" });
-    const other = async (n: number) => await edit(metadata, (await metadata.get(record.id, never)) ?? record, `n=${n}`);
+    const other = async (n: number) => await edit(metadata, (await find(record)) ?? record, `n=${n}`);
     expect(await edit(meeting(times, other), record, "own=1", "old-")).toMatchObject({
       action: "tagged",
       tags: { own: "1", n: String(times) },
@@ -81,7 +75,7 @@ describe("a change beside others", () => {
 
   test("ends after a few attempts, and says that nothing was changed", async () => {
     const record = await commit({});
-    const other = async (n: number) => await edit(metadata, (await metadata.get(record.id, never)) ?? record, `n=${n}`);
+    const other = async (n: number) => await edit(metadata, (await find(record)) ?? record, `n=${n}`);
     const attempt = edit(meeting(99, other), record, "own=1");
     await expect(attempt).rejects.toMatchObject({
       code: "CONFLICT",
@@ -103,31 +97,29 @@ describe("a change beside others", () => {
     await expect(attempt).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
-  test("succeeds where the document with these tags goes away meanwhile", async () => {
-    const [record, twin] = [await commit({}), await commit({ a: "1" })];
-    const catalog = catalogWith({
-      async retag(...args) {
-        const result = await metadata.retag(...args);
-        if (!result.retagged && result.holder) await metadata.remove(twin.id, never);
-        return result;
-      },
-    });
-    expect(await edit(catalog, record, "a=1")).toMatchObject({ action: "tagged" });
-  });
-
-  test("ends where a claim stays in the way whose document is not there", async () => {
+  test("keeps what others changed of the other fields", async () => {
     const record = await commit({});
-    const holder = v7();
-    const attempt = edit(catalogWith({ retag: async () => ({ retagged: false, holder }) }), record, "a=1");
-    await expect(attempt).rejects.toMatchObject({ code: "CONFLICT", hint: expect.stringContaining("doctor --repair") });
+    const other = async () =>
+      void (await metadata.update(record, { contentType: "x/y", metadata: { by: "another" } }, never));
+    const changed = { contentType: "x/y", metadata: { by: "another" }, tags: { a: "1" } };
+    expect(await edit(meeting(1, other), record, "a=1")).toMatchObject(changed);
+    expect(await find(record)).toMatchObject(changed);
   });
+});
+
+test("a change leaves the document in its series, where an upload of the same finds it", async () => {
+  const record = await commit({});
+  const { path, sha256 } = record;
+  expect(await edit(metadata, record, "paid=yes")).toMatchObject({ action: "tagged" });
+  expect((await metadata.lookUp({ path, given: {} }, sha256, never)).newest?.record.id).toBe(record.id);
+  expect((await metadata.lookUp({ path, given: { paid: "yes" } }, sha256, never)).newest).toBeUndefined();
 });
 
 describe("a change whose answer is lost", () => {
   const lossy = (done: boolean, more: Partial<MetadataService> = {}) =>
     catalogWith({
-      async retag(...args) {
-        if (done) await metadata.retag(...args);
+      async update(...args) {
+        if (done) await metadata.update(...args);
         throw down();
       },
       ...more,
@@ -146,7 +138,7 @@ describe("a change whose answer is lost", () => {
 
   test.each([
     ["the catalog cannot be asked", { get: () => Promise.reject(down()) }],
-    ["others have changed the tags since", { get: async () => ({ tags: { b: "2" } }) as unknown as DocumentRecord }],
+    ["others have changed the tags since", { get: async () => entryOf(recordWith({ tags: { b: "2" } })) }],
     ["the document is gone since", { get: async () => undefined }],
   ])("is reported as unknown if %s", async (_what, more) => {
     const record = await commit({});
@@ -159,7 +151,7 @@ describe("a change whose answer is lost", () => {
     async (code) => {
       const record = await commit({});
       const asked = { get: () => Promise.reject(new Error("asked")) };
-      const attempt = edit(catalogWith({ retag: () => Promise.reject(down(code)), ...asked }), record, "a=1");
+      const attempt = edit(catalogWith({ update: () => Promise.reject(down(code)), ...asked }), record, "a=1");
       await expect(attempt).rejects.toMatchObject({ code });
     },
   );

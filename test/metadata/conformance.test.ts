@@ -2,9 +2,19 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DeleteItemCommand, DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
+import { DeleteItemCommand, DynamoDBClient, GetItemCommand, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { describe } from "vitest";
+import {
+  fromText,
+  merged,
+  toText,
+  type Version,
+  type Versions,
+  versionOf,
+  without,
+} from "../../src/metadata/dynamodb/versions.ts";
 import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.ts";
+import type { Entry } from "../../src/metadata/service.ts";
 import { type AnySettings, awsEndpoints, awsSettings, localSettings } from "../support/aws.ts";
 import { idAt, type MetadataTarget, metadataConformance, recordWith } from "./conformance.ts";
 
@@ -12,8 +22,8 @@ async function localTarget(): Promise<MetadataTarget> {
   const directory = await mkdtemp(join(tmpdir(), "docproc-metadata-"));
   return {
     settings: localSettings(directory),
-    putClaim: async () => false,
-    dropClaim: async () => false,
+    putPlace: async () => false,
+    dropPlace: async () => false,
     // A page of SQLite has 500 rows.
     severalPages: (time) => Array.from({ length: 1200 }, (_, index) => recordWith({ id: idAt(time + index) })),
     questions: 100,
@@ -23,18 +33,22 @@ async function localTarget(): Promise<MetadataTarget> {
 
 function dynamoDbTarget(settings: AnySettings, endpoint: string, close: () => Promise<void>): MetadataTarget {
   const client = new DynamoDBClient({ endpoint });
-  const keyOf = (name: string, identity: string) => ({ pk: { S: `name#${name}` }, sk: { S: identity } });
+  /** Replaces the head of a path; see src/metadata/dynamodb/versions.ts for what is in it. */
+  async function changeHead(entry: Entry, change: (versions: Versions, own: Version) => Versions): Promise<boolean> {
+    const { id, path, sha256 } = entry.record;
+    const key = { pk: { S: `path#${path}` }, sk: { S: "head" } };
+    const { Item } = await client.send(new GetItemCommand({ TableName: settings.table, Key: key }));
+    const before = fromText(Item?.["entries"]?.S ?? "") ?? [];
+    const entries = { S: toText(change(before, versionOf(id, entry.given, sha256))) };
+    const head = { pages: { N: "0" }, ...Item, ...key, entries };
+    if (entries.S === "") await client.send(new DeleteItemCommand({ TableName: settings.table, Key: key }));
+    else await client.send(new PutItemCommand({ TableName: settings.table, Item: head }));
+    return true;
+  }
   return {
     settings,
-    async putClaim(name, identity, id) {
-      const Item = { ...keyOf(name, identity), id: { S: id }, size: { N: "5" } };
-      await client.send(new PutItemCommand({ TableName: settings.table, Item }));
-      return true;
-    },
-    async dropClaim(name, identity) {
-      await client.send(new DeleteItemCommand({ TableName: settings.table, Key: keyOf(name, identity) }));
-      return true;
-    },
+    putPlace: (entry) => changeHead(entry, (versions, own) => merged(versions, [own])),
+    dropPlace: (entry) => changeHead(entry, (versions, own) => without(versions, own.id)),
     // A page of DynamoDB has 1 MB of one shard.
     severalPages: (time) =>
       Array.from({ length: 90 }, (_, index) =>

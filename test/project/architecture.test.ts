@@ -23,16 +23,19 @@ const closed: readonly (readonly [users: RegExp, used: RegExp, why: string])[] =
 
 /** The files above the two contracts that write to a service. All others that want something written ask them. */
 const writers: Readonly<Record<string, string>> = {
-  "src/transfer/upload.ts": "stores bytes, and takes back those that became no document",
+  "src/transfer/upload.ts": "stores the bytes of a known document again",
+  "src/transfer/new-document.ts": "stores or copies bytes, and takes back those that became no document",
+  "src/transfer/known.ts": "remembers that the bytes of a document to be restored were read",
+  "src/transfer/restore.ts": "takes back the bytes of a document that was deleted meanwhile",
   "src/transfer/commit.ts": "commits the record of bytes that are stored and proved",
+  "src/transfer/change.ts": "changes what a record says beside its identity",
   "src/transfer/resumption.ts": "removes what an interrupted upload left",
   "src/library/removal.ts": "removes documents and garbage",
-  "src/library/tag.ts": "changes tags, and the claim that goes with them",
   "src/library/proof.ts": "remembers that the bytes of an imported record were read",
   "src/library/import.ts": "adopts the objects of a catalog that is gone",
 };
 /** A call of a method that writes, whatever it is called on. */
-const writing = /\.(put|remove|commit|retag|prove|adopt|discard|release)\(/;
+const writing = /\.(put|remove|commit|prove|adopt|discard|release)\(|metadata\.update\(|storage\.copy\(/;
 
 /** A package and the files that may import it when they run; any file may import its types. */
 const owners: readonly (readonly [packages: RegExp, files: RegExp])[] = [

@@ -10,14 +10,14 @@ const picture = {
   title: "docproc in a terminal",
   description:
     "docproc uploads three build artifacts with a tag, finds that a second run has nothing to send, lists what there " +
-    "is with sizes, ages and tags, checks that all of it is intact, gets one back, and says what to do about a file " +
-    "that does not exist.",
+    "is with paths, sizes, ages and tags, checks that all of it is intact, gets the folder back, and says what to do " +
+    "about a file that does not exist.",
   commands: [
     "docproc upload -r dist --tag build=42",
     "docproc upload -r dist --tag build=42",
     "docproc list",
     "docproc verify --all",
-    "docproc download app-1.4.2.tgz -o copies/",
+    "docproc download --tag build=42 -o copies",
     "docproc upload ./typo.pdf",
   ],
 };

@@ -52,14 +52,24 @@ describe("start-up", () => {
     await writeFile(join(sandbox.cwd, "a.txt"), "a");
     expect(await docproc(sandbox, ["upload", "a.txt"])).toMatchObject({ status: 0 });
     const { chunks, builtIn } = await loadedBy(sandbox, ["list", "--json"]);
-    expect(chunks).toEqual(["docproc", "errors", "list", "program", "rolldown-runtime"]);
+    expect(chunks).toEqual(["docproc", "documents-table", "errors", "list", "program", "rolldown-runtime"]);
     const unwanted = /^(crypto|child_process|readline|zlib|https?|internal\/modules\/esm\/translators)$/;
     expect(builtIn.filter((name) => unwanted.test(name))).toEqual([]);
   });
 
   test("of a completion loads what tells a shell, and the command that is on the line", async () => {
     const { chunks, builtIn } = await loadedBy(await makeSandbox(), ["complete", "bash", "--", "list", "--"]);
-    const expected = ["display", "docproc", "errors", "list", "program", "rolldown-runtime", "shells", "suggest"];
+    const expected = [
+      "display",
+      "docproc",
+      "documents-table",
+      "errors",
+      "list",
+      "program",
+      "rolldown-runtime",
+      "shells",
+      "suggest",
+    ];
     expect(chunks).toEqual(expected);
     expect(builtIn.filter((name) => /^(child_process|https?|sqlite)$/.test(name))).toEqual([]);
   });

@@ -106,6 +106,7 @@ export async function runStep(job: Job, inputs: Record<string, string>, before =
 }
 
 export interface Uploaded {
+  readonly path: string;
   readonly name: string;
   readonly tags: Record<string, string>;
   readonly uri: string;

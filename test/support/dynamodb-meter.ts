@@ -34,8 +34,9 @@ type Capacity = { readonly CapacityUnits?: number };
 type RequestItems = Readonly<Record<string, { readonly Keys: readonly Item[] }>>;
 type Action = { readonly Item?: Item; readonly Key?: Item };
 interface Input {
-  readonly TransactItems?: readonly { readonly Put?: Action; readonly Delete?: Action }[];
+  readonly TransactItems?: readonly Readonly<Partial<Record<"Put" | "Delete" | "ConditionCheck", Action>>>[];
   readonly Item?: Item;
+  readonly Key?: Item;
   readonly RequestItems?: RequestItems;
 }
 
@@ -72,7 +73,7 @@ const readOperations = new Set(["Query", "GetItem", "BatchGetItem", "Scan"]);
 
 /**
  * Stands in front of an endpoint for S3 and DynamoDB.
- * @param sizeOf bytes of the item that a key names, for what is deleted
+ * @param sizeOf bytes of the item that a key names, for what is deleted or changed; gets an item or its key
  */
 export async function startMeter(target: string, sizeOf: (key: Item) => number = () => 0): Promise<Meter> {
   const agent = new Agent({ keepAlive: true });
@@ -85,8 +86,10 @@ export async function startMeter(target: string, sizeOf: (key: Item) => number =
   const account = (operation: string, input: Input, answer: Answer) => {
     const { requests } = reading;
     const reported = [answer.ConsumedCapacity ?? []].flat().map(({ CapacityUnits = 0 }) => CapacityUnits || 1);
-    const written = (input.TransactItems ?? []).map(({ Put, Delete }) =>
-      Put?.Item ? itemBytes(Put.Item) : sizeOf(Delete?.Key ?? {}),
+    // An item that is replaced costs what the larger of the two would.
+    const put = (item: Item) => Math.max(itemBytes(item), sizeOf(item));
+    const written = (input.TransactItems ?? []).map(({ Put, Delete, ConditionCheck }) =>
+      Put?.Item ? put(Put.Item) : sizeOf(Delete?.Key ?? ConditionCheck?.Key ?? {}),
     );
     reading = {
       requests: { ...requests, [operation]: (requests[operation] ?? 0) + 1 },
@@ -94,7 +97,8 @@ export async function startMeter(target: string, sizeOf: (key: Item) => number =
       writeUnits:
         reading.writeUnits +
         sum(written.map((bytes) => 2 * writeUnits(bytes))) +
-        (operation === "PutItem" && input.Item ? writeUnits(itemBytes(input.Item)) : 0),
+        (operation === "PutItem" && input.Item ? writeUnits(put(input.Item)) : 0) +
+        (operation === "UpdateItem" && input.Key ? writeUnits(sizeOf(input.Key)) : 0),
       reportedUnits: reading.reportedUnits + sum(reported),
     };
   };

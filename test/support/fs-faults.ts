@@ -7,6 +7,7 @@ import { syncBuiltinESMExports } from "node:module";
 import { sep } from "node:path";
 import { onTestFinished } from "vitest";
 import { NthCall } from "./nth-call.ts";
+import { placeOf } from "./through-handle.ts";
 
 export type FsFault =
   /** Not done, but for a file that is closed: that is closed all the same. */
@@ -43,8 +44,11 @@ type AnyFunction = (...args: unknown[]) => Promise<unknown>;
 
 export function breakFileSystem(): FaultyFileSystem {
   const directories: string[] = [];
-  const isInside = (path: unknown): path is string =>
-    typeof path === "string" && directories.some((directory) => path.startsWith(directory + sep));
+  /** The first path that is in there. */
+  const pathInside = (args: readonly unknown[]) =>
+    args
+      .flatMap((path) => (typeof path === "string" ? [placeOf(path)] : []))
+      .find((path) => directories.some((directory) => path.startsWith(directory + sep)));
   const table = promises as unknown as Record<string, AnyFunction>;
   const real = Object.fromEntries(pathOperations.map((name) => [name, table[name] as AnyFunction]));
   const openFiles = new Map<object, string>();
@@ -81,7 +85,7 @@ export function breakFileSystem(): FaultyFileSystem {
   for (const operation of pathOperations) {
     const original = real[operation] as AnyFunction;
     table[operation] = async (...args) => {
-      const path = args.find(isInside);
+      const path = pathInside(args);
       if (path === undefined) return await original(...args);
       const result = await act(operation, path, args, async (changed) => await original(...changed));
       return operation === "open" ? watch(result as FileHandle, path, args[1]) : result;

@@ -3,11 +3,11 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
 import type { Settings } from "../../src/core/settings.ts";
-import { identityOf } from "../../src/document/identity.ts";
 import type { DocumentRecord } from "../../src/document/record.ts";
 import { type MetadataName, metadataDrivers } from "../../src/metadata/registry.ts";
 import type { MetadataService } from "../../src/metadata/service.ts";
 import { type AwsEndpoint, awsEndpoints, awsSettings, localSettings } from "./aws.ts";
+import { entryOf } from "./record.ts";
 import { makeSandbox, type RunOptions, runDocproc } from "./run.ts";
 
 const never = new AbortController().signal;
@@ -51,9 +51,9 @@ export async function openLibrary(endpoint?: string) {
       const { action: _action, bytesSent: _bytesSent, ...record } = outcome.json().documents[0];
       return record;
     },
-    /** Puts a record into the catalog whatever it says, as somebody else's program could. */
+    /** Puts a record into the catalog whatever it says, as another program could. */
     plant: (record: DocumentRecord) =>
-      inCatalog(settings, (metadata) => metadata.commit(record, identityOf(record), never)),
+      inCatalog(settings, (metadata) => metadata.commit(entryOf(record), { unlessThere: false }, never)),
     /** Takes a record out of the catalog and leaves its bytes, as a crash does. */
     forget: ({ id }: DocumentRecord) => inCatalog(settings, (metadata) => metadata.remove(id, never)),
   };

@@ -33,14 +33,15 @@ export async function openStoredLibrary(aws?: InRepoAws) {
   /** Runs a command inside the test. */
   const run = (argv: readonly string[], options?: RunOptions) => runDocproc(sandbox, [...argv, ...flags], options);
   const listed = async (): Promise<DocumentRecord[]> => (await run(["list", "--all", "--json"])).json().documents;
-  const expectNoComplaint = async (what: string, garbage: boolean) =>
-    expect(await complaints(state, await listed(), { garbage }), what).toEqual([]);
+  const expectNoComplaint = async (what: string, wrong: Parameters<typeof complaints>[2]) =>
+    expect(await complaints(state, await listed(), wrong), what).toEqual([]);
 
   if (aws) expect(await run(["init"])).toMatchObject({ status: 0 });
   return {
     sandbox,
     /** Where documents may be on this machine. */
     keeps: aws ? [sandbox.state] : [sandbox.data, sandbox.state],
+    state,
     run,
     listed,
     /** Starts a command as a process. */
@@ -49,9 +50,11 @@ export async function openStoredLibrary(aws?: InRepoAws) {
     /** Runs a command as a process. */
     spawn: (argv: readonly string[], options: SpawnOptions = {}) =>
       docproc(sandbox, [...argv, ...flags], inSandbox(options)),
-    /** @param garbage whether what a doctor would remove counts as wrong */
-    async expectSound(what: string, { garbage }: { garbage: boolean }) {
-      await vi.waitFor(async () => await expectNoComplaint(what, garbage), patience);
+    /**
+     * @param wrong what counts as wrong
+     */
+    async expectSound(what: string, wrong: Parameters<typeof complaints>[2]) {
+      await vi.waitFor(async () => await expectNoComplaint(what, wrong), patience);
     },
     /** A day later a doctor leaves nothing but the documents. */
     async expectRepairable(what: string) {
@@ -59,7 +62,7 @@ export async function openStoredLibrary(aws?: InRepoAws) {
         await state.age();
         const repaired = await run(["doctor", "--repair"], { now: () => Date.now() + dayAndAnHour });
         expect(repaired, what).toMatchObject({ status: 0 });
-        await expectNoComplaint(what, true);
+        await expectNoComplaint(what, { garbage: true });
       }, patience);
     },
   };

@@ -37,9 +37,11 @@ export interface Scenario {
 
 export interface Attempt {
   readonly argv: readonly string[];
-  /** The document that it needs, and the one that it removes. */
-  readonly needs?: string;
+  /** The documents that it needs, and the one that it removes. */
+  readonly needs?: string | readonly string[];
   readonly removes?: string;
+  /** The document whose bytes it puts back: after a failure they may be as they were. */
+  readonly restores?: string;
   /** What is wrong, in sentences, after the run that had the fault, and what that fault was. */
   afterwards?(outcome: Outcome, failed: string | undefined): Promise<string[]>;
   /** What is wrong after the same command was run again without a fault. */
@@ -81,7 +83,7 @@ export async function sweep({ title, scenario, faults, open, anew }: SweepOption
       reported = new Set();
     }
     const attempt = await scenario.prepare(library, n);
-    for (const id of [attempt.needs, attempt.removes]) if (id) reported.add(id);
+    for (const id of [attempt.needs ?? [], attempt.removes ?? []].flat()) reported.add(id);
     faults.arm(n);
     const outcome = await library.run([...attempt.argv, "--json"]);
     const failed = faults.disarm();
@@ -144,9 +146,15 @@ function inDoubt(outcome: Outcome): string[] {
 }
 
 /** What is listed is stored, what was reported is listed, and nothing else is. */
-async function wrongInLibrary(library: Library, { removes }: Attempt, outcome: Outcome, reported: Set<string>) {
+async function wrongInLibrary(
+  library: Library,
+  { removes, restores }: Attempt,
+  outcome: Outcome,
+  reported: Set<string>,
+) {
   const documents = await listed(library);
-  const wrong = await complaints(library.state, documents, { garbage: false });
+  const damaged = outcome.status === 0 ? undefined : restores;
+  const wrong = await complaints(library.state, documents, { garbage: false, damaged });
   report(outcome, reported);
   const perhaps = inDoubt(outcome);
   for (const { id, name } of documents) {

@@ -12,7 +12,11 @@ import { resolve } from "node:path";
 const log = fs.openSync(process.env.WATCH_FILES_LOG, "a");
 const { writeSync } = fs;
 const tell = (operation, ...paths) => writeSync(log, `${JSON.stringify([operation, ...paths])}\n`);
-const absolute = (path) => (typeof path === "string" || path instanceof URL ? resolve(String(path)) : `${path}`);
+const { readlinkSync } = fs;
+/** Under the name of its directory, where it leads through a handle. */
+const placeOf = (path) => path.replace(/^\/proc\/self\/fd\/\d+(?=\/)/, (handle) => readlinkSync(handle));
+const absolute = (path) =>
+  typeof path === "string" || path instanceof URL ? placeOf(resolve(String(path))) : `${path}`;
 
 const withTwoPaths = ["rename", "cp", "copyFile"];
 const withOne = ["rm", "rmdir", "unlink", "chmod", "lchmod", "chown", "lchown", "truncate", "utimes", "lutimes"];

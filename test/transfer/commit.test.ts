@@ -87,10 +87,10 @@ async function upload(size: number, course: Course) {
   try {
     const outcome = await uploads
       .run(source, {
-        name: "a.bin",
-        contentType: async () => "application/octet-stream",
+        path: "a.bin",
+        facts: { contentType: undefined, metadata: undefined, expiresAt: undefined },
+        detectType: async () => "application/octet-stream",
         tags: {},
-        metadata: {},
         provenance: Promise.resolve(null),
         onDuplicate: "reuse",
         dryRun: false,
@@ -105,7 +105,7 @@ async function upload(size: number, course: Course) {
 
 async function listed(): Promise<string[]> {
   const ids: string[] = [];
-  for await (const { id } of metadata.list({ ascending: true }, never)) ids.push(id);
+  for await (const { record } of metadata.list({ ascending: true }, never)) ids.push(record.id);
   return ids;
 }
 

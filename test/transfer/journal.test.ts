@@ -12,7 +12,7 @@ import {
   type UploadPlan,
 } from "../../src/transfer/journal.ts";
 
-const identity: UploadIdentity = { target: "s3://bucket/ catalog", path: "/a.bin", name: "a.bin", tags: {} };
+const identity: UploadIdentity = { target: "s3://bucket/ catalog", file: "/a.bin", path: "in/a.bin", tags: {} };
 const [first, second] = [newDocumentId(), newDocumentId()];
 const keyOf = (id: string) => storageKey("", id, "a.bin");
 const plan: UploadPlan = { id: first, key: keyOf(first), stamp: "10:20", contentType: "text/plain" };
@@ -91,8 +91,8 @@ test.each([
 
 test.each<[string, Partial<UploadIdentity>]>([
   ["to another place", { target: "s3://other/ catalog" }],
-  ["of another file", { path: "/b.bin" }],
-  ["under another name", { name: "b.bin" }],
+  ["of another file", { file: "/b.bin" }],
+  ["under another path", { path: "out/a.bin" }],
   ["with another tag", { tags: { build: "42" } }],
 ])("a different journal belongs to an upload %s", async (_what, change) => {
   await interrupted(2);
@@ -160,7 +160,7 @@ test("a journal expires after a week, and a younger one is kept", async () => {
   const old = await interrupted(2);
   const time = new Date(Date.now() - 7 * day - 60_000);
   await utimes(old, time, time);
-  const journal = await open(later, { ...identity, name: "other" });
+  const journal = await open(later, { ...identity, path: "other" });
   expect(await journals.has(identity)).toBe(false);
   journal.close();
   const young = new Date(Date.now() - 6 * day);

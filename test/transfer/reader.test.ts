@@ -10,6 +10,7 @@ import type { OpenOptions, StorageService } from "../../src/storage/service.ts";
 import { readDocument } from "../../src/transfer/reader.ts";
 import { localSettings } from "../support/aws.ts";
 import { bodyOf } from "../support/body.ts";
+import { recordWith } from "../support/record.ts";
 
 const never = new AbortController().signal;
 const mebibyte = 1024 * 1024;
@@ -55,7 +56,7 @@ async function openObject(bytes: Uint8Array, ranges: number, disturb?: Disturban
     get: (target, name) => (name === "open" ? open : name === "traits" ? traits : Reflect.get(target, name)),
   });
   const sha256 = createHash("sha256").update(bytes).digest("hex");
-  const record = { id: "the-id", size: bytes.length, sha256 };
+  const record = recordWith({ size: bytes.length, sha256 });
   const reading = { storage, key, record, retries, signal: never };
   return { asked, delivered, reading, read: () => collect(readDocument(reading)) };
 }

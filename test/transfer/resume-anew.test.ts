@@ -1,5 +1,6 @@
 /** What an interrupted upload left and cannot be gone on with: parts that are gone, or a file that is another by now. */
-import { appendFile, open, readFile, utimes } from "node:fs/promises";
+import { appendFile, open, readFile, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { AbortMultipartUploadCommand } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type InRepoAws, startInRepoAws } from "../support/aws.ts";
@@ -142,4 +143,18 @@ test("an upload with another content type starts over", async () => {
   expect(document).toMatchObject({ action: "uploaded", contentType: "text/plain", bytesSent: 16 * mebibyte });
   expect(document.id).not.toBe(id);
   expect(await left()).toEqual(finished(document.id, bytes));
+});
+
+test("an upload does not go on as an older version than one that another machine has stored meanwhile", async () => {
+  const { upload, run, left, sandbox, id, bytes } = await openInterrupted(aws.endpoint);
+  const other = join(sandbox.cwd, "other.bin");
+  await writeFile(other, "of another machine");
+  const stored = await run(["upload", other, "--name", "a.bin", "--state-directory", join(sandbox.root, "elsewhere")]);
+  const [newer] = stored.json().documents;
+  expect(newer.id > id).toBe(true);
+  const [document] = (await upload()).json().documents;
+  expect(document).toMatchObject({ action: "uploaded", bytesSent: bytes.length });
+  expect(document.id > newer.id).toBe(true);
+  expect(await left()).toMatchObject({ documents: [document.id, newer.id], uploads: [], journals: 0 });
+  expect((await run(["show", "a.bin"])).json()).toMatchObject({ id: document.id });
 });

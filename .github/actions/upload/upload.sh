@@ -110,6 +110,8 @@ flags=(--within "$workspace")
 add_tag() { flags+=("--tag=$1"); }
 each_line "${INPUT_TAGS:-}" add_tag
 if [ "${INPUT_RECURSIVE:-false}" = true ]; then flags+=(--recursive); fi
+if [ "${INPUT_RELATIVE:-true}" = true ] && [ -z "${INPUT_NAME:-}" ]; then flags+=(--relative); fi
+if [ -n "${INPUT_INTO:-}" ]; then flags+=("--into=$INPUT_INTO"); fi
 
 shopt -s nullglob
 # ** needs bash 4.
@@ -153,7 +155,9 @@ add_matches() {
     fi
     # What is in a directory is matched by ** as well.
     if [ -n "$deep" ] && [ -d "$match" ]; then continue; fi
-    paths+=("$match")
+    # A path that begins with the workspace is kept below the working directory as well.
+    if [ "$match" = "$here" ]; then match=.; fi
+    paths+=("${match#"$here"/}")
     found=yes
   done
   # What matches nothing is left to docproc, which says so.

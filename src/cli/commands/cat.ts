@@ -1,6 +1,6 @@
 import { DocprocError } from "../../core/errors.ts";
 import { writeToStdout } from "../output/document.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, oneReference } from "./command.ts";
 
 export const cat = defineCommand({
   examples: [
@@ -8,7 +8,7 @@ export const cat = defineCommand({
     ["Choose an older version by its id", "cat 019aae5c-1f2e"],
   ],
   configure(command) {
-    return command.argument("<ref>", "id, unique id prefix, or name");
+    return command.argument("<ref>", oneReference);
   },
   parse([reference = ""], flags) {
     if (flags.json || flags.ndjson || flags.quiet) {

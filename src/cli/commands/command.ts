@@ -8,8 +8,8 @@ import type { ItemDocument, Result } from "../output/reporter.ts";
 interface Command<Declaring, Declared, Flags, Input> {
   /** Whether its items are new documents, which a CI job gets as outputs. */
   readonly makesDocuments?: boolean;
-  /** The form of its JSON document, if that has any number of items. */
-  readonly document?: ItemDocument;
+  /** The form of its JSON document, if that has any number of items; it may depend on the flags. */
+  readonly document?: ItemDocument | ((flags: Flags) => ItemDocument | undefined);
   /** Worked examples for `--help`: what each does, and its arguments. */
   readonly examples: readonly (readonly [what: string, args: string])[];
   /** Declares arguments and flags. No defaults here, so that unset flags can be told from typed ones. */
@@ -39,6 +39,10 @@ export function defineCommand<Args extends unknown[], Flags extends OptionValues
 
 /** The first word of a shell's completion requests, see completion/. Not a command for users. */
 export const completionWord = "complete";
+
+/** What a reference to a document may be, for the help text. */
+export const oneReference = "an id, a path (its newest version), or a unique beginning of an id";
+export const severalReferences = "ids, paths (the newest version), or unique beginnings of ids";
 
 /** For flags that may be repeated. */
 export function collect(value: string, previous: readonly string[] = []): string[] {

@@ -1,10 +1,12 @@
 import { defaultConcurrency } from "../../core/limits.ts";
 import type { DocumentRecord } from "../../document/record.ts";
+import type { DocumentLibrary } from "../../library/library.ts";
 import type { KeptFor, RemovedBytes } from "../../library/removal.ts";
 import { batchFailure, runNamed } from "../batch.ts";
 import { confirm } from "../confirm.ts";
 import { display } from "../output/display.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, severalReferences } from "./command.ts";
+import { otherVersions } from "./versions.ts";
 
 interface DeleteInput {
   readonly references: readonly string[];
@@ -29,30 +31,35 @@ const howToAdopt =
 export const remove = defineCommand({
   document: { schema: "docproc.delete/1", items: "documents", input: "ref" },
   examples: [
-    ["Delete the newest document of a name", "delete invoice.pdf"],
+    ["Delete the newest version of a path", "delete reports/invoice.pdf"],
     ["Delete without confirmation, in a script", "delete 019aae5c-1f2e --yes"],
     ["Delete the artifacts of a build", "delete $(docproc list --tag build=42 --all -q) --yes"],
   ],
   configure(command) {
     return command
-      .argument("<ref...>", "ids, unique id prefixes, or names (the newest)")
+      .argument("<ref...>", severalReferences)
       .option("-y, --yes", "do not ask for confirmation; required without a terminal");
   },
-  parse: (references, flags): DeleteInput => ({ references, yes: flags.yes ?? false }),
-  async run(context, { references, yes }) {
+  parse: (given, flags): DeleteInput => ({ references: given, yes: flags.yes ?? false }),
+  async run(context, { references: given, yes }) {
     const { reporter, signal, host } = context;
     const started = host.now();
     const library = await context.library();
     const { concurrency = defaultConcurrency } = (await context.config()).settings;
     let ofOtherCatalog = false;
-    const batch = await runNamed<Deleted>(references, {
+    let staying: readonly string[] = [];
+    const batch = await runNamed<Deleted>(given, {
       concurrency,
       inOrder: reporter.keepsOrder,
       signal,
       find: async (reference) => await library.find(reference, signal),
       // The question names all of them.
       async onFound(records) {
-        if (records.length > 0) await confirm(host, question(records), yes);
+        if (records.length === 0) return;
+        // Who gives an id means one version.
+        const byPath = records.filter(({ id }) => !given.includes(id));
+        staying = await versionsThatStay(library, byPath, records, signal);
+        await confirm(host, `${staying.map((one) => `${one}\n`).join("")}${question(records)}`, yes);
       },
       async run(record) {
         return { ...record, action: "deleted", ...(await library.remove(record, signal)) };
@@ -64,18 +71,18 @@ export const remove = defineCommand({
           id: one.id,
           line: (painter) => {
             const kept = one.reason === null ? "" : `bytes kept: ${one.uri} (${whyKept[one.reason]})`;
-            const line = `${painter.good("deleted")}  ${one.id}  ${painter.text(one.name)}`;
+            const line = `${painter.good("deleted")}  ${one.id}  ${painter.text(one.path)}`;
             return kept === "" ? line : `${line}  ${painter.faint(painter.text(kept))}`;
           },
         });
       },
-      onFailure: ({ label, error }) => reporter.problem(label, error, { only: references.length === 1 }),
+      onFailure: ({ label, error, only }) => reporter.problem(label, error, { only }),
     });
     const { total, doneCount: deleted, failedCount: failed } = batch;
     return {
       envelope: { summary: { total, deleted, failed, durationMs: host.now() - started } },
       text: () => "",
-      note: ofOtherCatalog ? howToAdopt : undefined,
+      note: [...(yes ? staying : []), ...(ofOtherCatalog ? [howToAdopt] : [])].join("\n") || undefined,
       failure: batchFailure(
         batch,
         "documents",
@@ -86,8 +93,26 @@ export const remove = defineCommand({
   },
 });
 
+/** Equal paths are told apart by their ids. */
 function question(records: readonly DocumentRecord[]): string {
-  const names = records.slice(0, namesAsked).map(({ name }) => display(name));
+  const names = records.slice(0, namesAsked).map(({ path, id }) => `${display(path)} (${id})`);
   const more = records.length > namesAsked ? ` and ${records.length - namesAsked} more` : "";
   return `Delete ${names.join(", ")}${more}?`;
+}
+
+/** A sentence for each of the first paths that keep versions when `going` are deleted. */
+async function versionsThatStay(
+  library: DocumentLibrary,
+  byPath: readonly DocumentRecord[],
+  going: readonly DocumentRecord[],
+  signal: AbortSignal,
+): Promise<string[]> {
+  const paths = [...new Set(byPath.map(({ path }) => path))].slice(0, namesAsked);
+  const sentences: string[] = [];
+  for (const path of paths) {
+    const own = going.filter((record) => record.path === path);
+    const others = await otherVersions(library, own, signal);
+    if (others !== undefined) sentences.push(`${display(path)} keeps ${others}.`);
+  }
+  return sentences;
 }

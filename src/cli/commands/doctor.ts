@@ -27,7 +27,10 @@ export const doctor = defineCommand({
   ],
   configure(command) {
     return command
-      .option("--repair", "remove objects without records, unfinished uploads and stray claims over a day old")
+      .option(
+        "--repair",
+        "remove objects without records, unfinished uploads and places without documents over a day old",
+      )
       .option("-y, --yes", "with --repair: trust the catalog even if most objects have no record");
   },
   parse: (_args, flags): DoctorInput => ({ repair: flags.repair ?? false, yes: flags.yes ?? false }),

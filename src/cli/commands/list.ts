@@ -1,12 +1,13 @@
 import { DocprocError } from "../../core/errors.ts";
-import { type ListQuery, listOrder } from "../../document/query.ts";
-import { type DocumentRecord, isDocumentId } from "../../document/record.ts";
-import type { Column, Painter } from "../output/reporter.ts";
+import { listOrder, type Selection } from "../../document/query.ts";
+import { isDocumentId } from "../../document/record.ts";
+import { whatOf } from "../../document/what.ts";
 import { defineCommand } from "./command.ts";
+import { documentRow } from "./documents-table.ts";
 import { addFilterFlags, parseFilter } from "./filter.ts";
 
 interface ListInput {
-  readonly query: ListQuery;
+  readonly query: Selection;
   readonly limit: number;
 }
 
@@ -16,21 +17,30 @@ export const list = defineCommand({
   document: { schema: "docproc.list/1", items: "documents" },
   examples: [
     ["List the newest fifty documents", "list"],
+    ["List the documents with letters in their path, of both cases", "list invoice"],
+    ["List what is below a folder, only the newest version of each path", "list scans/ --latest"],
+    ["List the JavaScript below a folder, at any depth", "list --path 'dist/**/*.js'"],
     ["List the artifacts of a build", "list --tag build=42"],
     ["Print last week's PDFs as JSON", "list --type application/pdf --since 7d --json"],
     ["List what was made from a commit", "list --commit 4f475bb"],
-    ["List the ten largest documents", "list --sort size --limit 10"],
+    ["List the ten largest documents", "list --sort size -n 10"],
+    ["List what was not reviewed", "list --not-tag reviewed"],
     ["Print every record, one per line", "list --all --ndjson"],
   ],
   configure(command) {
-    return addFilterFlags(command)
-      .option("--sort <time|size|name>", "sort newest first (default), largest first, or by name")
-      .option("--limit <count>", `list at most this many (default: ${defaultLimit})`)
+    return addFilterFlags(
+      command.argument(
+        "[what]",
+        "part of a path, a folder with a slash at its end, or a glob; small letters match both cases",
+      ),
+    )
+      .option("--sort <time|size|path>", "sort newest first (default), largest first, or by path")
+      .option("-n, --limit <count>", `list at most this many (default: ${defaultLimit})`)
       .option("--cursor <id>", "continue after this document: the nextCursor of the previous page")
       .option("--all", "list all, without a limit")
       .option("--asc", "reverse the order: oldest or smallest first");
   },
-  parse(_args, flags, now): ListInput {
+  parse([what], flags, now): ListInput {
     if (flags.all && flags.limit !== undefined) {
       throw new DocprocError("USAGE", "--all and --limit contradict each other.", { hint: "Remove one of them." });
     }
@@ -41,9 +51,12 @@ export const list = defineCommand({
     }
     const order = listOrder("--sort", flags.sort ?? "time", flags.asc ?? false);
     const limit = flags.all ? Number.POSITIVE_INFINITY : parseLimit(flags.limit);
+    if (what !== undefined) whatOf(what);
+    const { filter, ...chosen } = parseFilter(flags, now);
     return {
       query: {
-        ...parseFilter(flags, now),
+        ...chosen,
+        filter: { ...filter, what },
         ...order,
         after: flags.cursor,
         // One more shows whether there is another page.
@@ -60,8 +73,7 @@ export const list = defineCommand({
       // One more shows whether there is another page.
       more = count === limit;
       if (more || reporter.closed) break;
-      const cells = (painter: Painter) => cellsOf(record, painter);
-      const written = reporter.item({ value: record, id: record.id, many: true, row: { columns, cells } });
+      const written = reporter.item(documentRow(record));
       if (written) await written;
       last = record.id;
       count += 1;
@@ -75,27 +87,6 @@ export const list = defineCommand({
     };
   },
 });
-
-const columns: readonly Column[] = [
-  { heading: "ID" },
-  { heading: "NAME", narrow: "cut" },
-  { heading: "SIZE", align: "right" },
-  { heading: "UPLOADED", narrow: "drop" },
-  { heading: "TAGS", narrow: "drop" },
-  { heading: "TYPE", narrow: "drop" },
-];
-
-function cellsOf(record: DocumentRecord, painter: Painter): string[] {
-  const tags = Object.entries(record.tags).map(([key, value]) => `${key}=${value}`);
-  return [
-    record.id,
-    painter.text(record.name),
-    painter.size(record.size),
-    painter.time(record.uploadedAt),
-    painter.text(tags.join(" ")),
-    painter.text(record.contentType),
-  ];
-}
 
 function parseLimit(text: string | undefined): number {
   if (text === undefined) return defaultLimit;

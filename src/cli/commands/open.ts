@@ -7,15 +7,15 @@ import { trustedOwners } from "../../files/ownership.ts";
 import { removeDirectory } from "../../files/removal.ts";
 import { downloadTo } from "../../transfer/download.ts";
 import { assertDesktop, assertNoProgram, showOnDesktop } from "../desktop.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, oneReference } from "./command.ts";
 
 export const open = defineCommand({
   examples: [
-    ["Open the newest document of a name", "open invoice.pdf"],
+    ["Open the newest version of a path", "open invoice.pdf"],
     ["Open an older version by its id", "open 019aae5c-1f2e"],
   ],
   configure(command) {
-    return command.argument("<ref>", "id, unique id prefix, or name");
+    return command.argument("<ref>", oneReference);
   },
   parse([reference = ""]) {
     return { reference };
@@ -35,7 +35,7 @@ export const open = defineCommand({
       throw fromSystemError(error, tmpdir());
     });
     const path = join(folder, file);
-    const progress = reporter.progress.start(record.name, record.size);
+    const progress = reporter.progress.start(record.path, record.size);
     try {
       const readOnly = { force: false, umask: 0o377 };
       await downloadTo(path, library.read(record, signal), { ...readOnly, signal, onProgress: progress.advance });
@@ -48,7 +48,7 @@ export const open = defineCommand({
       progress.done();
     }
     await showOnDesktop(path, desktop);
-    const envelope = { schema: "docproc.open/1", id: record.id, name: record.name, path };
+    const envelope = { schema: "docproc.open/1", id: record.id, path: record.path, file: path };
     await reporter.item({ value: envelope, id: record.id });
     return { envelope, text: (painter) => `${painter.good("opened")} ${record.id}  ${painter.text(path)}` };
   },

@@ -56,7 +56,7 @@ export const commands: readonly CommandEntry[] = [
     name: "download",
     aliases: ["get"],
     summary: "Download and check documents",
-    load: async () => (await import("./download.ts")).download,
+    load: async () => (await import("./download/download.ts")).download,
   },
   {
     name: "cat",

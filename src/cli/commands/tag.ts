@@ -1,6 +1,6 @@
 import { documentTags } from "../../document/record.ts";
 import { tagEdit } from "../../library/tag.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, oneReference } from "./command.ts";
 
 export const tag = defineCommand({
   examples: [
@@ -8,9 +8,7 @@ export const tag = defineCommand({
     ["Remove a tag", "tag invoice.pdf draft-"],
   ],
   configure(command) {
-    return command
-      .argument("<ref>", "id, unique id prefix, or name")
-      .argument("<changes...>", "key=value sets a tag, key- removes it");
+    return command.argument("<ref>", oneReference).argument("<changes...>", "key=value sets a tag, key- removes it");
   },
   parse([reference = "", ...changes]) {
     const unset = changes.filter((change) => !change.includes("=") && /.-$/s.test(change));

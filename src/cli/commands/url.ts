@@ -1,7 +1,7 @@
 import { duration } from "../../config/values.ts";
 import type { DocumentRecord } from "../../document/record.ts";
 import { expiryOf, type SignedRequest } from "../../library/sign.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, oneReference } from "./command.ts";
 
 interface UrlInput {
   readonly reference: string;
@@ -13,12 +13,12 @@ interface UrlInput {
 export const url = defineCommand({
   examples: [
     ["Print a link that is valid for an hour", "url invoice.pdf --expires-in 1h"],
-    ["Download with curl, on a host without credentials", 'curl -fsSLJO "$(docproc url app.tgz)"'],
+    ["Download with curl, without its own credentials", "url app.tgz | xargs curl -fsSLJO"],
     ["Print a link that restores lost bytes", "url invoice.pdf --put"],
   ],
   configure(command) {
     return command
-      .argument("<ref>", "id, unique id prefix, or name")
+      .argument("<ref>", oneReference)
       .option("--expires-in <time>", "how long the link is valid, such as 30s, 1h or 7d (default: 15m)")
       .option("--put", "print a link for restoring the document's bytes if they are lost");
   },
@@ -32,7 +32,7 @@ export const url = defineCommand({
     const envelope = {
       schema: "docproc.url/1",
       id: record.id,
-      name: record.name,
+      path: record.path,
       method,
       url: signed.url,
       headers: signed.headers,
@@ -49,11 +49,11 @@ export const url = defineCommand({
 });
 
 /** The URL is not repeated: it grants access and belongs on stdout alone. */
-function howToSend({ name }: DocumentRecord, { headers }: SignedRequest): string {
+function howToSend({ path }: DocumentRecord, { headers }: SignedRequest): string {
   // A content type may be any text from the catalog, and this is for a shell.
   const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
   const flags = Object.entries(headers).map(([header, value]) => `-H ${quoted(`${header}: ${value}`)}`);
-  return `Send ${name}, and nothing else, with: curl -fT FILE ${flags.join(" ")} URL`;
+  return `Send ${path}, and nothing else, with: curl -fT FILE ${flags.join(" ")} URL`;
 }
 
 function earlyEnd({ expiresAt, credentialsExpireAt }: SignedRequest): string | undefined {

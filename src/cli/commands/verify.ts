@@ -6,7 +6,7 @@ import type { DocumentLibrary } from "../../library/library.ts";
 import type { DocumentDamage } from "../../library/verify.ts";
 import { type Account, runBatch } from "../batch.ts";
 import type { Context } from "../context.ts";
-import { defineCommand } from "./command.ts";
+import { defineCommand, severalReferences } from "./command.ts";
 
 interface VerifyInput {
   readonly references: readonly string[];
@@ -24,7 +24,7 @@ export const verify = defineCommand({
   ],
   configure(command) {
     return command
-      .argument("[ref...]", "ids, unique id prefixes, or names")
+      .argument("[ref...]", severalReferences)
       .option("--all", "check every document")
       .option("--deep", "also read and hash the documents")
       .option("--sample <percent>", "with --all: check only a random share, such as 5%");
@@ -61,7 +61,7 @@ export const verify = defineCommand({
           value: damage,
           id: damage.id,
           line: (painter) =>
-            `${painter.bad(damage.code)}  ${damage.id}  ${painter.text(damage.name)}  ${painter.text(damage.message)}`,
+            `${painter.bad(damage.code)}  ${damage.id}  ${painter.text(damage.path)}  ${painter.text(damage.message)}`,
         });
       },
       onFailure({ label, error }) {
@@ -90,7 +90,7 @@ async function verifyOne(
   deep: boolean,
 ): Promise<Checked> {
   const record = typeof of === "string" ? await library.find(of, signal) : of;
-  const { advance: onProgress, done } = reporter.progress.start(record.name, deep ? record.size : null);
+  const { advance: onProgress, done } = reporter.progress.start(record.path, deep ? record.size : null);
   try {
     return { size: record.size, damage: await library.verify(record, { deep, signal, onProgress }) };
   } finally {
@@ -112,7 +112,7 @@ function failureOf(
   if (signal.aborted) return cancelled(signal);
   if (damaged > 0) {
     return new DocprocError("INTEGRITY", `${damaged} of ${counted(checked + failed, "document")} failed the check.`, {
-      hint: "Nothing was changed. Upload the files again with --on-duplicate store, then delete the damaged documents by id.",
+      hint: "Nothing was changed. Put the bytes back from the original files, each with docproc upload FILE --restore ID.",
     });
   }
   if (failed === 0) return undefined;

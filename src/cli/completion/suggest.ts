@@ -6,10 +6,12 @@ import type { Command, Option } from "commander";
 import { type ConfigInput, loadConfig } from "../../config/config.ts";
 import { assertAgreed } from "../../config/consent.ts";
 import { settingChoices, settingNames } from "../../config/settings.ts";
+import { folderOfPath } from "../../document/path.ts";
 import type { DocumentRecord } from "../../document/record.ts";
 import { DocumentLibrary } from "../../library/library.ts";
 import { configInput, type Host } from "../context.ts";
 import { display } from "../output/display.ts";
+import { folderByFolder } from "./folders.ts";
 import { forShell, isShell, type Suggestion, wordFrom } from "./shells.ts";
 
 /** Builds the command tree, with arguments and flags of the commands among the words. */
@@ -146,8 +148,14 @@ async function candidates(
   if (/^(path|file)s?$/.test(placeholder)) {
     return [{ kind: "file", type: /directory$/i.test(about) ? "directory" : "any" }];
   }
-  if (/^refs?$/.test(placeholder)) return await fromCatalog(host, line.given, word, referencesTo);
-  if (placeholder === "key=value" && about !== "meta") return await fromCatalog(host, line.given, word, tagsOf);
+  if (/^(refs?|what)$/.test(placeholder) || (placeholder === "glob" && about === "path")) {
+    return await fromCatalog(host, line.given, word, referencesTo, true);
+  }
+  if (placeholder === "folder") return await fromCatalog(host, line.given, word, foldersOf, true);
+  if (placeholder === "name" && about === "branch") return await fromCatalog(host, line.given, word, branchOf);
+  if (/^key(=value|\[=value\])$/.test(placeholder) && about !== "meta") {
+    return await fromCatalog(host, line.given, word, tagsOf);
+  }
   return [];
 }
 
@@ -158,28 +166,42 @@ function withPrefix(suggestion: Suggestion, prefix: string, word: string): Sugge
   return { ...suggestion, text: prefix + suggestion.text };
 }
 
-/** The document's name; its id too, once something is typed. */
+/** The document's path; its id too, once something is typed. */
 function referencesTo(record: DocumentRecord, word: string): [text: string, description: string][] {
-  const { id, name, uploadedAt } = record;
+  const { id, path, uploadedAt } = record;
   const uploaded = uploadedAt.slice(0, 16).replace("T", " ");
   return word === ""
-    ? [[name, uploaded]]
+    ? [[path, uploaded]]
     : [
-        [name, uploaded],
-        [id, name],
+        [path, uploaded],
+        [id, path],
       ];
+}
+
+function foldersOf({ path }: DocumentRecord): [text: string, description: string][] {
+  const folder = folderOfPath(path);
+  return folder === "" ? [] : [[`${folder}/`, ""]];
+}
+
+function branchOf({ provenance }: DocumentRecord): [text: string, description: string][] {
+  const branch = provenance?.git?.branch;
+  return branch ? [[branch, ""]] : [];
 }
 
 function tagsOf({ tags }: DocumentRecord): [text: string, description: string][] {
   return Object.entries(tags).map(([key, value]) => [`${key}=${value}`, ""]);
 }
 
-/** Suggestions from the newest records that were read in time. */
+/**
+ * Suggestions from the newest records that were read in time.
+ * @param byFolder whether to complete one folder after the other
+ */
 async function fromCatalog(
   host: Host,
   given: CommandLine["given"],
   word: string,
   offers: (record: DocumentRecord, word: string) => [text: string, description: string][],
+  byFolder = false,
 ): Promise<Suggestion[]> {
   const found = new Map<string, Suggestion>();
   const giveUp = new AbortController();
@@ -194,7 +216,8 @@ async function fromCatalog(
       for (const [text, description] of offers(record, word)) {
         if (text.startsWith(word) && isSafe(text) && !found.has(text)) found.set(text, literal(text, description));
       }
-      if (++seen === maxRecords || found.size >= maxSuggestions || giveUp.signal.aborted) break;
+      const enough = !byFolder && found.size >= maxSuggestions;
+      if (++seen === maxRecords || enough || giveUp.signal.aborted) break;
     }
   };
   await new Promise<void>((resolve) => {
@@ -207,7 +230,12 @@ async function fromCatalog(
   });
   giveUp.abort();
   library?.close().catch(() => {});
-  return [...found.values()];
+  const all = byFolder
+    ? [...folderByFolder([...found.keys()], word)].map(([text, path]) =>
+        text === path ? found.get(path) : literal(text),
+      )
+    : [...found.values()];
+  return all.filter((one) => one !== undefined).slice(0, maxSuggestions);
 }
 
 /** Refuses text that a terminal or a suggestion list could misinterpret, and text that looks like a flag. */

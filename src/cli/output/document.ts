@@ -14,7 +14,7 @@ export async function writeToStdout(
   record: DocumentRecord,
 ): Promise<void> {
   if (host.stdout.isTTY && !isReadable(record.contentType)) {
-    throw new DocprocError("USAGE", `${record.name} is ${record.contentType}, which a terminal cannot show.`, {
+    throw new DocprocError("USAGE", `${record.path} is ${record.contentType}, which a terminal cannot show.`, {
       hint: "Pipe it into a program, or write it to a file: docproc download REF -o FILE",
     });
   }

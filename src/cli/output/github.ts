@@ -17,13 +17,21 @@ import { withoutCommands } from "./runner-commands.ts";
  */
 const maxCharacters = 256 * 1024;
 
+/** Characters of failures in the summary, before they are escaped; further ones are only counted. */
+const maxFailureCharacters = 64 * 1024;
+
 /** The part of an uploaded record that is output. */
 interface UploadedItem {
   readonly id: string | null;
-  readonly name: string;
+  readonly path: string;
   readonly size: number | null;
   readonly uri: string | null;
   readonly action: string;
+}
+
+interface FailedItem {
+  readonly label: string;
+  readonly error: Pick<DocprocError, "code" | "message">;
 }
 
 export interface GithubOptions {
@@ -37,8 +45,11 @@ export class GithubReporter implements Reporter {
   readonly #inner: Reporter;
   readonly #options: GithubOptions;
   readonly #made: UploadedItem[] = [];
+  readonly #failed: FailedItem[] = [];
   #characters = 0;
   #count = 0;
+  #failureCharacters = 0;
+  #failedCount = 0;
   #annotated = false;
 
   constructor(inner: Reporter, options: GithubOptions) {
@@ -62,14 +73,21 @@ export class GithubReporter implements Reporter {
     if (this.#options.makesDocuments) {
       this.#count += 1;
       const made = item.value as UploadedItem;
-      this.#characters += (made.id?.length ?? 0) + (made.uri?.length ?? 0) + made.name.length;
+      this.#characters += (made.id?.length ?? 0) + (made.uri?.length ?? 0) + made.path.length;
       if (this.#characters <= maxCharacters) this.#made.push(made);
     }
     return this.#inner.item(item);
   }
 
   problem(label: string, error: DocprocError, about?: ProblemInput): void {
-    if (!about?.only) this.#annotate(error, `${label}: ${error.message}`);
+    if (!about?.only) {
+      this.#annotate(error, `${label}: ${error.message}`);
+      this.#failedCount += 1;
+      this.#failureCharacters += label.length + error.message.length;
+      if (this.#failureCharacters <= maxFailureCharacters) {
+        this.#failed.push({ label, error: { code: error.code, message: error.message } });
+      }
+    }
     this.#inner.problem(label, error, about);
   }
 
@@ -85,7 +103,7 @@ export class GithubReporter implements Reporter {
     if (this.#options.makesDocuments) {
       const { GITHUB_OUTPUT, GITHUB_STEP_SUMMARY } = this.#options.env;
       await this.#append(GITHUB_OUTPUT, outputs(this.#made));
-      await this.#append(GITHUB_STEP_SUMMARY, summary(this.#made, this.#count, result.failure));
+      await this.#append(GITHUB_STEP_SUMMARY, this.#summary(result.failure));
     }
     await this.#inner.result(result);
   }
@@ -94,6 +112,23 @@ export class GithubReporter implements Reporter {
     // Skipped after failures of files, which it only counts. First, as the error must be the last line.
     if (!this.#annotated) this.#annotate(error, error.message);
     this.#inner.failure(error);
+  }
+
+  /** What the step made and what failed, then why the whole command failed. */
+  #summary(failure: DocprocError | undefined): string {
+    const made = this.#made.map(({ path, size, action, id }) => [
+      path,
+      size === null ? "" : prettyBytes(size),
+      action,
+      id ?? "",
+    ]);
+    const failed = this.#failed.map(({ label, error }) => [label, error.code, error.message]);
+    return `${[
+      "### docproc upload",
+      ...table("| document | size | | id |", "|---|---|---|---|", made, this.#count),
+      ...table("| failed | | why |", "|---|---|---|", failed, this.#failedCount),
+      ...(failure === undefined ? [] : [`**${failure.code}**: ${markdown(failure.message)}`]),
+    ].join("\n\n")}\n\n`;
   }
 
   /** The documents are stored even if this cannot be written. */
@@ -132,18 +167,11 @@ function outputs(made: readonly UploadedItem[]): string {
     .join("");
 }
 
-function summary(made: readonly UploadedItem[], count: number, failure: DocprocError | undefined): string {
-  const rows = made.map(({ id, name, size, action }) => {
-    const cells = [name, size === null ? "" : prettyBytes(size), action, id ?? ""];
-    return `| ${cells.map(markdown).join(" | ")} |`;
-  });
-  const table = rows.length === 0 ? [] : ["| document | size | | id |", "|---|---|---|---|", ...rows];
-  const more = count > made.length ? [`and ${count - made.length} more`] : [];
-  const failed = failure === undefined ? [] : [`**${failure.code}**: ${markdown(failure.message)}`];
-  return `${[["### docproc upload"], table, more, failed]
-    .filter((part) => part.length > 0)
-    .map((part) => part.join("\n"))
-    .join("\n\n")}\n\n`;
+/** @param count of all rows, of which those behind the given ones are counted */
+function table(heading: string, rule: string, rows: readonly (readonly string[])[], count: number): string[] {
+  const lines = rows.map((cells) => `| ${cells.map(markdown).join(" | ")} |`);
+  const more = count > rows.length ? [`and ${count - rows.length} more`] : [];
+  return [...(lines.length === 0 ? [] : [[heading, rule, ...lines].join("\n")]), ...more];
 }
 
 /** Escapes foreign text, so that it is neither Markdown nor HTML. */

@@ -23,7 +23,7 @@ interface Reported {
   /** Whether it was given a list of paths. */
   readonly readsList: boolean;
   readonly makesDocuments?: boolean;
-  readonly document?: ItemDocument;
+  readonly document?: ItemDocument | undefined;
 }
 
 /**

@@ -9,6 +9,9 @@ export type Template = (value: object) => string;
 const piece = /\\(.?)|\{\{|\}\}|\{([^{}]*)\}|([{}])/gs;
 const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "0": "\0", "\\": "\\" };
 
+/** Text, or the path of a field. */
+export type TemplatePiece = LinePiece | readonly [path: string];
+
 export interface TemplateOptions {
   /** Prints a value; the template's own text is printed unchanged. */
   readonly shown?: ((value: string) => string) | undefined;
@@ -25,23 +28,44 @@ export function parseTemplate(
   fields: readonly string[],
   { shown = (value) => value, join = plainly }: TemplateOptions = {},
 ): Template {
-  const pieces: (LinePiece | readonly [path: string])[] = [];
+  const pieces = templatePieces(text, fields, { flag: "--format", backslashes: true });
+  return (value) =>
+    join(pieces.map((one) => ("own" in one ? one : { text: shown(fieldText(value, one[0])), own: false })));
+}
+
+/**
+ * The pieces of a template in order.
+ * @param backslashes whether they escape; otherwise they are text
+ * @throws USAGE for an invalid template or an unknown field
+ */
+export function templatePieces(
+  text: string,
+  fields: readonly string[],
+  { flag, backslashes }: { readonly flag: string; readonly backslashes: boolean },
+): TemplatePiece[] {
+  const pieces: TemplatePiece[] = [];
+  const notTemplate = (why: string, hint: string) =>
+    new DocprocError("USAGE", `${flag} ${JSON.stringify(text)} is not a template: ${why}.`, { hint });
   const say = (literal: string) => pieces.push({ text: literal, own: true });
   let end = 0;
   for (const match of text.matchAll(piece)) {
     const [whole, letter, path, brace] = match;
     say(text.slice(end, match.index));
     end = match.index + whole.length;
-    if (brace !== undefined)
-      throw notTemplate(text, `${brace} has no counterpart`, `Write ${brace}${brace} for a brace.`);
+    if (brace !== undefined) throw notTemplate(`${brace} has no counterpart`, `Write ${brace}${brace} for a brace.`);
     if (path !== undefined) pieces.push([known(path, fields)]);
     else if (letter === undefined) say(whole.slice(1));
+    else if (!backslashes) say(whole);
     else if (Object.hasOwn(escapes, letter)) say(escapes[letter] ?? "");
-    else throw notTemplate(text, `${whole} is not an escape`, "Use \\n, \\t, \\r, \\0 or \\\\.");
+    else throw notTemplate(`${whole} is not an escape`, "Use \\n, \\t, \\r, \\0 or \\\\.");
   }
   say(text.slice(end));
-  return (value) =>
-    join(pieces.map((one) => ("own" in one ? one : { text: shown(textOf(valueAt(value, one[0]))), own: false })));
+  return pieces;
+}
+
+/** The text of a field: empty for unknown values; JSON for objects. */
+export function fieldText(value: object, path: string): string {
+  return textOf(valueAt(value, path));
 }
 
 function plainly(pieces: readonly LinePiece[]): string {
@@ -68,13 +92,8 @@ function valueAt(value: unknown, path: string): unknown {
   return undefined;
 }
 
-/** Empty for unknown values; JSON for objects. */
 function textOf(value: unknown): string {
   if (value === undefined || value === null) return "";
   // As in --json: a number sign occurs only in strings, where it may be escaped.
   return typeof value === "object" ? withoutCommands(JSON.stringify(value), "\\u0023") : String(value);
-}
-
-function notTemplate(text: string, why: string, hint: string): DocprocError {
-  return new DocprocError("USAGE", `--format ${JSON.stringify(text)} is not a template: ${why}.`, { hint });
 }

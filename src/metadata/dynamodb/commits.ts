@@ -1,11 +1,11 @@
 /**
- * Commits records. Concurrent commits share a transaction: it costs the same write units and saves requests, which
+ * Commits documents. Concurrent commits share a transaction: it costs the same write units and saves requests, which
  * dominate the time.
  *
  * A transaction succeeds or fails as a whole, so a commit that is refused gets its reason, and the others are sent
  * again without it.
  */
-import type { Put, TransactWriteItem } from "@aws-sdk/client-dynamodb";
+import type { TransactWriteItem } from "@aws-sdk/client-dynamodb";
 import { mayHaveSucceeded } from "../commit-outcome.ts";
 import { keyText } from "./reads.ts";
 import { type Member, RequestBatcher } from "./request-batcher.ts";
@@ -16,8 +16,8 @@ import type { TransactionAnswer, TransactionOutcome, Transactions } from "./tran
  */
 const maxItems = 100;
 const maxBytes = 4_000_000;
-/** Items of a commit: the document and its claim. */
-const itemsEach = 2;
+/** The fewest items of a commit: the document and the head of its path. */
+const itemsAtLeast = 2;
 
 interface CommitTask {
   readonly items: readonly TransactWriteItem[];
@@ -32,7 +32,7 @@ type PendingCommit = Member<CommitTask, TransactionOutcome>;
 export class Commits {
   readonly #transactions: Transactions;
   readonly #groups = new RequestBatcher<CommitTask, TransactionOutcome>({
-    maxTasks: maxItems / itemsEach,
+    maxTasks: maxItems / itemsAtLeast,
     fits,
     // A sent transaction is awaited: its outcome counts.
     abandonsInFlight: false,
@@ -44,14 +44,14 @@ export class Commits {
   }
 
   /**
-   * Puts a document and its claim, both or neither.
+   * Writes the items of a commit, all or none.
    * @throws UNAVAILABLE when the outcome is unknown; after any other error nothing was written
    */
-  async put(document: Put, claim: Put, signal: AbortSignal): Promise<TransactionOutcome> {
-    const puts = [document, claim];
-    const items = puts.map((Put) => ({ Put }));
-    const keys = puts.map(({ Item = {} }) => keyText(Item));
-    return await this.#groups.add({ items, keys, bytes: Buffer.byteLength(JSON.stringify(puts)) }, signal);
+  async write(items: readonly TransactWriteItem[], signal: AbortSignal): Promise<TransactionOutcome> {
+    const keys = items.map(({ Put, Delete, ConditionCheck }) =>
+      keyText(Put?.Item ?? Delete?.Key ?? ConditionCheck?.Key ?? {}),
+    );
+    return await this.#groups.add({ items, keys, bytes: Buffer.byteLength(JSON.stringify(items)) }, signal);
   }
 
   async #send(group: readonly PendingCommit[], signal: AbortSignal): Promise<void> {
@@ -69,8 +69,11 @@ export class Commits {
       return;
     }
     const resendable: PendingCommit[] = [];
-    for (const [index, one] of group.entries()) {
-      const reasons = answer.reasons.slice(index * itemsEach, (index + 1) * itemsEach);
+    let taken = 0;
+    for (const one of group) {
+      const { length } = one.task.items;
+      const reasons = answer.reasons.slice(taken, taken + length);
+      taken += length;
       if (group.length > 1 && reasons.every(({ Code }) => Code === "None")) resendable.push(one);
       // May retry after a pause, which the next group does not wait for.
       else one.answer(this.#transactions.retry(one.task.items, { ...answer, reasons }, one.signal));
@@ -88,7 +91,9 @@ export class Commits {
 }
 
 /** A transaction that names an item twice is refused. */
-function fits({ keys, bytes }: CommitTask, group: readonly CommitTask[]): boolean {
-  const taken = group.reduce((sum, other) => sum + other.bytes, bytes);
-  return taken <= maxBytes && !group.some((other) => other.keys.some((key) => keys.includes(key)));
+function fits({ items, keys, bytes }: CommitTask, group: readonly CommitTask[]): boolean {
+  const count = group.reduce((sum, other) => sum + other.items.length, items.length);
+  const size = group.reduce((sum, other) => sum + other.bytes, bytes);
+  if (count > maxItems || size > maxBytes) return false;
+  return !group.some((other) => other.keys.some((key) => keys.includes(key)));
 }

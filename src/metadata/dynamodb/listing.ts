@@ -16,22 +16,13 @@ import {
 } from "@aws-sdk/client-dynamodb";
 import { advancingPages } from "../../aws/failures.ts";
 import { idRange, type ListQuery } from "../../document/query.ts";
+import { documentKey, shards } from "./documents.ts";
 import { type Item, itemsOf, maxKeys, readItems } from "./reads.ts";
 
-/**
- * Partition keys that documents are spread over: one partition takes 1,000 write units a second, and ids that grow with
- * time would all go to the same one. Never change it: documents would be looked up in the wrong partition.
- * https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html
- */
-const shards = 8;
 /** Items. Documents are larger than 256 bytes, so this many fill a page of 1 MB without a limit. */
 const fullPage = 4096;
 /** When one shard must load a page, others with at most this share of theirs left load, too. */
 const prefetchBelow = 1 / 4;
-
-export function documentKey(id: string): Item {
-  return { pk: { S: `doc#${Number.parseInt(id.slice(-1), 16) % shards}` }, sk: { S: id } };
-}
 
 /** The documents in the range of a query, without its other filters. Aborts pending requests when it ends. */
 export async function* listDocuments(

@@ -12,6 +12,7 @@ export const dynamodbCalls: readonly Call<"table">[] = [
   ["BatchGetItem", "dynamodb:BatchGetItem", "table", everyone],
   ["Query", "dynamodb:Query", "table", everyone],
   ["PutItem", "dynamodb:PutItem", "table", writers],
+  ["UpdateItem", "dynamodb:UpdateItem", "table", writers],
   ["TransactWriteItems/Put", "dynamodb:PutItem", "table", writers],
   ["TransactWriteItems/Delete", "dynamodb:DeleteItem", "table", writers],
   ["TransactWriteItems/ConditionCheck", "dynamodb:ConditionCheckItem", "table", admins],

@@ -62,7 +62,7 @@ async function remove(
 
 /**
  * Scans only until it knows what the table holds. For the keys see catalog.ts.
- * @throws CONFLICT for documents, claims and foreign items
+ * @throws CONFLICT for documents, places of documents and foreign items
  */
 async function assertNothingIn(
   client: DynamoDBClient,
@@ -70,7 +70,7 @@ async function assertNothingIn(
   found: TableDescription,
   abortSignal: AbortSignal,
 ): Promise<void> {
-  const counts = { document: 0, claim: 0, "other item": 0 };
+  const counts = { document: 0, path: 0, "other item": 0 };
   let [isCatalog, more] = [false, false];
   const input = { TableName: table.name, ConsistentRead: true, ProjectionExpression: "pk, sk" };
   try {
@@ -80,7 +80,7 @@ async function assertNothingIn(
         const key = pk?.S ?? "";
         if (key === "catalog" && sk?.S?.startsWith("adopted#")) continue;
         if (key === "catalog" && sk?.S === "catalog") isCatalog = true;
-        else counts[key.startsWith("doc#") ? "document" : key.startsWith("name#") ? "claim" : "other item"] += 1;
+        else counts[key.startsWith("doc#") ? "document" : key.startsWith("path#") ? "path" : "other item"] += 1;
         more = Math.max(...Object.values(counts)) >= maxCounted;
         if (more) break scan;
       }
@@ -88,8 +88,8 @@ async function assertNothingIn(
   } catch (error) {
     throw table.failure(error, "dynamodb:Scan");
   }
-  // Each document has a claim.
-  if (counts.document > 0) counts.claim = 0;
+  // Each document has a path.
+  if (counts.document > 0) counts.path = 0;
   assertEmpty(`table ${table.name}`, counts, more);
   if (!isCatalog) assertAsMade(table, found);
 }

@@ -13,6 +13,7 @@ import { skewOf } from "../../aws/client.ts";
 import { errorNameOf } from "../../aws/failures.ts";
 import { DocprocError } from "../../core/errors.ts";
 import type { ProvisionAction, ProvisionedResource, ProvisionOptions } from "../../core/resources.ts";
+import { assertOwnLayout } from "./catalog-item.ts";
 import { tableFailure } from "./failures.ts";
 import type { DynamodbSettings } from "./settings.ts";
 
@@ -38,7 +39,7 @@ export async function* provisionTable(
   options: ProvisionOptions,
 ): AsyncIterable<ProvisionedResource> {
   const table = new Table(client, name, settings, options.signal);
-  const made = await makeTable(table, options);
+  const made = await makeTable(table, options, () => assertOwnLayout(client, name, settings, options.signal));
   yield { kind: "table", name, action: made, settings: { Region: await client.config.region(), ...wanted } };
   const kind = "deletion-protection";
   yield { kind, name, action: await protect(table, kind, made, settings, options), settings: protection };
@@ -62,10 +63,16 @@ export async function clockSkew(
   return skewOf(client) ?? 0;
 }
 
-async function makeTable(table: Table, { plan }: ProvisionOptions): Promise<ProvisionAction> {
+async function makeTable(
+  table: Table,
+  { plan }: ProvisionOptions,
+  assertReadable: () => Promise<void>,
+): Promise<ProvisionAction> {
   const existing = await table.describe();
   if (existing) {
     table.assertOurs(existing);
+    // A table that is being made or removed cannot be read.
+    if (["ACTIVE", "UPDATING"].includes(existing.TableStatus ?? "")) await assertReadable();
     if (!plan) await table.untilActive();
     return "exists";
   }

@@ -20,9 +20,13 @@ const temporaryReasons = new Set(["TransactionConflict", "ThrottlingError", "Pro
 const action = "dynamodb:TransactWriteItems";
 
 /** If a condition failed: the reasons in the order of the items, and the SDK's attempts. */
-export type TransactionOutcome =
-  | { readonly done: true }
-  | { readonly done: false; readonly reasons: readonly CancellationReason[]; readonly attempts: number };
+export type TransactionOutcome = { readonly done: true } | FailedTransaction;
+
+export interface FailedTransaction {
+  readonly done: false;
+  readonly reasons: readonly CancellationReason[];
+  readonly attempts: number;
+}
 
 /** The response to a transaction that was sent once. */
 export type TransactionAnswer =
@@ -101,6 +105,12 @@ export class Transactions {
   #failure(error: unknown) {
     return tableFailure(error, action, this.#table, this.#settings);
   }
+}
+
+/** True when the condition of the item at this index failed. */
+export function failedOn({ reasons }: FailedTransaction, index: number): boolean {
+  const reason = reasons[index];
+  return reason !== undefined && isCondition(reason);
 }
 
 function isCondition({ Code }: CancellationReason): boolean {

@@ -1,13 +1,22 @@
 /**
  * Turns a query into SQL conditions, and picks the index whose entries meet it.
  *
- * Tags, names, types, commits, runs and the first characters of names each have an index sorted by id. A glob with a
- * shorter literal beginning has only the range of names with that beginning, sorted by name, not by id.
+ * Tags, names, paths, types, branches, commits, runs and the first characters of names each have an index sorted by id.
+ * A glob with a shorter literal beginning, a folder, a tag of any value and the beginning of a hash have only a range of
+ * an index in another order, and a part of a path only a whole index. What a document must not have is in none.
  */
 import { DocprocError } from "../../core/errors.ts";
-import { type DocumentFilter, literalName, literalType, typeGlob } from "../../document/query.ts";
+import {
+  type DocumentFilter,
+  literalName,
+  literalPath,
+  literalType,
+  type TagTest,
+  typeGlob,
+} from "../../document/query.ts";
+import { whatOf } from "../../document/what.ts";
 
-export type SqlValue = string | number;
+export type SqlValue = string | number | null;
 /** A row is a list of its column values. */
 export type Row = readonly unknown[];
 export type Select = (sql: string, ...values: SqlValue[]) => Promise<Row[]>;
@@ -28,25 +37,37 @@ export interface BoundSql {
 const beginning = 3;
 /** Types to look up one by one. SQLite joins at most 500 queries. */
 const maxTypes = 100;
+/** Values of a tag's key to look up one by one. */
+const maxValues = 20;
 
 /** One condition of a query, and the index that answers it. */
-export interface Condition {
-  readonly table: "documents" | "tags";
+export interface Condition extends Entries {
   /** The index to use; SQLite would choose by guessed sizes. */
   readonly index: string;
+  /** How many of the values belong to the bounds. */
+  readonly bounding: number;
+  /** The order of the entries in that part. */
+  readonly by: "id" | "name" | "path" | "content_type" | "sha256" | "value";
+  /** Alternatives, when no part of one index has them all in order. */
+  readonly each?: readonly Condition[];
+  /** The same condition by another index, which reads less but is not in order. */
+  readonly narrow?: Condition;
+  /** The same condition for a single document, when the index cannot be asked for one. */
+  readonly single?: Entries;
+  /** True when no index has it: entries of other indexes are tested. */
+  readonly isTest?: boolean;
+  /** For a test: the entries that do not meet it. */
+  readonly but?: Condition;
+}
+
+/** Entries of an index. */
+interface Entries {
+  readonly table: "documents" | "tags";
   /** SQL that bounds the part of the index to read. */
   readonly bounds: (row: string) => string;
   /** SQL that tests each entry in that part. */
   readonly rest: (row: string) => string;
   readonly values: readonly string[];
-  /** How many of the values belong to the bounds. */
-  readonly bounding: number;
-  /** The order of the entries in that part. */
-  readonly by: "id" | "name" | "content_type";
-  /** Alternatives, when no part of one index has them all in order. */
-  readonly each?: readonly Condition[];
-  /** The same condition by another index, which reads less but is not in order. */
-  readonly narrow?: Condition;
 }
 
 export const everything: Condition = {
@@ -61,20 +82,28 @@ export const everything: Condition = {
 
 export const isOrdered = ({ by }: Condition) => by === "id";
 
-export async function conditionsOf(
-  select: Select,
-  { tags = {}, name, type, commit, run }: DocumentFilter = {},
-): Promise<Condition[]> {
+export async function conditionsOf(select: Select, filter: DocumentFilter = {}): Promise<Condition[]> {
+  const { tags = {}, tagKeys = [], notTags = [], path, under, name, what, type, sha256, branch, commit, run } = filter;
+  // @photostructure/sqlite cuts text at NUL, so such tags are tested in JavaScript only.
+  const isWhole = (...texts: (string | undefined)[]) => !texts.some((text) => text?.includes("\0"));
   return [
     // The union of types comes first, since SQLite joins queries from left to right.
     ...(type === undefined ? [] : [await withType(select, type)]),
-    // @photostructure/sqlite cuts text at NUL, so such tags are tested in JavaScript only.
     ...Object.entries(tags)
-      .filter((tag) => !tag.some((text) => text.includes("\0")))
+      .filter((tag) => isWhole(...tag))
       .map(withTag),
+    ...(await Promise.all(tagKeys.filter((key) => isWhole(key)).map((key) => withKey(select, key)))),
+    ...(path === undefined ? [] : [await withPath(path)]),
+    ...(under === undefined ? [] : [withFolder(under)]),
     ...(name === undefined ? [] : [await withName(name)]),
+    ...(what === undefined ? [] : [await withWhat(what)]),
+    ...(sha256 === undefined ? [] : [withHash(sha256)]),
+    ...(branch === undefined ? [] : [madeBy("branch", "%", "$.git.branch", branch)]),
     ...(commit === undefined ? [] : [madeBy("commit", "substr(%, 1, 7)", "$.git.commit", commit.slice(0, 7))]),
     ...(run === undefined ? [] : [madeBy("run", "%", "$.ci.run", run)]),
+    ...(
+      await Promise.all(notTags.filter(({ key, value }) => isWhole(key, value)).map((tag) => without(select, tag)))
+    ).flat(),
   ];
 }
 
@@ -123,7 +152,7 @@ async function withName(glob: string): Promise<Condition> {
 }
 
 /** @param of the index expression, `%` being the value at the path. SQLite uses an index only for identical text. */
-function madeBy(index: "commit" | "run", of: string, path: string, value: string): Condition {
+function madeBy(index: "branch" | "commit" | "run", of: string, path: string, value: string): Condition {
   const bounds = (row: string) => {
     const provenance = `iif(json_valid(${row}.provenance), ${row}.provenance, '{}') ->> '${path}'`;
     return `${of.replace("%", () => provenance)} = ? AND ${row}.provenance IS NOT NULL`;
@@ -136,7 +165,109 @@ function withTag(tag: readonly [key: string, value: string]): Condition {
   return { ...everything, table: "tags", bounds, values: tag, bounding: 2 };
 }
 
-const indexedBy = { name: "INDEXED BY documents_by_name", content_type: "INDEXED BY documents_by_type" } as const;
+/** The index has the values of a key behind one another, and the documents of each behind that. */
+async function withKey(select: Select, key: string): Promise<Condition> {
+  const each = (await valuesOfKey(select, key))?.map((value) => withTag([key, value]));
+  if (each === undefined) {
+    const bounds = (row: string) => `${row}.key = ?`;
+    return { ...everything, table: "tags", bounds, values: [key], bounding: 1, by: "value", single: hasKey(key, true) };
+  }
+  const bounds = (row: string) => `${row}.key = ? AND ${row}.value IN (${each.map(() => "?").join(", ")})`;
+  const values = [key, ...each.map((one) => one.values[1] ?? "")];
+  return { ...everything, table: "tags", bounds, values, bounding: values.length, each };
+}
+
+/** The values of a key that documents have; undefined when they are many, or cannot be asked for. Each is found after the previous one. */
+async function valuesOfKey(select: Select, key: string): Promise<string[] | undefined> {
+  const rows = await select(
+    `WITH RECURSIVE found(value) AS (
+       SELECT min(value) FROM tags WHERE key = ?1
+       UNION ALL SELECT (SELECT min(value) FROM tags WHERE key = ?1 AND value > found.value) FROM found WHERE value >= ''
+     )
+     SELECT value, instr(CAST(value AS BLOB), x'00') FROM found WHERE value >= '' LIMIT ${maxValues + 1}`,
+    key,
+  );
+  // See conditionsOf() for NUL.
+  const isListed = rows.length <= maxValues && rows.every(([, nul]) => Number(nul) === 0);
+  return isListed ? rows.map(([value]) => String(value)) : undefined;
+}
+
+/** Tests the tags of one document, which the index of tags cannot find without a value. */
+function hasKey(key: string, wanted: boolean): Entries {
+  const rest = (row: string) =>
+    `${wanted ? "" : "NOT "}EXISTS (
+       SELECT 1 FROM json_each(iif(json_valid(${row}.tags), ${row}.tags, '{}')) tag WHERE tag.key = ?)`;
+  return { table: "documents", bounds: () => "true", rest, values: [key] };
+}
+
+/** A key with few values is left out value by value, since the documents of each are in order. */
+async function without(select: Select, { key, value }: TagTest): Promise<Condition[]> {
+  const values = value === undefined ? await valuesOfKey(select, key) : [value];
+  if (values === undefined) return [{ ...everything, ...hasKey(key, false), isTest: true }];
+  return values.map((one): Condition => {
+    const but = withTag([key, one]);
+    const rest = (row: string) =>
+      `NOT EXISTS (SELECT 1 FROM tags unwanted WHERE ${but.bounds("unwanted")} AND unwanted.id = ${row}.id)`;
+    return { ...everything, rest, values: but.values, isTest: true, but };
+  });
+}
+
+const indexedBy = {
+  name: "INDEXED BY documents_by_name",
+  path: "INDEXED BY documents_by_path",
+  content_type: "INDEXED BY documents_by_type",
+} as const;
+
+async function withPath(glob: string): Promise<Condition> {
+  const literal = literalPath({ path: glob });
+  if (literal !== undefined) return withText("path", literal);
+  const { globEnds } = await import("../../document/glob.ts");
+  return withGlob("path", glob, globEnds(glob));
+}
+
+/** `0` is the character behind the slash. */
+function withFolder(folder: string): Condition {
+  const bounds = (row: string) => `${row}.path >= ? AND ${row}.path < ?`;
+  return {
+    ...everything,
+    index: indexedBy.path,
+    bounds,
+    values: [`${folder}/`, `${folder}0`],
+    bounding: 2,
+    by: "path",
+  };
+}
+
+function withHash(digits: string): Condition {
+  const bounds = (row: string) => `${row}.sha256 >= ? AND ${row}.sha256 < ?`;
+  const index = "INDEXED BY documents_by_sha256";
+  return { ...everything, index, bounds, values: [digits, `${digits}~`], bounding: 2, by: "sha256" };
+}
+
+async function withWhat(given: string): Promise<Condition> {
+  const { kind, text, folds } = whatOf(given);
+  const column = kind === "name" ? "name" : "path";
+  const scan = (rest: Condition["rest"], ...values: string[]): Condition => {
+    return { ...everything, index: indexedBy[column], rest, values, by: column };
+  };
+  if (kind === "part")
+    return folds ? scan(...like(column, "", text, "")) : scan((row) => `instr(${row}.path, ?) > 0`, text);
+  if (kind === "folder") return folds ? scan(...like(column, `${text}/`, "")) : withFolder(text);
+  if (!folds) return kind === "name" ? await withName(text) : await withPath(text);
+  const { globEnds } = await import("../../document/glob.ts");
+  const [quick, pattern] = like(column, ...globEnds(text));
+  return scan((row) => `${quick(row)} AND matches_folded(?, ${row}.${column})`, pattern, text);
+}
+
+/**
+ * SQL for text of which the folded form has all these parts, and perhaps for more: SQLite folds ASCII letters only, and
+ * of the others İ alone becomes one (an i, and a dot above it).
+ */
+function like(column: "name" | "path", ...parts: readonly string[]): [rest: Condition["rest"], pattern: string] {
+  const pattern = parts.map((part) => part.replace(/[%_\\]/g, "\\$&").replace(/[^\0-\x7f]/gu, "_")).join("%");
+  const dotted = /i|\u0307/.test(parts.join("")) ? ` OR instr(%, 'İ')` : "";
+  return [(row) => `(% LIKE ? ESCAPE '\\'${dotted})`.replaceAll("%", `${row}.${column}`), pattern];
+}
 
 function withText(column: keyof typeof indexedBy, text: string): Condition {
   const bounds = (row: string) => `${row}.${column} = ?`;
@@ -154,8 +285,8 @@ function withGlob(column: keyof typeof indexedBy, glob: string, ends: readonly [
     index: indexedBy[column],
     bounds: (row) => `${row}.${column} >= ? AND ${row}.${column} < ?`,
     rest: (row) => `${row}.${column} GLOB ?${known ? "" : ` AND matches(?, ${row}.${column})`}`,
-    // Longer than any name, in the last character there is.
-    values: [prefix, prefix + "\u{10ffff}".repeat(129), quick, ...(known ? [] : [glob])],
+    // Longer than any name (1,024 bytes), in the last character there is (4 bytes).
+    values: [prefix, prefix + "\u{10ffff}".repeat(257), quick, ...(known ? [] : [glob])],
     bounding: 2,
     by: column,
   };
@@ -163,10 +294,11 @@ function withGlob(column: keyof typeof indexedBy, glob: string, ends: readonly [
 
 /** SQL that tests whether an `entry` of a table meets all conditions. */
 export function testOf(conditions: readonly Condition[], entries: Condition["table"]): BoundSql {
-  const tests = conditions.map(({ table, bounds, rest }) =>
+  const all = conditions.map((condition): Entries => condition.single ?? condition);
+  const tests = all.map(({ table, bounds, rest }) =>
     table === "documents" && entries === "documents"
       ? `${bounds("entry")} AND ${rest("entry")}`
       : `EXISTS (SELECT 1 FROM ${table} other WHERE ${bounds("other")} AND ${rest("other")} AND other.id = entry.id)`,
   );
-  return { sql: tests.join(" AND ") || "true", values: conditions.flatMap(({ values }) => values) };
+  return { sql: tests.join(" AND ") || "true", values: all.flatMap(({ values }) => values) };
 }

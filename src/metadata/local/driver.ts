@@ -2,11 +2,11 @@
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { defineDriver } from "../../core/driver.ts";
-import { DocprocError, throwIfCancelled } from "../../core/errors.ts";
+import { throwIfCancelled } from "../../core/errors.ts";
 import type { ProvisionedResource, ProvisionOptions } from "../../core/resources.ts";
 import { type ListQuery, matcher } from "../../document/query.ts";
-import { canonicalJson, type DocumentRecord, type TextMap } from "../../document/record.ts";
-import { fromStored, toStored } from "../../document/stored-form.ts";
+import { canonicalJson, type DocumentRecord } from "../../document/record.ts";
+import { type StoredRecord, toStored } from "../../document/stored-form.ts";
 import { modeText, privateFile } from "../../files/atomic.ts";
 import { assertOwnParts, placeOfDirectory } from "../../files/library-directory.ts";
 import { assertOwnLibrary, type Owners } from "../../files/ownership.ts";
@@ -23,18 +23,22 @@ import {
   rollBack,
 } from "../../files/sqlite.ts";
 import { statIfThere } from "../../files/stat.ts";
-import {
-  apart,
-  type Claim,
-  type CommitResult,
-  type MetadataService,
-  type MetadataTraits,
-  type RetagResult,
-  unproved,
+import type {
+  Changes,
+  CommitRequest,
+  CommitResult,
+  Entry,
+  MetadataService,
+  MetadataTraits,
+  Place,
+  Series,
+  Standing,
 } from "../service.ts";
 import type { Select, SqlValue } from "./conditions.ts";
+import { assertOurs, migrate } from "./format.ts";
 import type { GlobFunction } from "./glob-function.ts";
-import { namedRecord, pagesOf, storedColumns } from "./listing.ts";
+import { pageSize, pagesOf } from "./listing.ts";
+import { entryOf, storedColumns, storedMarks, valuesOf } from "./row.ts";
 import { pagesInOrder } from "./sorting.ts";
 
 const traits: MetadataTraits = { sorts: true, readsFree: true };
@@ -72,72 +76,14 @@ async function* provision(settings: DirectorySettings, options: ProvisionOptions
   yield { kind: "catalog", name: path, action, settings: { mode: modeText(privateFile) } };
 }
 
-/** "dpc1": distinguishes our catalog from any other SQLite file. */
-const applicationId = 0x64706331;
-
-/**
- * One entry per format, applied in order, never edited after a release. `PRAGMA user_version` counts the applied ones.
- * Text compares by UTF-8 bytes, SQLite's default, as in DynamoDB.
- */
-const migrations: readonly string[] = [
-  `CREATE TABLE documents (
-     id TEXT PRIMARY KEY,
-     name TEXT NOT NULL,
-     identity TEXT NOT NULL,
-     size INTEGER NOT NULL CHECK (size >= 0),
-     content_type TEXT NOT NULL,
-     sha256 TEXT NOT NULL CHECK (length(sha256) = 64),
-     uri TEXT NOT NULL,
-     tags TEXT NOT NULL CHECK (json_valid(tags)),
-     metadata TEXT NOT NULL CHECK (json_valid(metadata)),
-     source TEXT NOT NULL CHECK (json_valid(source)),
-     provenance TEXT CHECK (json_valid(provenance)),
-     UNIQUE (name, identity)
-   ) STRICT, WITHOUT ROWID`,
-  `ALTER TABLE documents ADD COLUMN crc32 TEXT;
-   CREATE TABLE catalog (id TEXT NOT NULL) STRICT;
-   INSERT INTO catalog VALUES (lower(hex(randomblob(16))))`,
-  // For listings. Triggers maintain the tags for every writer, in the same transaction. Damaged tags are skipped;
-  // reading the record reports them.
-  `CREATE INDEX documents_by_name ON documents (name);
-   CREATE INDEX documents_by_beginning ON documents (substr(name, 1, 3), id, name);
-   CREATE INDEX documents_by_type ON documents (content_type);
-   CREATE TABLE tags (
-     key TEXT NOT NULL,
-     value TEXT NOT NULL,
-     id TEXT NOT NULL,
-     PRIMARY KEY (key, value, id)
-   ) STRICT, WITHOUT ROWID;
-   INSERT OR IGNORE INTO tags
-     SELECT tag.key, tag.value, document.id
-     FROM documents document, json_each(iif(json_valid(document.tags), document.tags, '{}')) tag
-     WHERE tag.type = 'text'
-     ORDER BY 1, 2, 3;
-   CREATE TRIGGER document_added AFTER INSERT ON documents BEGIN
-     INSERT OR IGNORE INTO tags SELECT key, value, new.id FROM json_each(new.tags) WHERE type = 'text';
-   END;
-   CREATE TRIGGER document_removed AFTER DELETE ON documents BEGIN
-     DELETE FROM tags WHERE (key, value, id) IN (
-       SELECT key, value, old.id FROM json_each(iif(json_valid(old.tags), old.tags, '{}')) WHERE type = 'text');
-   END;
-   CREATE TRIGGER document_changed AFTER UPDATE ON documents BEGIN
-     DELETE FROM tags WHERE (key, value, id) IN (
-       SELECT key, value, old.id FROM json_each(iif(json_valid(old.tags), old.tags, '{}')) WHERE type = 'text');
-     INSERT OR IGNORE INTO tags SELECT key, value, new.id FROM json_each(new.tags) WHERE type = 'text';
-   END`,
-  // For listings by size, commit or CI run. Of a commit only the digits that people type.
-  `CREATE INDEX documents_by_size ON documents (size);
-   CREATE INDEX documents_by_commit
-     ON documents (substr(iif(json_valid(provenance), provenance, '{}') ->> '$.git.commit', 1, 7))
-     WHERE provenance IS NOT NULL;
-   CREATE INDEX documents_by_run
-     ON documents (iif(json_valid(provenance), provenance, '{}') ->> '$.ci.run')
-     WHERE provenance IS NOT NULL`,
-  // Ids of vanished catalogs whose objects now belong to this one.
-  "CREATE TABLE adopted (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID",
-];
-
-const selectHolder = "SELECT id FROM documents WHERE name = ? AND identity = ?";
+const selectEntry = `SELECT ${storedColumns} FROM documents WHERE id = ?`;
+const insertEntry = `INSERT INTO documents (${storedColumns}, name) VALUES (${storedMarks}, ?)`;
+/** Of one path and the tags given: read along the versions of the path. */
+const series = "documents INDEXED BY documents_by_path WHERE path = ? AND given = ?";
+const selectBefore = `SELECT * FROM (SELECT ${storedColumns} FROM ${series} AND id < ? ORDER BY id DESC LIMIT 1)
+  WHERE sha256 = ? AND proved = 1`;
+const selectAfter = `SELECT * FROM (SELECT ${storedColumns} FROM ${series} AND id > ? ORDER BY id LIMIT 1)
+  WHERE sha256 = ? AND proved = 1`;
 
 /** Maximal milliseconds that a writer waits for another process. */
 const busyTimeout = 30_000;
@@ -162,66 +108,68 @@ class LocalMetadata implements MetadataService {
     this.#path = join(directory, "catalog.db");
   }
 
-  async commit(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<CommitResult> {
+  async commit(entry: Entry, { unlessThere }: CommitRequest, signal: AbortSignal): Promise<CommitResult> {
     throwIfCancelled(signal);
     const database = await this.create();
-    return this.#attempt(() => {
-      const stored = toStored(record);
-      const { changes } = this.#prepare(
-        database,
-        "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-      ).run(
-        stored.id,
-        stored.name,
-        identity,
-        stored.size,
-        stored.contentType,
-        stored.sha256,
-        stored.uri,
-        stored.tags,
-        stored.metadata,
-        stored.source,
-        stored.provenance,
-        stored.crc32,
+    const stored = toStored(entry);
+    return this.#attempt(() =>
+      inTransaction(database, () => {
+        const there = this.#own(database, stored) ?? (unlessThere ? this.#neighbour(database, stored) : undefined);
+        if (there !== undefined) return { committed: false, there };
+        this.#prepare(database, insertEntry).run(...valuesOf(stored), entry.record.name);
+        return { committed: true };
+      }),
+    );
+  }
+
+  async get(id: string, signal: AbortSignal): Promise<Entry | undefined> {
+    const [row] = await this.#select(signal, selectEntry, id);
+    return row && entryOf(row);
+  }
+
+  async lookUp({ path, given }: Series, sha256: string | undefined, signal: AbortSignal): Promise<Standing> {
+    const first = async (sql: string, ...values: SqlValue[]) => (await this.#select(signal, sql, ...values))[0];
+    const row = await first(
+      `SELECT ${storedColumns} FROM ${series} ORDER BY id DESC LIMIT 1`,
+      path,
+      canonicalJson(given),
+    );
+    const newest = row && entryOf(row);
+    let twin = newest?.proved && newest.record.sha256 === sha256 ? newest : undefined;
+    if (sha256 !== undefined && twin === undefined) {
+      const found = await first(
+        `SELECT ${storedColumns} FROM documents INDEXED BY documents_by_sha256
+         WHERE sha256 = ? AND path = ? AND proved = 1 ORDER BY id DESC LIMIT 1`,
+        sha256,
+        path,
       );
-      if (Number(changes) === 1) return { committed: true };
-      const [held] = listsOf(this.#prepare(database, selectHolder), record.name, identity);
-      return { committed: false, holder: held === undefined ? record.id : String(held[0]) };
-    });
-  }
-
-  async get(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
-    const [row] = await this.#select(signal, `SELECT ${storedColumns} FROM documents WHERE id = ?`, id);
-    return row && fromStored(namedRecord(row));
-  }
-
-  async holder(name: string, identity: string, signal: AbortSignal): Promise<string | undefined> {
-    const [held] = await this.#select(signal, selectHolder, name, identity);
-    return held && String(held[0]);
-  }
-
-  /** A claim is the unique pair (name, identity) in the record's own row, so it never outlives its document. */
-  async *claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim> {
-    const release = async () => {};
-    if (name === undefined) {
-      for await (const { id, name, size } of this.list({ ascending: true }, signal)) yield { id, name, size, release };
-      return;
+      twin = found && entryOf(found);
     }
-    for (const [id, size] of await this.#select(signal, "SELECT id, size FROM documents WHERE name = ?", name)) {
-      yield { id: String(id), name, size: Number(size), release };
+    const last = await first("SELECT id FROM documents WHERE path = ? ORDER BY id DESC LIMIT 1", path);
+    return { newest, twin, last: last && String(last[0]) };
+  }
+
+  async *versions(path: string, signal: AbortSignal): AsyncIterable<string> {
+    const sql = "SELECT id FROM documents WHERE path = ? AND id < ? ORDER BY id DESC LIMIT ?";
+    for (let last = "~"; ; ) {
+      const rows = await this.#select(signal, sql, path, last, pageSize);
+      for (const [id] of rows) yield String(id);
+      if (rows.length < pageSize) return;
+      last = String(rows.at(-1)?.[0]);
     }
   }
 
-  async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
+  async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<Entry> {
     const matches = await matcher(query.filter);
-    if (query.filter?.name !== undefined || query.filter?.type !== undefined) await this.#defineGlobFunction();
+    const { path, name, what, type } = query.filter ?? {};
+    if ([path, name, what, type].some((text) => text !== undefined)) await this.#defineGlobFunction();
     const select: Select = (sql, ...values) => this.#select(signal, sql, ...values);
     const pages = query.sort === undefined ? pagesOf(select, query) : pagesInOrder(select, query, query.sort);
     for await (const rows of pages) {
       for (const row of rows) {
-        const record = fromStored(namedRecord(row));
+        const entry = entryOf(row);
         // Indexes only reduce reading; matcher() alone defines what a query means.
-        if (matches(record)) yield record;
+        if (matches(entry.record)) yield entry;
       }
       // Reading the file is synchronous: yield to signals and output.
       await turn();
@@ -230,35 +178,42 @@ class LocalMetadata implements MetadataService {
 
   async remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
     const [row] = await this.#select(signal, `DELETE FROM documents WHERE id = ? RETURNING ${storedColumns}`, id);
-    return row && fromStored(namedRecord(row));
+    return row && entryOf(row).record;
   }
 
-  async retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult> {
-    throwIfCancelled(signal);
-    const { id, name } = record;
-    const database = await this.create();
-    return this.#attempt(() => {
-      const { changes } = this.#prepare(
-        database,
-        // The suffix after the identity is the kind of claim: see `ofSameKind`.
-        `UPDATE OR IGNORE documents SET tags = ?, identity = ? || substr(identity, instr(identity || '#', '#'))
-         WHERE id = ? AND tags = ?`,
-      ).run(canonicalJson(tags), identity, id, canonicalJson(record.tags));
-      if (Number(changes) === 1) return { retagged: true };
-      const [held] = listsOf(this.#prepare(database, selectHolder), name, identity);
-      return { retagged: false, holder: held === undefined || held[0] === id ? undefined : String(held[0]) };
-    });
+  async update(record: DocumentRecord, changes: Changes, signal: AbortSignal): Promise<boolean> {
+    const { tags, metadata, contentType, expiresAt } = { ...record, ...changes };
+    const changed = await this.#select(
+      signal,
+      `UPDATE documents SET tags = ?, metadata = ?, content_type = ?, expires_at = ?
+       WHERE id = ? AND tags = ? AND metadata = ? AND content_type = ? AND expires_at IS ? RETURNING id`,
+      canonicalJson(tags),
+      canonicalJson(metadata),
+      contentType,
+      expiresAt,
+      record.id,
+      canonicalJson(record.tags),
+      canonicalJson(record.metadata),
+      record.contentType,
+      record.expiresAt,
+    );
+    return changed.length === 1;
   }
 
-  async prove(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<boolean> {
-    const { id } = record;
-    const tags = canonicalJson(record.tags);
-    const change = `UPDATE OR IGNORE documents SET identity = ? WHERE id = ? AND tags = ? AND identity = ? RETURNING id`;
-    for (const claim of [identity, apart(identity, id)]) {
-      const changed = await this.#select(signal, change, claim, id, tags, unproved(identity, id));
-      if (changed.length > 0) return true;
+  async prove(id: string, signal: AbortSignal): Promise<boolean> {
+    return (await this.#select(signal, "UPDATE documents SET proved = 1 WHERE id = ? RETURNING id", id)).length === 1;
+  }
+
+  /** A place is a part of the document's own row, so it never outlives its document. */
+  async *places(signal: AbortSignal): AsyncIterable<Place> {
+    const release = async () => {};
+    const sql = "SELECT id, path FROM documents WHERE id > ? ORDER BY id LIMIT ?";
+    for (let last = ""; ; ) {
+      const rows = await this.#select(signal, sql, last, pageSize);
+      for (const [id, path] of rows) yield { id: String(id), path: String(path), release };
+      if (rows.length < pageSize) return;
+      last = String(rows.at(-1)?.[0]);
     }
-    return (await this.#select(signal, "SELECT id FROM documents WHERE id = ? AND tags = ?", id, tags)).length > 0;
   }
 
   async catalog(signal: AbortSignal): Promise<string> {
@@ -331,6 +286,21 @@ class LocalMetadata implements MetadataService {
     });
   }
 
+  /** The entry with the same id. */
+  #own(database: Database, { id }: StoredRecord): Entry | undefined {
+    const [row] = listsOf(this.#prepare(database, selectEntry), id);
+    return row && entryOf(row);
+  }
+
+  /** The version before it or after it in its series, if that one is proved and has the same bytes. */
+  #neighbour(database: Database, { id, path, sha256, given, tags }: StoredRecord): Entry | undefined {
+    for (const sql of [selectBefore, selectAfter]) {
+      const [row] = listsOf(this.#prepare(database, sql), path, given ?? tags, id, sha256);
+      if (row) return entryOf(row);
+    }
+    return undefined;
+  }
+
   #prepare(database: Database, sql: string): PreparedStatement {
     const statement = this.#statements.get(sql) ?? prepareForLists(database, sql);
     this.#statements.set(sql, statement);
@@ -346,38 +316,13 @@ class LocalMetadata implements MetadataService {
   }
 }
 
-/**
- * @returns whether docproc created it: an empty one may be anyone's
- * @throws INVALID_CONFIG, CONFLICT for a database that this version of docproc must not touch
- */
-function assertOurs(database: Database, path: string): boolean {
-  if (versionOf(database) > migrations.length) {
-    throw new DocprocError("INVALID_CONFIG", `${path} was written by a newer version of docproc.`, {
-      hint: "Upgrade docproc. Nothing was changed.",
-    });
-  }
-  const owner = Number(asRow(database.prepare("PRAGMA application_id").get())["application_id"]);
-  const tables = Number(asRow(database.prepare("SELECT count(*) AS n FROM sqlite_schema").get())["n"]);
-  if (owner !== applicationId && tables > 0) {
-    throw new DocprocError("CONFLICT", `${path} is a database of another program.`, {
-      hint: "Choose another place with --directory. Nothing was changed.",
-    });
-  }
-  return owner === applicationId;
-}
-
-function versionOf(database: Database): number {
-  return Number(asRow(database.prepare("PRAGMA user_version").get())["user_version"]);
-}
-
-function migrate(database: Database, path: string): void {
-  if (versionOf(database) === migrations.length) return;
-  // Check again under the lock: two concurrent first runs must not both migrate.
-  database.exec("BEGIN IMMEDIATE");
+/** Runs some statements as one, alone among all writers. */
+function inTransaction<T>(database: Database, work: () => T): T {
   try {
-    assertOurs(database, path);
-    for (const migration of migrations.slice(versionOf(database))) database.exec(migration);
-    database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${migrations.length}; COMMIT`);
+    database.exec("BEGIN IMMEDIATE");
+    const result = work();
+    database.exec("COMMIT");
+    return result;
   } catch (error) {
     rollBack(database);
     throw error;

@@ -16,27 +16,7 @@ import {
   TooManySteps,
   testOf,
 } from "./conditions.ts";
-
-/** The columns that {@link namedRecord} takes. */
-export const storedColumns = "id, name, size, content_type, sha256, uri, tags, metadata, source, provenance, crc32";
-
-/** Names the values of a row of {@link storedColumns}. */
-export function namedRecord(row: readonly unknown[]) {
-  // By index: destructuring a list uses its iterator, a million times.
-  return {
-    id: row[0],
-    name: row[1],
-    size: row[2],
-    contentType: row[3],
-    sha256: row[4],
-    uri: row[5],
-    tags: row[6],
-    metadata: row[7],
-    source: row[8],
-    provenance: row[9],
-    crc32: row[10],
-  };
-}
+import { storedColumns } from "./row.ts";
 
 /** Rows per statement. No lock is held between pages, so a slow reader never blocks a writer. */
 export const pageSize = 500;
@@ -129,17 +109,19 @@ async function* quickPages(
   const pages = (make: MakeStatement, within: Range, size: number) =>
     pagesOfStatement(select, make, within, ascending, size);
 
-  const [only] = conditions;
-  if (!only) return yield* pages(readAll(ascending), range, expected);
-  const alone = conditions.length === 1 && isOrdered(only);
+  if (conditions.length === 0) return yield* pages(readAll(ascending), range, expected);
+  const indexed = conditions.filter(({ isTest }) => !isTest);
+  const [only] = indexed;
+  const alone = only && conditions.length === 1 && isOrdered(only);
   if (alone && !only.narrow) return yield* pages(read([only], ascending), range, expected);
 
-  const smallest = await smallestOf(select, query, conditions, range);
+  const smallest = await smallestOf(select, query, indexed, range);
   if (smallest) return yield* pages(read(startingWith(smallest, conditions), ascending), range, expected);
 
   // Each is large. In order they are merged, in a fifth of the time of looking up each entry.
-  const unordered = conditions.find((condition) => !isOrdered(condition));
-  if (!unordered) return yield* pages(merge(conditions, ascending), range, expected);
+  const unordered = indexed.find((condition) => !isOrdered(condition));
+  const merges = only && !unordered && conditions.every(({ isTest, but }) => !isTest || but);
+  if (merges) return yield* pages(merge(conditions, ascending), range, expected);
   yield* walk();
 
   /**
@@ -147,7 +129,7 @@ async function* quickPages(
    * the glob once, provided that this yields everything expected.
    */
   async function* walk(): AsyncIterable<Row[]> {
-    const along = conditions.find(isOrdered) ?? everything;
+    const along = indexed.find(isOrdered) ?? everything;
     const make = read(startingWith(along, conditions), ascending);
     let left: Range = range;
     let found = 0;
@@ -189,11 +171,15 @@ function read([first = everything, ...others]: readonly Condition[], ascending: 
   };
 }
 
-/** Intersects the indexes of all conditions, all of them in id order. */
+/** Intersects the indexes of all conditions, and leaves out those of tests, all of them in id order. */
 function merge(conditions: readonly Condition[], ascending: boolean): MakeStatement {
+  const tests = conditions.flatMap(({ but }) => (but ? [but] : []));
+  const parts = [...conditions.filter(({ isTest }) => !isTest), ...tests];
   return (range, limit) => {
-    const all = conditions.map((condition) => entriesOf(condition, range));
-    const ids = `${all.map((one) => one.sql).join(" INTERSECT ")} ${inOrder(ascending)} LIMIT ?`;
+    const all = parts.map((condition) => entriesOf(condition, range));
+    const join = (index: number) =>
+      index === 0 ? "" : tests.includes(parts[index] as Condition) ? "EXCEPT" : "INTERSECT";
+    const ids = `${all.map(({ sql }, index) => `${join(index)} ${sql}`).join(" ")} ${inOrder(ascending)} LIMIT ?`;
     return { sql: recordsOf(ids, ascending), values: [...all.flatMap(({ values }) => values), limit] };
   };
 }

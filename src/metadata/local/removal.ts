@@ -84,7 +84,7 @@ export async function* removeCatalog(
   }
 }
 
-/** From the migrations of driver.ts. */
+/** From the migrations of format.ts. */
 const ownTables = ["documents", "catalog", "tags", "adopted"];
 
 function tablesOf(database: Database): string[] {

@@ -1,5 +1,5 @@
 /**
- * Reads the records of an SQLite catalog by size or by name.
+ * Reads the records of an SQLite catalog by size or by path.
  *
  * Both have an index. It is walked, and each entry is looked up in the indexes of the other conditions: common matches
  * are found soon. Matches that an index knows to be few are collected and sorted.
@@ -16,18 +16,10 @@ import {
   TooManySteps,
   testOf,
 } from "./conditions.ts";
-import {
-  entriesOf,
-  firstWindow,
-  pageSize,
-  type Range,
-  smallestOf,
-  sortLimit,
-  startingWith,
-  storedColumns,
-} from "./listing.ts";
+import { entriesOf, firstWindow, pageSize, type Range, smallestOf, sortLimit, startingWith } from "./listing.ts";
+import { storedColumns } from "./row.ts";
 
-type SortColumn = "size" | "name";
+type SortColumn = "size" | "path";
 
 /**
  * The rows of a query, page by page, ordered by a column and then by id.
@@ -101,7 +93,8 @@ async function entriesFor(
   by: SortColumn,
 ): Promise<Entries> {
   const range = rangeOf(query);
-  const smallest = await smallestOf(select, query, conditions, range);
+  const indexed = conditions.filter(({ isTest }) => !isTest);
+  const smallest = await smallestOf(select, query, indexed, range);
   if (smallest === undefined) return walkIndex(query, conditions, by);
   const [, ...others] = startingWith(smallest, conditions);
   const ids = entriesOf(smallest, range, testOf(others, smallest.table));

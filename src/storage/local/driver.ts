@@ -31,6 +31,7 @@ import {
 } from "../../files/removal.ts";
 import { type DirectorySettings, directorySettings } from "../../files/settings.ts";
 import { isAbsence, statIfThere } from "../../files/stat.ts";
+import { PlaceTaken } from "../conflict.ts";
 import type {
   Body,
   CopyOptions,
@@ -43,7 +44,7 @@ import type {
   StoredObject,
 } from "../service.ts";
 import { emptyOrForeignBelow, entriesOf, filesBelow } from "./walk.ts";
-import { isTouched, moveInto, stamp, type WrittenFile, writeDurably } from "./write.ts";
+import { assertNotTaken, isTouched, moveInto, stamp, type WrittenFile, writeDurably } from "./write.ts";
 
 const traits: StorageTraits = {
   resumes: false,
@@ -155,6 +156,7 @@ class LocalStorage implements StorageService {
     await assertOwnLibrary(this.#directory, this.#owners);
     await assertOwnParts(this.#directory, "storage");
     await makeDirectoryBelow(this.#directory, "incoming");
+    if (options.replaces !== undefined) await assertNotTaken(target);
     const temporary = temporaryIn(this.#incoming);
     try {
       await this.#mark(options);
@@ -192,11 +194,7 @@ class LocalStorage implements StorageService {
       }
       throw fromSystemError(error, path);
     }
-    if (handle === undefined) {
-      throw new DocprocError("NOT_FOUND", `No object is stored under ${key}: what is there is not a regular file.`, {
-        hint: "List all documents with missing bytes with docproc verify --all.",
-      });
-    }
+    if (handle === undefined) throw new PlaceTaken("NOT_FOUND", path);
     return readFrom(handle, path, options);
   }
 

@@ -1,10 +1,12 @@
 /** Makes the files of objects: temporary first, then under their keys, with the time by which a later change shows. */
+import { lstat } from "node:fs/promises";
 import { reached } from "../../core/crash-points.ts";
 import { throwIfCancelled } from "../../core/errors.ts";
 import { idOfKey, timeOfId } from "../../document/record.ts";
 import { createNew, publish, writeWhole } from "../../files/atomic.ts";
 import { changeTime, type FileIdentity, fileIdentityOf, replaceFile, temporaryFile } from "../../files/removal.ts";
-import { conflictAt } from "../conflict.ts";
+import { statIfThere } from "../../files/stat.ts";
+import { conflictAt, PlaceTaken } from "../conflict.ts";
 import type { Body, PutOptions } from "../service.ts";
 
 /** Bytes per read and write. */
@@ -36,6 +38,15 @@ export async function writeDurably(path: string, body: Body, options: PutOptions
   } finally {
     await handle.close();
   }
+}
+
+/**
+ * Before bytes are written for a key that was used.
+ * @throws CONFLICT when something else is there, which no bytes can replace
+ */
+export async function assertNotTaken(target: string): Promise<void> {
+  const seen = await statIfThere(target, lstat);
+  if (seen && !seen.isFile()) throw new PlaceTaken("CONFLICT", target);
 }
 
 /**

@@ -329,7 +329,13 @@ export class ObjectUpload {
     await this.#assertReplaceable();
     this.#mayBeVisible = true;
     const sent = client.send(command, { abortSignal: this.#stop.signal });
-    const reply = await sent.catch((error) => this.#ownEarlierAttempt(error));
+    const reply = await sent.catch(async (error) => {
+      const stored = await this.#ownEarlierAttempt(error);
+      // Another process has put the object back: these parts are of no use.
+      const isLeft = errorNameOf(error) !== "NoSuchUpload";
+      if (isLeft) await abortUpload(this.#target, uploadId, this.#stop.signal).catch(() => {});
+      return stored;
+    });
     reached("s3-upload-completed");
     this.#proof = { size: this.#size, crc32: fullObjectCrc32(reply) };
   }

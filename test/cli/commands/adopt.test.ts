@@ -136,7 +136,7 @@ test("a doctor of an embedded library says how a lost catalog is adopted, and th
   await lose();
   const [finding] = (await doctor()).json().findings;
   expect(finding).toMatchObject({ code: "CATALOG_LOST" });
-  const [, catalog = ""] = /docproc import FILE --adopt (\S+)/.exec(finding.fix) ?? [];
+  const [, catalog = ""] = /docproc import FILE --deep --adopt (\S+)/.exec(finding.fix) ?? [];
   expect((await readFile(join(sandbox.data, "catalog-id"), "utf8")).trim()).toBe(catalog);
   expect(await run(["import", "records.ndjson", "--adopt", catalog])).toMatchObject({ status: 0 });
   expect((await doctor()).json()).toMatchObject({ findings: [] });

@@ -76,11 +76,11 @@ describe.each(Object.entries(places))("a copy into %s", (_place, start) => {
       expect(again).toMatchObject({ status: 0 });
       expect(again.json().summary).toMatchObject({ copied: 0, unchanged: 5, bytesSent: 0 });
     }
-    // Nor does an upload of what was copied: the claims came along.
+    // Nor does an upload of what was copied: the series came along, with its newest version.
     const path = join(sandbox.root, "upload");
     const tags = ["--tag", "build=42", "--tag", "__proto__=x"];
     const uploaded = await run(["upload", path, "--name", "a.txt", ...tags, "--use", "there", "--json"]);
-    expect(uploaded.json().documents[0]).toMatchObject({ id: before[0]?.id, action: "unchanged" });
+    expect(uploaded.json().documents[0]).toMatchObject({ id: before.at(-1)?.id, action: "unchanged" });
   });
 
   test("keeps two of the same document apart, in whichever order they come", async () => {
@@ -91,7 +91,7 @@ describe.each(Object.entries(places))("a copy into %s", (_place, start) => {
       expect(await copy(id, "--from", "here", "--to", "there")).toMatchObject({ status: 0 });
     expect(portable(await list("there"))).toEqual(portable([first, second].map(({ ...one }) => withoutSchema(one))));
     await expectSound("there");
-    // Each has a claim of its own, which goes with it.
+    // Each has a place of its own, which goes with it.
     expect(await run(["delete", first.id, "--yes", "--use", "there"])).toMatchObject({ status: 0 });
     expect((await list("there")).map(({ id }) => id)).toEqual([second.id]);
     await expectSound("there");
@@ -156,24 +156,23 @@ describe.each(Object.entries(places))("a copy into %s", (_place, start) => {
     expect(await list("there")).toEqual([]);
   });
 
-  test("leaves a document alone that is there under another id, and tells which", async () => {
-    const { upload, copy, list, run } = await open();
+  test("puts its versions beside those that a path has there, even with the same bytes", async () => {
+    const { upload, copy, list, run, expectSound } = await open();
     const here = await upload("here", "a", "same");
     const other = await upload("here", "b", "other");
     const there = await upload("there", "a", "same");
-    for (const flags of [["--dry-run"], []]) {
-      const outcome = await copy("--from", "here", "--to", "there", ...flags);
-      expect(outcome).toMatchObject({ status: 7 });
-      expect(outcome.json().failures).toEqual([
-        expect.objectContaining({ ref: here.id, code: "CONFLICT", hint: expect.stringContaining(there.id) }),
-      ]);
-    }
-    expect((await list("there")).map(({ id }) => id).sort()).toEqual([other.id, there.id].sort());
-    expect(await run(["copy", here.id, "--from", "here", "--to", "there"])).toMatchObject({
-      status: 5,
-      stdout: "",
-      stderr: expect.stringContaining(there.id),
-    });
+    const planned = (await copy("--from", "here", "--to", "there", "--dry-run")).json();
+    expect(planned.summary).toMatchObject({ planned: 2, failed: 0 });
+    expect((await list("there")).map(({ id }) => id)).toEqual([there.id]);
+    const outcome = await copy("--from", "here", "--to", "there");
+    expect(outcome).toMatchObject({ status: 0 });
+    expect(outcome.json().summary).toMatchObject({ copied: 2, unchanged: 0 });
+    expect((await list("there")).map(({ id }) => id)).toEqual([here.id, other.id, there.id]);
+    await expectSound("there");
+    // By its id the newest is what the path means, whenever the others came.
+    expect((await run(["show", "a", "--use", "there", "--json"])).json().id).toBe(there.id);
+    const again = await copy("--from", "here", "--to", "there");
+    expect(again.json().summary).toMatchObject({ copied: 0, unchanged: 2, bytesSent: 0 });
   });
 
   test("takes what is named, or what flags choose, and only looks where that is asked for", async () => {
@@ -335,11 +334,11 @@ describe("a copy", () => {
 
   test("shows a person a line a document and a sum, and a pipe the ids", async () => {
     const { upload, run } = await openTwoLibraries();
-    const { id } = await upload("here", "a.txt", "a");
+    const { id } = await upload("here", "a.txt", "a", "--into", "f/g");
     const argv = ["copy", "--from", "here", "--to"];
     expect(await run([...argv, "there"])).toMatchObject({
       status: 0,
-      stdout: `copied    ${id}  a.txt  1\n`,
+      stdout: `copied    ${id}  f/g/a.txt  1\n`,
       stderr: expect.stringMatching(/^(From .*\n){2}1 copied; 1 B sent in \d+ms\.\n$/),
     });
     expect(await run([...argv, "back", "-q"])).toMatchObject({ status: 0, stdout: `${id}\n`, stderr: "" });

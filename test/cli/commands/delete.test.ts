@@ -24,7 +24,7 @@ async function openDeletable(endpoint?: string) {
 describe.each(Object.entries(places))("deleting from %s", (_place, start) => {
   const endpoint = usePlace(start);
 
-  test("takes the record, its claim and the bytes away, and nothing else", async () => {
+  test("takes the record, its place and the bytes away, and nothing else", async () => {
     const { remove, upload, names, keys } = await openDeletable(endpoint());
     const record = await upload("a.txt", "a");
     const other = await upload("b.txt", "b");
@@ -38,7 +38,7 @@ describe.each(Object.entries(places))("deleting from %s", (_place, start) => {
     });
     expect(await names()).toEqual(["b.txt"]);
     expect(await keys()).toEqual([expect.stringContaining(other.id)]);
-    // A claim that stayed would make it a duplicate of nothing.
+    // A place that stayed would make it a duplicate of nothing.
     expect((await upload("a.txt", "a")).id).not.toBe(record.id);
   });
 
@@ -88,6 +88,7 @@ describe.each(Object.entries(places))("deleting from %s", (_place, start) => {
     const elsewhere = {
       ...(await upload("a.txt", "a")),
       id: newDocumentId(),
+      path: "b.txt",
       name: "b.txt",
       uri: "s3://not-this-one/k",
     };
@@ -162,10 +163,10 @@ describe("the question before something is deleted", () => {
 
   test.each(["y\r", "yes\r", " Y \r", "YES\n"])("%j confirms", async (keys) => {
     const { run, upload, names } = await openDeletable();
-    const { id } = await upload("a\u001b[2J.txt", "a");
+    const { id } = await upload("a\u202e.txt", "a");
     const outcome = await run(["delete", id], at(keys));
     expect(outcome).toMatchObject({ status: 0, stdout: expect.stringMatching(/^deleted +[0-9a-f-]{36} /) });
-    expect(outcome.stderr).toContain("Delete a\\e[2J.txt? [y/N] ");
+    expect(outcome.stderr).toContain(`Delete a\\u{202e}.txt (${id})? [y/N] `);
     expect(await names()).toEqual([]);
   });
 
@@ -208,8 +209,21 @@ describe("the question before something is deleted", () => {
     const names = ["1", "2", "3", "4", "5", "6", "7"];
     for (const name of names) await upload(name, name);
     const { stderr } = await run(["delete", ...names, "missing"], at("n\r"));
-    expect(stderr).toContain("Delete 1, 2, 3, 4, 5 and 2 more? [y/N] ");
+    expect(stderr).toMatch(/Delete 1 \([0-9a-f-]{36}\), 2 \(.+\), 3 \(.+\), 4 \(.+\), 5 \(.+\) and 2 more\? \[y\/N\] /);
     expect(stderr).toContain("failed missing: ");
+  });
+
+  test("says what a path keeps, and tells equal paths apart", async () => {
+    const { run, upload } = await openDeletable();
+    const [first, second, third] = [await upload("a", "1"), await upload("a", "2"), await upload("a", "3")];
+    const asked = await run(["delete", "a"], at("n\r"));
+    expect(asked.stderr).toContain(`a keeps 2 other versions.\nDelete a (${third.id})? [y/N] `);
+    const both = await run(["delete", first.id, second.id], at("n\r"));
+    expect(both.stderr).toContain(`Delete a (${first.id}), a (${second.id})? [y/N] `);
+    expect(both.stderr).not.toContain("keeps");
+    const done = await run(["delete", "a", first.id, "--yes"]);
+    expect(done).toMatchObject({ status: 0, stderr: expect.stringContaining("a keeps 1 other version.\n") });
+    expect((await run(["list", "-q"])).stdout).toBe(`${second.id}\n`);
   });
 
   test("is not asked if there is nothing to delete, and goes to stderr", async () => {

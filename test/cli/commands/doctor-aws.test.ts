@@ -5,7 +5,13 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { DeleteItemCommand, DynamoDBClient, PutItemCommand, ScanCommand } from "@aws-sdk/client-dynamodb";
+import {
+  DeleteItemCommand,
+  DynamoDBClient,
+  GetItemCommand,
+  PutItemCommand,
+  ScanCommand,
+} from "@aws-sdk/client-dynamodb";
 import {
   CreateMultipartUploadCommand,
   ListMultipartUploadsCommand,
@@ -167,29 +173,53 @@ describe.each(Object.entries(awsEndpoints()))("a doctor of a bucket on %s", (_pl
     expect(await run(["cat", mine.id])).toMatchObject({ status: 0, stdout: "mine" });
   });
 
-  test("frees claims whose document is not there, once they are a day old", async () => {
+  test("frees places whose document is not there, once they are a day old", async () => {
     const { dynamodb, settings, upload, doctor } = await openShared();
     await upload("a.txt", "a");
-    const claim = async (name: string, id: string) => {
-      const Item = { pk: { S: `name#${name}` }, sk: { S: "0".repeat(64) }, id: { S: id }, size: { N: "1" } };
-      await dynamodb.send(new PutItemCommand({ TableName: settings.table, Item }));
+    /** Adds an older version to a path, as the table keeps them. */
+    const place = async (path: string, id: string) => {
+      const Key = { pk: { S: `path#${path}` }, sk: { S: "head" } };
+      const { Item } = await dynamodb.send(new GetItemCommand({ TableName: settings.table, Key }));
+      const entries = { S: `${id.replaceAll("-", "")}${"0".repeat(20)}${Item?.["entries"]?.S ?? ""}` };
+      const put = { TableName: settings.table, Item: { ...Key, pages: { N: "0" }, entries } };
+      await dynamodb.send(new PutItemCommand(put));
     };
     const old = v7({ msecs: Date.now() - dayAndAnHour });
-    await claim("a.txt", old);
-    await claim("young", newDocumentId());
+    await place("a.txt", old);
+    await place("young", newDocumentId());
     const found = await doctor();
-    expect(found).toMatchObject({ status: 6, summary: { claims: 3, young: 1, repaired: 0 } });
-    expect(found.findings).toMatchObject([{ code: "ORPHAN_CLAIM", id: old, name: "a.txt", repaired: false }]);
-    expect(await doctor("--repair")).toMatchObject({ status: 0, findings: [{ code: "ORPHAN_CLAIM", repaired: true }] });
-    expect(await doctor()).toMatchObject({ status: 0, findings: [], summary: { claims: 2, young: 1 } });
+    expect(found).toMatchObject({ status: 6, summary: { places: 3, young: 1, repaired: 0 } });
+    expect(found.findings).toMatchObject([{ code: "ORPHAN_PLACE", id: old, name: "a.txt", repaired: false }]);
+    expect(await doctor("--repair")).toMatchObject({ status: 0, findings: [{ code: "ORPHAN_PLACE", repaired: true }] });
+    expect(await doctor()).toMatchObject({ status: 0, findings: [], summary: { places: 2, young: 1 } });
+  });
+
+  test("finds a document whose place another program took, and says what puts it back", async () => {
+    const { run, dynamodb, settings, sandbox, upload, doctor } = await openShared();
+    const { id } = await upload("in/a.txt", "a");
+    const Key = { pk: { S: "path#in/a.txt" }, sk: { S: "head" } };
+    await dynamodb.send(new DeleteItemCommand({ TableName: settings.table, Key }));
+    expect((await run(["show", "in/a.txt"])).stderr).toContain("run docproc doctor");
+    const { status, findings } = await doctor("--repair");
+    expect(status).toBe(6);
+    expect(findings).toMatchObject([{ code: "MISSING_PLACE", id, name: "in/a.txt", repaired: false }]);
+    const advised: string = findings[0].fix;
+    const commands = [...advised.matchAll(/docproc ([^,]+?)(?=,| with|$)/g)].map(([, argv = ""]) => argv);
+    expect(commands).toHaveLength(3);
+    for (const command of commands) {
+      const argv = command.replaceAll("DIRECTORY", join(sandbox.cwd, "back")).split(" ");
+      expect(await run([...argv, ...(argv[0] === "delete" ? ["--yes"] : [])])).toMatchObject({ status: 0 });
+    }
+    expect(await run(["cat", "in/a.txt"])).toMatchObject({ status: 0, stdout: "a" });
+    expect(await doctor()).toMatchObject({ status: 0, summary: { records: 1, objects: 1, places: 1 } });
   });
 });
 
-/** Removes a document and its claim from a table, and leaves the bytes. */
+/** Removes a document and the versions of its path from a table, and leaves the bytes. */
 async function removeItems(client: DynamoDBClient, TableName: string, id: string): Promise<void> {
   const { Items = [] } = await client.send(new ScanCommand({ TableName, ConsistentRead: true }));
-  for (const { pk, sk, id: named } of Items) {
-    if (!pk || !sk || (sk.S !== id && named?.S !== id)) continue;
+  for (const { pk, sk, entries } of Items) {
+    if (!pk || !sk || (sk.S !== id && !entries?.S?.startsWith(id.replaceAll("-", "")))) continue;
     await client.send(new DeleteItemCommand({ TableName, Key: { pk, sk } }));
   }
 }

@@ -232,7 +232,7 @@ describe("a doctor of the embedded library", () => {
 
   test("prints a line for everything, as it is found", async () => {
     const { run, settings, upload, forget } = await openExamined();
-    await upload("a\u001b[31m", "a");
+    await upload("a\u202e", "a");
     const orphan = await upload("orphan", "a");
     await forget(orphan);
     await localState(settings.directory).age();

@@ -20,6 +20,42 @@ async function openDownloads(endpoint?: string) {
   };
 }
 
+describe("a download", () => {
+  test("makes no directory for nothing, and one with a first document", async () => {
+    const { cwd, download, upload, files } = await openDownloads();
+    await upload("a.txt", "a");
+    expect(await download("--tag", "no=1", "-o", "out")).toMatchObject({ status: 3 });
+    expect(await download("no.txt", "other.txt", "-o", "out/deep")).toMatchObject({ status: 3 });
+    expect(await files()).toEqual([]);
+    expect(await download("--all", "-o", "out/deep")).toMatchObject({ status: 0 });
+    expect(await readdir(join(cwd, "out/deep"))).toEqual(["a.txt"]);
+  });
+
+  test.each(["file", "file/below", "link"])("into %s is refused once, before any document", async (output) => {
+    const { cwd, download, upload } = await openDownloads();
+    for (const name of ["a.txt", "b.txt"]) await upload(name, name);
+    await writeFile(join(cwd, "file"), "mine");
+    await symlink("nothing", join(cwd, "link"));
+    const outcome = await download("--all", "-o", output);
+    expect(outcome).toMatchObject({ stdout: "", stderr: expect.stringMatching(/^error: .*\nhint: .*\n$/) });
+    expect(outcome.status).toBe(output === "file/below" ? 3 : 5);
+    expect((await readdir(cwd)).sort()).toEqual(["file", "link"]);
+  });
+
+  test("of the only document that a filter finds prints its error once", async () => {
+    const { download, upload } = await openDownloads();
+    await tamper(await upload("a.txt", "a", "--tag", "x=1"), undefined, () => null);
+    const one = await download("--tag", "x=1");
+    expect(one.status).toBe(3);
+    expect(one.stderr.match(/missing|no object/gi)).toHaveLength(1);
+    expect(one.stderr).not.toContain("failed a.txt");
+    await tamper(await upload("b.txt", "b", "--tag", "x=1"), undefined, () => null);
+    const two = await download("--tag", "x=1");
+    for (const name of ["a.txt", "b.txt"]) expect(two.stderr).toContain(`failed ${name}: `);
+    expect(two.stderr).toContain("error: 2 of 2 documents failed; 0 finished.\nhint:  Do what the hint of each");
+  });
+});
+
 describe.each(Object.entries(places))("a document of %s", (_place, start) => {
   const endpoint = usePlace(start);
 
@@ -30,14 +66,23 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
     const record = await upload("r\u00e9sum\u00e9 \u{1f4c4}.bin", bytes, "--tag", "a=1");
     const outcome = await download(record.id, "--json");
     expect(outcome).toMatchObject({ status: 0, stderr: "" });
-    const path = join(cwd, record.name);
+    const file = join(cwd, record.name);
     expect(outcome.json()).toEqual({
       schema: "docproc.download/1",
-      documents: [{ ...record, action: "downloaded", path }],
+      documents: [{ ...record, action: "downloaded", file }],
       failures: [],
-      summary: { total: 1, downloaded: 1, failed: 0, bytes: size, durationMs: expect.any(Number) },
+      older: [],
+      summary: {
+        total: 1,
+        downloaded: 1,
+        present: 0,
+        older: 0,
+        failed: 0,
+        bytes: size,
+        durationMs: expect.any(Number),
+      },
     });
-    expect((await readFile(path)).equals(bytes)).toBe(true);
+    expect((await readFile(file)).equals(bytes)).toBe(true);
     expect(await files()).toEqual([record.name]);
   });
 
@@ -87,10 +132,10 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
   });
 
   test.each(["..", "../evil", "/evil", "a/../../evil", ""])(
-    "never leaves the directory under the name %j of a manipulated catalog",
-    async (name) => {
+    "never leaves the directory under the path %j of a manipulated catalog",
+    async (path) => {
       const { cwd, sandbox, download, upload, plant, files } = await openDownloads(endpoint());
-      const planted = { ...(await upload("a.txt", "a")), id: newDocumentId(), name };
+      const planted = { ...(await upload("a.txt", "a")), id: newDocumentId(), path };
       await plant(planted);
       await mkdir(join(cwd, "target"));
       for (const argv of [[], ["-o", "target"], ["-o", "target/"]]) {
@@ -125,13 +170,13 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
       expect(outcome).toMatchObject({ status: 2, stdout: "", stderr: expect.stringContaining("add --hidden") });
     }
     expect(await download(ids[0] ?? "", "-o", ".")).toMatchObject({ status: 2 });
-    expect(await files()).toEqual(["out"]);
+    expect(await files()).toEqual([]);
     // Its name, a file for it, or the flag say that it is meant.
     expect(await download(".bashrc")).toMatchObject({ status: 0 });
     expect(await download(ids[1] ?? "", "-o", join(cwd, ".git"))).toMatchObject({ status: 0 });
     expect(await download(...ids, "-o", "all", "--hidden")).toMatchObject({ status: 0 });
     expect(await download(".git", ids[0] ?? "", "-o", "named")).toMatchObject({ status: 7 });
-    expect(await files()).toEqual([".bashrc", ".git", "all", "named", "out"]);
+    expect(await files()).toEqual([".bashrc", ".git", "all", "named"]);
     for (const name of names) expect(await content(`all/${name}`)).toBe(name);
     expect(await readdir(join(cwd, "named"))).toEqual([".git"]);
   });
@@ -164,7 +209,7 @@ describe("downloading several", () => {
     const ids = await run(["download", "a.txt", "b.txt", "--force", "-q"]);
     expect(ids.stdout.trimEnd().split("\n").sort()).toEqual([a.id, b.id].sort());
     const lines = (await run(["download", "a.txt", "--force", "--ndjson"])).stdout.trimEnd().split("\n");
-    expect(lines.map((line) => JSON.parse(line))).toMatchObject([{ id: a.id, action: "downloaded" }]);
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([{ id: a.id, action: "present" }]);
   });
 
   test.each([[[]], [["--force"]]])("never writes one over another of the same name, with %j", async (flags) => {

@@ -1,7 +1,8 @@
 /** What `docproc import` believes of a file that came from anywhere: neither where bytes are nor what they are. */
 import { createHash } from "node:crypto";
-import { writeFile } from "node:fs/promises";
+import { utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type DocumentRecord, storageKey } from "../../../src/document/record.ts";
@@ -9,6 +10,7 @@ import { awsEndpoints, awsSettings, localSettings, startInRepoAws } from "../../
 import { writeConfig } from "../../support/config.ts";
 import { startFaultProxy } from "../../support/fault-proxy.ts";
 import { inCatalog, openLibrary, places, usePlace } from "../../support/library.ts";
+import { entryOf } from "../../support/record.ts";
 import { makeSandbox, runDocproc } from "../../support/run.ts";
 import { tamper } from "../../support/stored.ts";
 import { openTwoLibraries } from "../../support/two-libraries.ts";
@@ -145,6 +147,9 @@ describe.each(Object.entries(places))("a record that is imported into %s", (_pla
     expect((await importThere(copied)).json().documents).toMatchObject([{ hashed: true }]);
     await forget();
     await tamper(copied, at, () => Buffer.from("evil"));
+    // A file with another time would be read while it is imported.
+    const time = new Date(copied.uploadedAt);
+    if (copied.uri.startsWith("file:")) await utimes(fileURLToPath(copied.uri), time, time);
     expect(await importThere({ ...copied, crc32: null })).toMatchObject({ status: 0 });
     const refused = await copy();
     expect(refused).toMatchObject({ status: 5 });
@@ -210,7 +215,7 @@ describe.each(Object.entries(awsEndpoints()))("two libraries in one bucket of %s
     // However the record came into the catalog.
     const settings = awsSettings(endpoint() ?? "", { bucket, table: `${bucket}-a`, prefix: "a/" });
     const record = JSON.parse(stdout) as DocumentRecord;
-    await inCatalog(settings, (metadata) => metadata.commit(record, "identity", never));
+    await inCatalog(settings, (metadata) => metadata.commit(entryOf(record), { unlessThere: false }, never));
     const deleted = await run(["delete", record.id, "--yes", "--json"], "a");
     expect(deleted.json().documents).toMatchObject([{ id: record.id, bytes: "kept", reason: "outside-prefix" }]);
     expect((await run(["cat", "f"], "b")).stdout).toBe("of b");

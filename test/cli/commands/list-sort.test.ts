@@ -24,24 +24,24 @@ async function openSorted() {
 }
 
 describe("sorted", () => {
-  test("by size the largest come first, by name the first of the alphabet, and by time the newest", async () => {
+  test("by size the largest come first, by path the first of the alphabet, and by time the newest", async () => {
     const { listed } = await openSorted();
     expect(await listed("--sort", "size")).toEqual(["c3", "a3", "a2", "d2", "b1"]);
     expect(await listed("--sort", "size", "--asc")).toEqual(["b1", "d2", "a2", "a3", "c3"]);
-    expect(await listed("--sort", "name")).toEqual(["a3", "a2", "b1", "c3", "d2"]);
+    expect(await listed("--sort", "path")).toEqual(["a3", "a2", "b1", "c3", "d2"]);
     expect(await listed("--sort", "time")).toEqual(await listed());
   });
 
   test("filters and time ranges leave out what they leave out", async () => {
     const { listed, run } = await openSorted();
     expect(await listed("--sort", "size", "--tag", "half=1")).toEqual(["a3", "a2", "b1"]);
-    expect(await listed("--sort", "name", "--name", "[bc]")).toEqual(["b1", "c3"]);
+    expect(await listed("--sort", "path", "--name", "[bc]")).toEqual(["b1", "c3"]);
     expect(await listed("--sort", "size", "--until", "2020-01-01")).toEqual([]);
     expect(await listed("--sort", "size", "--since", "1h", "--type", "text/plain")).toHaveLength(5);
     expect((await run(["list", "--sort", "size", "-q", "--limit", "1"])).stdout).toMatch(/^[0-9a-f-]{36}\n$/);
   });
 
-  test.each(["size", "name"])("pages by %s make up the whole, whatever their size", async (by) => {
+  test.each(["size", "path"])("pages by %s make up the whole, whatever their size", async (by) => {
     const { run, listed } = await openSorted();
     const whole = await listed("--sort", by);
     for (const limit of ["1", "2", "4"]) {

@@ -37,6 +37,60 @@ describe.each(Object.entries(places))("a listing of %s", (_place, start) => {
     expect((await run(["ls", "--json"])).json()).toMatchObject({ schema: "docproc.list/1", count: 4 });
   });
 
+  test("has what a few letters, a folder, a glob and the absence of a tag say", async () => {
+    const { run } = await openLibrary(endpoint());
+    const upload = async (path: string, ...argv: string[]) => {
+      const outcome = await run(["upload", "-", "--name", path, "-q", ...argv], { stdin: path });
+      expect(outcome.status).toBe(0);
+    };
+    await upload("Scans/Invoice.pdf", "--tag", "seen=yes");
+    await upload("Scans/2026/e\u0301te.txt");
+    await upload("Scans.old/invoice.txt", "--tag", "seen=no", "--tag", "job=1");
+    await upload("invoice.pdf");
+    await upload("Scans/Invoice.pdf", "--tag", "job=2");
+    const paths = async (...argv: string[]) => {
+      const { documents } = (await run(["list", ...argv, "--json"])).json();
+      return documents.map(({ path }: { path: string }) => path);
+    };
+    const [invoice, ete, old, top] = [
+      "Scans/Invoice.pdf",
+      "Scans/2026/éte.txt",
+      "Scans.old/invoice.txt",
+      "invoice.pdf",
+    ];
+    expect(await paths("invoice")).toEqual([invoice, top, old, invoice]);
+    expect(await paths("Invoice")).toEqual([invoice, invoice]);
+    expect(await paths("E\u0301")).toEqual([]);
+    expect(await paths("e\u0301")).toEqual([ete]);
+    expect(await paths("scans/", "--latest")).toEqual([invoice, ete]);
+    expect(await paths("*.PDF")).toEqual([]);
+    expect(await paths("*.pdf", "-n", "2")).toEqual([invoice, top]);
+    expect(await paths("scans/**/*.txt")).toEqual([ete]);
+    expect(await paths("--under", "Scans/")).toEqual([invoice, ete, invoice]);
+    expect(await paths("--under", "Scan")).toEqual([]);
+    expect(await paths("--under", "Scans/2026", "--name", "e\u0301*")).toEqual([ete]);
+    expect(await paths("--path", "*.pdf")).toEqual([top]);
+    expect(await paths("--path", "Scans/Invoice.pdf")).toEqual([invoice, invoice]);
+    expect(await paths("--not-tag", "seen=yes", "--not-tag", "job=1")).toEqual([invoice, top, ete]);
+    expect(await paths("--tag", "seen")).toEqual([old, invoice]);
+    expect(await paths("--not-tag", "seen", "--not-tag", "job")).toEqual([top, ete]);
+    // The newest of each path that matches, not those of the newest that match.
+    expect(await paths("--latest", "--tag", "seen")).toEqual([old, invoice]);
+    expect(await paths("--latest", "--asc")).toEqual([ete, old, top, invoice]);
+  });
+
+  test.each([
+    ["", "What to list"],
+    ["/", "What to list"],
+  ])("is refused for %j, which may be an unset variable", async (what, message) => {
+    const { run } = await openLibrary(endpoint());
+    expect(await run(["list", what])).toMatchObject({ status: 2, stderr: expect.stringContaining(message) });
+    expect(await run(["list", "--under", what])).toMatchObject({ status: 2 });
+    for (const flag of ["--tag", "--not-tag"])
+      expect(await run(["list", flag, what && "=x"])).toMatchObject({ status: 2 });
+    expect(await run(["list", "--sha256", "abcdef"])).toMatchObject({ status: 2 });
+  });
+
   test.each(["--asc", "--json"])("comes in pages that leave nothing out and repeat nothing, with %s", async (order) => {
     const { run, list, upload } = await openLibrary(endpoint());
     for (const name of ["a", "b", "c", "d", "e"]) await upload(name, "--tag", `x=${name === "c" ? 2 : 1}`);
@@ -44,7 +98,7 @@ describe.each(Object.entries(places))("a listing of %s", (_place, start) => {
     let cursor: string[] = [];
     for (const expected of [2, 2, 1]) {
       const page = (await run(["list", "--limit", "2", ...cursor, order, "--json"])).json();
-      expect(Object.keys(page)).toEqual(["schema", "count", "documents", "nextCursor"]);
+      expect(Object.keys(page)).toEqual(["schema", "documents", "count", "nextCursor"]);
       expect(page.documents).toHaveLength(expected);
       expect(page.count).toBe(expected);
       expect(page.nextCursor).toBe(expected === 2 ? page.documents[1].id : null);
@@ -125,7 +179,7 @@ describe("a listing for a person", () => {
     const first = await runDocproc(sandbox, ["list"]);
     const rows = first.stdout.trimEnd().split("\n");
     expect(rows).toHaveLength(50);
-    const last = rows[49]?.split("\t")[0] ?? "";
+    const last = rows[49]?.split("\t").at(-1) ?? "";
     expect(first.stderr).toContain(`--cursor ${last}`);
     expect((await runDocproc(sandbox, ["list", "--cursor", last])).stdout.trimEnd().split("\n")).toHaveLength(1);
     const all = await runDocproc(sandbox, ["list", "--all"]);
@@ -145,12 +199,13 @@ describe("a listing for a person", () => {
 
   test("is tab-separated in a pipe, with nothing cut", async () => {
     const { run, upload } = await openLibrary();
-    const name = `${"long ".repeat(30)}\t\u001b[31m.txt`;
-    const document = await upload(name, "--tag", "b=2", "--tag", "a=1");
-    const [id, shown, ...rest] = (await run(["list"])).stdout.split("\t");
-    expect([id, shown]).toEqual([document.id, `${"long ".repeat(30)}\\t\\e[31m.txt`]);
+    const name = `${"long ".repeat(30)}\u202e.txt`;
+    const document = await upload(name, "--tag", "b=2\t\u001b[31m", "--tag", "a=1");
+    const [shown, ...rest] = (await run(["list"])).stdout.split("\t");
+    expect(shown).toBe(`${"long ".repeat(30)}\\u{202e}.txt`);
     const uploadedAt = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z$/);
-    expect(rest).toEqual([String(name.length), uploadedAt, "a=1 b=2", "text/plain\n"]);
+    const size = String(Buffer.byteLength(name));
+    expect(rest).toEqual([size, uploadedAt, "a=1 b=2\\t\\e[31m", "text/plain", `${document.id}\n`]);
   });
 
   test.each([60, 80, 120, 400])("is a table no wider than a terminal of %i columns", async (terminal) => {
@@ -160,17 +215,17 @@ describe("a listing for a person", () => {
     const { stdout } = await run(["list"], { terminal });
     const lines = stdout.trimEnd().split("\n");
     expect(lines).toHaveLength(3);
-    expect(lines[0]).toMatch(/^ID {36}NAME\b/);
+    expect(lines[0]).toMatch(/^PATH +SIZE .*\bID$/);
     for (const line of lines) expect(stringWidth(line)).toBeLessThanOrEqual(terminal);
     expect(stdout.includes("報告書".repeat(20))).toBe(terminal === 400);
-    expect(lines[1]).toMatch(/^[0-9a-f-]{36} {2}b\.txt +5 B/);
+    expect(lines[1]).toMatch(/^b\.txt +5 B .*[0-9a-f-]{36}$/);
   });
 
   test("shortens a long name on a terminal before it leaves out when documents came", async () => {
     const { run, upload } = await openLibrary();
     await upload("a long name ".repeat(10));
     const { stdout } = await run(["list"], { terminal: 100, now: () => Date.now() + 3 * 86_400_000 });
-    expect(stdout).toMatch(/^[0-9a-f-]{36} {2}a long name .*… .* 3 days ago/m);
+    expect(stdout).toMatch(/^a long name .*… .* 3 days ago .*[0-9a-f-]{36}$/m);
   });
 
   test.each([
@@ -182,10 +237,10 @@ describe("a listing for a person", () => {
     ["a day that is none", ["--since", "2026-02-30"]],
     ["an end before the start", ["--since", "1d", "--until", "2d"]],
     ["a cursor that is none", ["--cursor", "page2"]],
-    ["a tag without a value", ["--tag", "build"]],
+    ["a tag without a key", ["--tag", "=build"]],
     ["an empty name", ["--name", ""]],
     ["a flag that does not exist", ["--limt", "1"]],
-    ["an argument", ["*.pdf"]],
+    ["two arguments", ["*.pdf", "*.txt"]],
   ])("is refused for %s", async (_what, argv) => {
     const { run } = await openLibrary();
     const human = await run(["list", ...argv]);

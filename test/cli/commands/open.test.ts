@@ -26,18 +26,18 @@ describe.skipIf(process.platform !== "linux")("opening", () => {
 
   test("shows a read-only copy with the document's own name, in a directory that is this user's alone", async () => {
     const { open, upload, opened, sandbox } = await openOnDesktop(tell);
-    const { id } = await upload("März 2026; rm -rf $HOME.txt", "hello");
+    const { id } = await upload("letters/März 2026; rm -rf $HOME.txt", "hello");
     const outcome = await open([id, "--json"]);
     expect(outcome).toMatchObject({ status: 0, stderr: "" });
     await expect.poll(() => readFile(opened, "utf8")).not.toBe("");
-    const path = await readFile(opened, "utf8");
+    const file = await readFile(opened, "utf8");
     const name = "März 2026; rm -rf $HOME.txt";
-    expect(JSON.parse(outcome.stdout)).toEqual({ schema: "docproc.open/1", id, name, path });
-    expect(basename(path)).toBe(name);
-    expect(await readFile(path, "utf8")).toBe("hello");
-    expect((await stat(path)).mode & 0o777).toBe(0o400);
-    expect((await stat(dirname(path))).mode & 0o777).toBe(0o700);
-    expect(path).not.toContain(sandbox.data);
+    expect(JSON.parse(outcome.stdout)).toEqual({ schema: "docproc.open/1", id, path: `letters/${name}`, file });
+    expect(basename(file)).toBe(name);
+    expect(await readFile(file, "utf8")).toBe("hello");
+    expect((await stat(file)).mode & 0o777).toBe(0o400);
+    expect((await stat(dirname(file))).mode & 0o777).toBe(0o700);
+    expect(file).not.toContain(sandbox.data);
   });
 
   test("does not wait for a viewer that stays", async () => {

@@ -46,12 +46,33 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
     expect(lines.map((line) => line && JSON.parse(line))).toEqual([shown.json(), ""]);
   });
 
+  test("is the newest version of its path, and the others are listed with it", async () => {
+    const { run, show, upload } = await openLibrary(endpoint());
+    const versions = [
+      await upload("1", "a/b.txt"),
+      await upload("2", "a/b.txt", "--tag", "k=v"),
+      await upload("3", "a/b.txt"),
+    ];
+    await upload("4", "b.txt");
+    const newestFirst = versions.map(({ id }) => id).reverse();
+    expect(await show("a/b.txt")).toMatchObject({ id: newestFirst[0] });
+    const person = { terminal: 200 };
+    expect((await run(["show", "a/b.txt"], person)).stderr).toContain("a/b.txt has 2 other versions");
+    expect((await run(["show", "b.txt"], person)).stderr).not.toContain("version");
+    const listed = await run(["show", newestFirst[2] ?? "", "--versions", "--json"]);
+    expect(listed.json()).toMatchObject({ schema: "docproc.list/1", count: 3, nextCursor: null });
+    expect(listed.json().documents.map(({ id }: Shown) => id)).toEqual(newestFirst);
+    expect((await run(["show", "a/b.txt", "--versions", "-q"])).stdout).toBe(`${newestFirst.join("\n")}\n`);
+    const table = (await run(["show", "a/b.txt", "--versions"])).stdout;
+    expect(table.split("\n").map((line) => line.split("\t").at(-1))).toEqual([...newestFirst, ""]);
+  });
+
   test("is found by the beginning of its id that no other document has", async () => {
     const { show, upload } = await openLibrary(endpoint());
     const [a, b] = [await upload("1", "a.txt"), await upload("2", "b.txt")];
     const unique = commonStart(a.id, b.id).length + 1;
     expect(await show(a.id.slice(0, unique))).toMatchObject({ id: a.id });
-    expect(await show(b.id.slice(0, unique).toUpperCase())).toMatchObject({ id: b.id });
+    expect(await show(b.id.slice(0, unique))).toMatchObject({ id: b.id });
     expect(await show(b.id.slice(0, 35))).toMatchObject({ id: b.id });
   });
 
@@ -60,10 +81,10 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
     const [a, b] = [await upload("1", "a.txt"), await upload("2", "b.txt")];
     const prefix = commonStart(a.id, b.id);
     const human = await run(["show", prefix]);
-    expect(human).toMatchObject({ status: 2, stdout: "" });
+    expect(human).toMatchObject({ status: 5, stdout: "" });
     expect(human.stderr).toContain(prefix);
     for (const { id } of [a, b]) expect(human.stderr).toContain(id);
-    expect((await run(["show", prefix, "--json"])).json()).toMatchObject({ code: "USAGE" });
+    expect((await run(["show", prefix, "--json"])).json()).toMatchObject({ code: "CONFLICT" });
   });
 
   test("is found by name in either Unicode form, and is the newest of that name", async () => {
@@ -105,7 +126,7 @@ describe.each(Object.entries(places))("a document of %s", (_place, start) => {
 
 test("a person sees a line for every fact, with what could move the cursor escaped", async () => {
   const { run, upload } = await openLibrary();
-  const record = await upload("1", "a\u202e\n.txt", "--tag", "build=\u001b[2J", "--meta", "note=x");
+  const record = await upload("1", "a\u202e.txt", "--tag", "build=\u001b[2J", "--meta", "note=x");
   const { stdout } = await run(["show", record.id], { terminal: 80 });
   const facts = Object.fromEntries(
     stdout
@@ -115,7 +136,7 @@ test("a person sees a line for every fact, with what could move the cursor escap
   );
   expect(facts).toMatchObject({
     id: record.id,
-    name: "a\\u{202e}\\n.txt",
+    path: "a\\u{202e}.txt",
     size: "1 B",
     type: "text/plain",
     sha256: "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b",
@@ -124,6 +145,14 @@ test("a person sees a line for every fact, with what could move the cursor escap
     tag: "build=\\e[2J",
     meta: "note=x",
   });
+});
+
+test("a person sees when a document expires, if it does", async () => {
+  const { run, upload } = await openLibrary();
+  await upload("1", "a.txt");
+  await upload("2", "b.txt", "--expires", "2030-01-31");
+  expect((await run(["show", "a.txt"])).stdout).not.toContain("expires");
+  expect((await run(["show", "b.txt"])).stdout).toMatch(/^expires {3}2030-01-31T00:00:00\.000Z$/m);
 });
 
 test.each([[["show"]], [["show", "a", "b"]]])("%j is a mistake of usage", async (argv) => {

@@ -14,7 +14,8 @@ import { makeSandbox, type RunOptions, runDocproc } from "../../support/run.ts";
 
 const mebibyte = 1024 * 1024;
 const cli = fileURLToPath(new URL("../../../dist/docproc.js", import.meta.url));
-const recordFields = "id name size contentType sha256 uploadedAt uri tags metadata source provenance crc32".split(" ");
+const recordFields =
+  "id path name size contentType sha256 uploadedAt uri tags metadata source provenance crc32 expiresAt".split(" ");
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
 /** An empty library: the embedded one, or a bucket and a table at an endpoint. */
@@ -134,6 +135,9 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
         uploaded: 1,
         resumed: 0,
         unchanged: 0,
+        restored: 0,
+        updated: 0,
+        planned: 0,
         failed: 0,
         bytes: 9,
         bytesSent: 9,
@@ -146,6 +150,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
     const { id, uploadedAt, uri } = document;
     expect(document).toMatchObject({
       id: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
+      path: "Zoë (1).pdf",
       name: "Zoë (1).pdf",
       size: 9,
       contentType: "application/pdf",
@@ -154,6 +159,7 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
       metadata: { note: "x=y" },
       source: { kind: "file", path: "Zoë (1).pdf", modifiedAt: expect.stringMatching(/^\d{4}-.*\.\d{3}Z$/) },
       provenance: null,
+      expiresAt: null,
     });
     expect(Date.parse(uploadedAt)).toBe(Number.parseInt(id.replace("-", "").slice(0, 12), 16));
     const key = `team/in/${id.slice(-2)}/${id}/Zoe_1.pdf`;
@@ -192,10 +198,19 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
     const argv = ["upload", "new.txt", "large.bin", "--dry-run", "--json"];
     const planned = await library.run(argv);
     expect(planned.status).toBe(0);
+    expect(planned.json().summary).toMatchObject({ total: 2, uploaded: 0, planned: 2, failed: 0, bytesSent: 0 });
+    const human = await library.run(argv.slice(0, -1));
+    expect(human.stderr).toMatch(/^2 planned; 0 B sent in /);
     const [small, large] = planned.json().documents;
     expect(Object.keys(small).toSorted()).toEqual([...recordFields, "action", "bytesSent"].toSorted());
     const unknown = { id: null, uploadedAt: null, uri: null, provenance: null, action: "planned", bytesSent: 0 };
-    expect(small).toMatchObject({ ...unknown, name: "new.txt", size: 4, sha256: sha256(Buffer.from("new\n")) });
+    expect(small).toMatchObject({
+      ...unknown,
+      path: "new.txt",
+      name: "new.txt",
+      size: 4,
+      sha256: sha256(Buffer.from("new\n")),
+    });
     expect(large).toMatchObject({ ...unknown, name: "large.bin", size: 9 * mebibyte, sha256: null });
     expect(await library.records()).toEqual([]);
     expect(await library.stored()).toEqual({ keys: [], leftovers: 0 });
@@ -203,11 +218,11 @@ describe.each(Object.entries(places))("upload to %s", (_place, start) => {
 
   test("shows a hostile name escaped, and keeps name, tags and metadata to the letter", async () => {
     const library = await openLibrary(endpoint());
-    const name = "a\u001b[31m\n\u202egnp.txt";
+    const name = "a\u2028\u202egnp.txt";
     await library.write(name, "x");
     const argv = ["upload", name, "--tag", "__proto__=p", "--tag", "é=\u001b]0;", "--meta", "constructor=c"];
     const human = await library.run(argv);
-    expect(human.stdout).toMatch(/^uploaded {2}[0-9a-f-]{36} {2}a\\e\[31m\\n\\u\{202e\}gnp\.txt {2}1\n$/);
+    expect(human.stdout).toMatch(/^uploaded {2}[0-9a-f-]{36} {2}a\\u\{2028\}\\u\{202e\}gnp\.txt {2}1\n$/);
     const [record] = (await library.run(["list", "--json"])).json().documents;
     expect(record.name).toBe(name);
     expect(Object.entries(record.tags)).toEqual([
@@ -288,7 +303,10 @@ describe("the inputs of an upload", () => {
     ["stdin without a name", ["-"], 2, "USAGE"],
     ["stdin twice", ["-", "--name", "n", "--files-from", "-"], 2, "USAGE"],
     ["one name for two paths", ["a.txt", "a.txt", "--name", "n"], 2, "USAGE"],
-    ["a name with a slash", ["a.txt", "--name", "a/b"], 2, "USAGE"],
+    ["a name that leads upwards", ["a.txt", "--name", "a/../b"], 2, "USAGE"],
+    ["a folder that leads upwards", ["a.txt", "--into", "../b"], 2, "USAGE"],
+    ["an empty folder", ["a.txt", "--into", ""], 2, "USAGE"],
+    ["a name with a line end", ["a.txt", "--name", "a\nb"], 2, "USAGE"],
     ["a tag without a value", ["a.txt", "--tag", "build"], 2, "USAGE"],
     ["a tag given twice", ["a.txt", "--tag", "k=1", "--tag", "k=2"], 2, "USAGE"],
     ["too many tags", ["a.txt", ...Array.from({ length: 41 }, (_, n) => ["--tag", `t${n}=`]).flat()], 2, "USAGE"],

@@ -55,8 +55,8 @@ describe.each(Object.entries(awsEndpoints()))("a link on %s", (_place, start) =>
     const { stdout, ...outcome } = await run(["url", "a.txt", "--expires-in", "7d", "--json"]);
     expect(outcome).toMatchObject({ status: 0, stderr: "" });
     const link = JSON.parse(stdout);
-    expect(Object.keys(link)).toEqual(["schema", "id", "name", "method", "url", "headers", "expiresAt"]);
-    expect(link).toMatchObject({ schema: "docproc.url/1", id, name: "a.txt", method: "GET", headers: {} });
+    expect(Object.keys(link)).toEqual(["schema", "id", "path", "method", "url", "headers", "expiresAt"]);
+    expect(link).toMatchObject({ schema: "docproc.url/1", id, path: "a.txt", method: "GET", headers: {} });
     expect(Math.abs(Date.parse(link.expiresAt) - before - 7 * 86_400_000)).toBeLessThan(30_000);
     expect(new URL(link.url).searchParams.get("X-Amz-Expires")).toBe("604800");
     expect(link.url).not.toContain("x-amz-checksum");

@@ -40,12 +40,12 @@ describe.each(shells)("in %s", (shell) => {
     expect(await readdir(sandbox.cwd)).toEqual([]);
   });
 
-  test.each(["$(touch run)", "`touch run`", "it's", "~root", "-rf", "new\nline"])(
+  test.each(["$(touch run)", "`touch run`", "it's", "~root", "-rf", "line\u2028end"])(
     "Tab behind nothing inserts the only name %j as it is, or nothing where it cannot",
     async (name) => {
       const sandbox = await libraryOf([name]);
       // fish would take the tilde for a home directory.
-      const left = name.startsWith("-") || name.includes("\n") || (shell === "fish" && name.startsWith("~"));
+      const left = name.startsWith("-") || name.includes("\u2028") || (shell === "fish" && name.startsWith("~"));
       const expected = left ? "<show><end>" : `<show><${name}><end>`;
       expect(await typed(sandbox, shell, ["docproc show \t end"])).toEqual([expected]);
       expect(await readdir(sandbox.cwd)).toEqual([]);

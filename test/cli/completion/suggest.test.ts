@@ -105,32 +105,50 @@ describe("a command line", () => {
 describe.each(Object.entries(places))("a reference to a document of %s", (_place, start) => {
   const endpoint = usePlace(start);
 
-  test("is its name, and its id where that is what was begun", async () => {
+  test("is its path, and its id where that is what was begun", async () => {
     const { sandbox, upload, settings } = await openLibrary(endpoint());
     const first = await upload("my file.pdf", "1", "--tag", "build=41");
-    const second = await upload("été.txt", "2", "--tag", "build=42", "--tag", "job=a b");
+    const path = "dist/js/été.txt";
+    const second = await upload(path, "2", "--tag", "build=42", "--tag", "job=a b");
     const place =
       endpoint() === undefined ? [] : ["--endpoint-url", endpoint() ?? "", "--bucket", settings.bucket ?? ""];
     const words = (...more: string[]) => suggested(sandbox, [...place, ...more]);
     // On a busy machine a catalog may not answer within the time that a suggestion has.
     for (const command of ["show", "cat", "download", "get", "verify", "delete", "rm"]) {
-      await expect.poll(() => words(command, "")).toEqual(["été.txt", "my file.pdf"]);
+      await expect.poll(() => words(command, "")).toEqual(["dist/", "my file.pdf"]);
     }
     await expect.poll(() => words("show", "my")).toEqual(["my file.pdf"]);
     await expect.poll(() => words("show", first.id.slice(0, -1))).toEqual([first.id]);
     expect(await words("show", "my file.pdf", "")).toEqual([]);
-    await expect.poll(() => words("download", "my file.pdf", "é")).toEqual(["été.txt"]);
-    await expect.poll(() => words("show", "--", "é")).toEqual(["été.txt"]);
+    await expect.poll(() => words("download", "my file.pdf", "d")).toEqual([path]);
+    await expect.poll(() => words("show", "--", "d")).toEqual([path]);
+    await expect.poll(() => words("download", "--under", "")).toEqual(["dist/js/"]);
     await expect.poll(() => words("list", "--tag", "")).toEqual(["build=42", "job=a b", "build=41"]);
+    await expect.poll(() => words("list", "--not-tag", "job")).toEqual(["job=a b"]);
+    await expect.poll(() => words("list", "dist/js/é")).toEqual([path]);
     await expect.poll(() => words("upload", "x", "--tag=build=")).toEqual(["--tag=build=42", "--tag=build=41"]);
-    expect(second.name).toBe("été.txt");
+    await expect.poll(() => words("download", "--not-tag", "job")).toEqual(["job=a b"]);
+    expect(second.path).toBe(path);
   });
+});
+
+test("paths are completed folder by folder", async () => {
+  const { sandbox, upload } = await openLibrary();
+  for (const path of ["a.txt", "dist/js/app.js", "dist/js/lib/x.js", "dist/js/lib/y.js", "dist.zip"])
+    await upload(path, path);
+  const words = async (...line: string[]) => (await suggested(sandbox, line)).sort();
+  expect(await words("show", "")).toEqual(["a.txt", "dist.zip", "dist/"]);
+  // Nothing else is below it.
+  expect(await words("show", "dist/")).toEqual(["dist/js/app.js", "dist/js/lib/"]);
+  expect(await words("list", "--path", "dist/js/lib/")).toEqual(["dist/js/lib/x.js", "dist/js/lib/y.js"]);
+  expect(await words("show", "dist/js/a")).toEqual(["dist/js/app.js"]);
+  expect(await words("list", "--under", "d")).toEqual(["dist/js/", "dist/js/lib/"]);
 });
 
 describe("names", () => {
   test("that a terminal would not show as they are, or that would be flags, are left out", async () => {
     const { sandbox, upload } = await openLibrary();
-    const names = ["new\nline", "tab\there", "esc\u001b[31m", "bidi\u202e", "nel\u0085", "-rf", "--yes", "plain"];
+    const names = ["bidi\u202e", "line\u2028", "-rf", "--yes", "plain"];
     for (const name of names) await upload(name, name);
     expect(await suggested(sandbox, ["show", ""])).toEqual(["plain"]);
   });

@@ -67,7 +67,7 @@ describe("the manual page", () => {
   test.each(["groff"].filter(findOnPath))("keeps what is copied from it as it is typed, shown by %s", (program) => {
     const shown = execFileSync(program, ["-man", "-Tutf8", "-P-cbou", path], { encoding: "utf8" });
     expect(shown).toContain("docproc upload -r dist --exclude '*.map'");
-    expect(shown).toContain("docproc download $(docproc list --tag build=42 --all -q) -o artifacts/");
+    expect(shown).toContain("docproc delete $(docproc list --tag build=42 --all -q) --yes");
   });
 });
 

@@ -1,5 +1,5 @@
 /** `--format`, `-q` and `--null`: lines for other programs. */
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { commands } from "../../../src/cli/commands/registry.ts";
@@ -52,17 +52,17 @@ describe("--format", () => {
   test("prints a line for each, of every command that reports something", async () => {
     const { run, upload } = await openLibrary();
     const a = await upload("a.txt", "a", "--tag", "build=1");
-    const b = await upload("b\n.txt", "b");
-    expect((await run(["list", "--asc", "--format", "{name}:{tags.build}"])).stdout).toBe("a.txt:1\nb\n.txt:\n");
+    const b = await upload("b.txt", "b", "--tag", "line=1\n2");
+    expect((await run(["list", "--asc", "--format", "{name}:{tags.build}"])).stdout).toBe("a.txt:1\nb.txt:\n");
     expect((await run(["show", "a.txt", "--format", "{id} {uri}"])).stdout).toBe(`${a.id} ${a.uri}\n`);
     expect((await run(["tag", "a.txt", "x=1", "--format", "{action} {tags}"])).stdout).toBe(
       'tagged {"build":"1","x":"1"}\n',
     );
-    expect((await run(["download", "a.txt", "--format", "{path}"])).stdout).toMatch(/\/a\.txt\n$/);
+    expect((await run(["download", "a.txt", "--format", "{path} {file}"])).stdout).toMatch(/^a\.txt \/.*\/a\.txt\n$/);
     expect((await run(["stats", "--format", "{count} {bytes}"])).stdout).toBe("2 2\n");
     expect((await run(["config", "--format", "{name}={value}"])).stdout).toContain("retries=5\n");
     expect((await run(["doctor", "--format", "{check}{code}"])).stdout).toContain("config\n");
-    expect((await run(["delete", b.id, "--yes", "--format", "{name}", "--null"])).stdout).toBe("b\n.txt\0");
+    expect((await run(["delete", b.id, "--yes", "--format", "{tags.line}", "--null"])).stdout).toBe("1\n2\0");
   });
 
   test("prints an upload's lines as they come, and failures beside them", async () => {
@@ -78,10 +78,10 @@ describe("--format", () => {
 
   test("shows what would move the cursor on a terminal, and gives it to a pipe as it is", async () => {
     const { run, upload } = await openLibrary();
-    await upload("\u001b[31m.txt", "a");
-    expect((await run(["list", "--format", "{name}"])).stdout).toBe("\u001b[31m.txt\n");
-    const onTerminal = await run(["list", "--format", "{name}\\t{size}"], { terminal: 80 });
-    expect(onTerminal.stdout).toBe("\\e[31m.txt\t1\n");
+    await upload("a.txt", "a", "--tag", "k=\u001b[31m");
+    expect((await run(["list", "--format", "{tags.k}"])).stdout).toBe("\u001b[31m\n");
+    const onTerminal = await run(["list", "--format", "{tags.k}\\t{size}"], { terminal: 80 });
+    expect(onTerminal.stdout).toBe("\\e[31m\t1\n");
   });
 
   test.each([
@@ -144,21 +144,24 @@ test("-q prints ids, and nothing where there are none", async () => {
 describe("--null", () => {
   test("ends lines with NUL, whatever is in them", async () => {
     const { run, upload } = await openLibrary();
-    const a = await upload("a\n.txt", "a");
+    const a = await upload("a.txt", "a", "--tag", "line=1\n2");
     const b = await upload("b.txt", "b");
     expect((await run(["list", "--asc", "-q", "-0"])).stdout).toBe(`${a.id}\0${b.id}\0`);
-    expect((await run(["list", "--asc", "--null", "--format", "{name}"])).stdout).toBe("a\n.txt\0b.txt\0");
+    expect((await run(["list", "--asc", "--null", "--format", "{name}:{tags.line}"])).stdout).toBe(
+      "a.txt:1\n2\0b.txt:\0",
+    );
   });
 
   test("reads lists of paths that end with it, as find -print0 makes them", async () => {
     const { run, sandbox } = await openEmptyLibrary();
-    const names = ["plain.txt", "two\nlines.txt", " space "];
+    const names = ["plain.txt", "two\nlines/a.txt", " space "];
+    await mkdir(join(sandbox.cwd, "two\nlines"));
     for (const name of names) await writeFile(join(sandbox.cwd, name), name);
     const stdin = names.map((name) => `${name}\0`).join("");
     const outcome = await run(["upload", "--files-from", "-", "--null"], { stdin });
     expect(outcome.status).toBe(0);
     expect((await run(["list", "--asc", "--null", "--format", "{name}"])).stdout.split("\0").sort()).toEqual(
-      ["", ...names].sort(),
+      ["", "plain.txt", "a.txt", " space "].sort(),
     );
     const without = await run(["upload", "--files-from", "-", "--json"], { stdin });
     expect(without.json()).toMatchObject({ code: "USAGE", hint: expect.stringContaining("--null") });

@@ -2,7 +2,8 @@
 import type { AttributeValue, BatchGetItemCommand, DynamoDBClient, QueryCommand } from "@aws-sdk/client-dynamodb";
 import { v7 } from "uuid";
 import { expect, test } from "vitest";
-import { documentKey, listDocuments, readDocuments } from "../../../src/metadata/dynamodb/listing.ts";
+import { documentKey } from "../../../src/metadata/dynamodb/documents.ts";
+import { listDocuments, readDocuments } from "../../../src/metadata/dynamodb/listing.ts";
 import type { Item } from "../../../src/metadata/dynamodb/reads.ts";
 
 const never = new AbortController().signal;

@@ -2,45 +2,37 @@
 import { setMaxListeners } from "node:events";
 import type { ServerResponse } from "node:http";
 import type { BatchGetItemCommand, DynamoDBClient, Put, TransactWriteItemsCommand } from "@aws-sdk/client-dynamodb";
-import { v7 } from "uuid";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Settings } from "../../../src/core/settings.ts";
-import { identityOf } from "../../../src/document/identity.ts";
-import { type DocumentRecord, uploadTimeOfId } from "../../../src/document/record.ts";
+import { type DocumentRecord, newDocumentId } from "../../../src/document/record.ts";
 import { DynamoDbMetadata } from "../../../src/metadata/dynamodb/catalog.ts";
+import { toItem } from "../../../src/metadata/dynamodb/documents.ts";
+import { absentHead } from "../../../src/metadata/dynamodb/heads.ts";
+import { toText, versionOf } from "../../../src/metadata/dynamodb/versions.ts";
 import { metadataDrivers } from "../../../src/metadata/registry.ts";
-import type { MetadataService } from "../../../src/metadata/service.ts";
+import type { MetadataService, Standing } from "../../../src/metadata/service.ts";
 import { awsEndpoints, awsSettings } from "../../support/aws.ts";
 import { type Item, itemBytes, startMeter } from "../../support/dynamodb-meter.ts";
 import { type FaultRule, startFaultProxy } from "../../support/fault-proxy.ts";
+import { entryWith, recordWith } from "../conformance.ts";
 
 const never = new AbortController().signal;
 setMaxListeners(0, never);
 
-function recordWith(fields: Partial<DocumentRecord> = {}): DocumentRecord {
-  const id = v7();
-  return {
-    id,
-    name: `document-${id}.txt`,
-    size: 5,
-    contentType: "text/plain",
-    sha256: id.replaceAll("-", "").repeat(2),
-    uploadedAt: uploadTimeOfId(id),
-    uri: `s3://bucket/${id}`,
-    tags: {},
-    metadata: {},
-    source: { kind: "file", path: "./a", modifiedAt: "2026-01-01T00:00:00.000Z" },
-    provenance: null,
-    crc32: null,
-    ...fields,
-  };
-}
-
 const records = (count: number) => Array.from({ length: count }, () => recordWith());
+/** As an upload commits that found nothing at the path: so a commit reads nothing. */
+const commitOne = (metadata: MetadataService, record: DocumentRecord, signal = never) =>
+  metadata.commit(entryWith(record), { unlessThere: true, seen: nothingAt(record.path) }, signal);
+const nothingAt = (path: string): Standing => ({
+  newest: undefined,
+  twin: undefined,
+  last: undefined,
+  state: { head: absentHead(path), older: undefined },
+});
 const commitAll = async (metadata: MetadataService, all: readonly DocumentRecord[], signal = never) =>
-  await Promise.allSettled(all.map((record) => metadata.commit(record, identityOf(record), signal)));
+  await Promise.allSettled(all.map((record) => commitOne(metadata, record, signal)));
 const getAll = async (metadata: MetadataService, all: readonly DocumentRecord[]) =>
-  (await Promise.all(all.map(({ id }) => metadata.get(id, never)))).map((record) => record?.id);
+  (await Promise.all(all.map(({ id }) => metadata.get(id, never)))).map((entry) => entry?.record.id);
 const committed = { status: "fulfilled", value: { committed: true } };
 const idsOf = (all: readonly DocumentRecord[]) => all.map(({ id }) => id);
 
@@ -58,6 +50,8 @@ for (const [place, start] of Object.entries(awsEndpoints())) {
       for await (const _ of metadataDrivers.dynamodb.provision(settings, options));
       const metadata = await metadataDrivers.dynamodb.open(settings);
       onTestFinished(() => metadata.close());
+      // Once a process.
+      await metadata.catalog(never);
       proxy.log.length = 0;
       meter.start();
       const sent = (operation: string) => proxy.log.filter((request) => request.operation === operation).length;
@@ -83,16 +77,17 @@ for (const [place, start] of Object.entries(awsEndpoints())) {
       expect(meter.read().requests).toEqual({ GetItem: 1, TransactWriteItems: 1 });
     }, 120_000);
 
-    test("a claim that is held fails its own commit, and the others go on without it", async () => {
+    test("a commit whose path has changed is decided again, and the others go on without it", async () => {
       const { metadata, sent } = await open();
       const [first, second] = [recordWith(), recordWith()];
       await commitAll(metadata, [first, second]);
       const before = sent("TransactWriteItems");
-      const late = [first, second].map(({ name, sha256 }) => recordWith({ name, sha256 }));
+      const late = [first, second].map(({ path, sha256 }) => recordWith({ path, sha256 }));
       const all = [...late.slice(0, 1), ...records(20), ...late.slice(1)];
       const results = await commitAll(metadata, all);
-      expect(results.at(0)).toEqual({ status: "fulfilled", value: { committed: false, holder: first.id } });
-      expect(results.at(-1)).toEqual({ status: "fulfilled", value: { committed: false, holder: second.id } });
+      const there = (record: DocumentRecord) => ({ committed: false, there: entryWith(record) });
+      expect(results.at(0)).toEqual({ status: "fulfilled", value: there(first) });
+      expect(results.at(-1)).toEqual({ status: "fulfilled", value: there(second) });
       expect(results.slice(1, -1)).toEqual(all.slice(1, -1).map(() => committed));
       expect(sent("TransactWriteItems") - before).toBe(2);
       expect(await getAll(metadata, late)).toEqual([undefined, undefined]);
@@ -123,8 +118,8 @@ for (const [place, start] of Object.entries(awsEndpoints())) {
       const all = records(7);
       proxy.inject({ operation: "TransactWriteItems", nth: 1, action: { kind: "lose-reply" } });
       for (const [index, result] of (await commitAll(metadata, all)).entries()) {
-        // An emulator that forgets the token says that each is held by itself.
-        const own = { committed: false, holder: all[index]?.id };
+        // An emulator that forgets the token says that each is there.
+        const own = { committed: false, there: entryWith(all[index] as DocumentRecord) };
         expect([committed.value, own]).toContainEqual(result.status === "fulfilled" ? result.value : result.reason);
       }
       expect(await getAll(metadata, all)).toEqual(idsOf(all));
@@ -163,7 +158,7 @@ for (const [place, start] of Object.entries(awsEndpoints())) {
       proxy.inject({ operation: "TransactWriteItems", nth: 1, action: { kind: "answer", reply: busy(codes) } });
       const order: number[] = [];
       const commits = all.map(async (record, index) => {
-        const result = await metadata.commit(record, identityOf(record), never);
+        const result = await commitOne(metadata, record);
         order.push(index);
         return result;
       });
@@ -180,9 +175,16 @@ function answering(
   send: (command: never, options: { abortSignal: AbortSignal }) => Promise<object>,
   overrides: Partial<Settings> = {},
 ): DynamoDbMetadata {
-  return new DynamoDbMetadata({ send } as unknown as DynamoDBClient, "t", awsSettings("", overrides));
+  const client = {
+    // A table without an entry of its own is no older one.
+    send: async (command: Command, options: never) =>
+      isOfCatalog(command) ? {} : await send(command as never, options),
+  };
+  return new DynamoDbMetadata(client as unknown as DynamoDBClient, "t", awsSettings("", overrides));
 }
 
+type Command = { readonly input: { readonly Key?: Item } };
+const isOfCatalog = ({ input }: Command) => input.Key?.["pk"]?.S === "catalog";
 const putsOf = ({ input }: TransactWriteItemsCommand) =>
   (input.TransactItems ?? []).map(({ Put }) => (Put as Put).Item as Item);
 const keysOf = ({ input }: BatchGetItemCommand) => input.RequestItems?.["t"]?.Keys ?? [];
@@ -195,8 +197,10 @@ test("a transaction holds at most a hundred items and four megabytes, and no ite
   });
   // Each is some hundred kilobytes as it is stored.
   const large = Array.from({ length: 100 }, () => recordWith({ metadata: { long: "\u0001".repeat(16_000) } }));
-  const same = Array.from({ length: 3 }, () => recordWith({ name: "same", sha256: "a".repeat(64) }));
-  const all = [...same, ...large, ...records(120)];
+  const same = Array.from({ length: 3 }, () => recordWith({ path: "same" }));
+  const id = newDocumentId();
+  const twins = ["one", "other"].map((path) => recordWith({ id, path }));
+  const all = [...same, ...twins, ...large, ...records(120)];
   expect(await commitAll(metadata, all)).toEqual(all.map(() => committed));
   for (const items of sent) {
     expect(items.length).toBeLessThanOrEqual(100);
@@ -215,10 +219,11 @@ test("reads that are left unprocessed are asked for again, those that are not th
     asked.push(keys.length);
     const left = keys.slice(3);
     // Of three that are looked at, the last is not there.
-    return { Responses: { t: keys.slice(0, 2) }, UnprocessedKeys: left.length > 0 ? { t: { Keys: left } } : {} };
+    const heads = keys.slice(0, 2).map((key) => ({ ...key, entries: { S: "" }, pages: { N: "0" } }));
+    return { Responses: { t: heads }, UnprocessedKeys: left.length > 0 ? { t: { Keys: left } } : {} };
   });
-  const found = await Promise.all(all.map(({ name }) => metadata.holder(name, "identity", never)));
-  expect(found).toEqual(all.map(() => undefined));
+  const found = await Promise.all(all.map(({ path }) => metadata.lookUp({ path, given: {} }, undefined, never)));
+  expect(found.map(({ last }) => last)).toEqual(all.map(() => undefined));
   expect(asked).toEqual([8, 5, 2]);
 });
 
@@ -241,7 +246,11 @@ test("an aborted read fails at once, and the request ends with the last of its r
       }),
   );
   const interruptions = Array.from({ length: 3 }, () => new AbortController());
-  const read = () => interruptions.map((one, index) => metadata.holder(`name ${index}`, "x", one.signal));
+  const lastOf = async (path: string, signal: AbortSignal) =>
+    (await metadata.lookUp({ path, given: {} }, undefined, signal)).last;
+  const read = () => interruptions.map((one, index) => lastOf(`path ${index}`, one.signal));
+  const { id, sha256 } = recordWith();
+  const head = { entries: { S: toText([versionOf(id, { of: "another series" }, sha256)]) }, pages: { N: "0" } };
   const cancelled = { code: "CANCELLED" };
 
   const [first, second, third] = read();
@@ -250,21 +259,21 @@ test("an aborted read fails at once, and the request ends with the last of its r
   await expect(first).rejects.toMatchObject(cancelled);
   expect(request.signal?.aborted).toBe(false);
   request.answer?.({
-    Responses: { t: [{ pk: { S: "name#name 1" }, sk: { S: "x" }, id: { S: "01a22ce9-5a20-721b-a259-0906f907ce2a" } }] },
+    Responses: { t: [{ pk: { S: "path#path 1" }, sk: { S: "head" }, ...head }] },
   });
-  expect(await Promise.all([second, third])).toEqual(["01a22ce9-5a20-721b-a259-0906f907ce2a", undefined]);
+  expect(await Promise.all([second, third])).toEqual([id, undefined]);
 
   interruptions[0] = new AbortController();
   delete request.signal;
   const again = read();
   await expect.poll(() => request.signal).toBeDefined();
-  const waiting = metadata.holder("another", "x", never);
+  const waiting = lastOf("another", never);
   for (const one of interruptions) one.abort();
   for (const one of again) await expect(one).rejects.toMatchObject(cancelled);
   // What waited for it goes on its way.
   await expect.poll(() => request.signal?.aborted).toBe(false);
-  request.answer?.({ Item: { id: { S: "01a22ce9-5a20-721b-a259-0906f907ce2a" } } });
-  expect(await waiting).toBe("01a22ce9-5a20-721b-a259-0906f907ce2a");
+  request.answer?.({ Item: head });
+  expect(await waiting).toBe(id);
 });
 
 test("an aborted commit that is queued fails at once; one that is sent is awaited", async () => {
@@ -278,7 +287,7 @@ test("an aborted commit that is queued fails at once; one that is sent is awaite
     return {};
   });
   const interruption = new AbortController();
-  const commit = (record: DocumentRecord, signal: AbortSignal) => metadata.commit(record, identityOf(record), signal);
+  const commit = (record: DocumentRecord, signal: AbortSignal) => commitOne(metadata, record, signal);
   const wired = records(2).map((record) => commit(record, interruption.signal));
   await expect.poll(() => sent).toHaveLength(1);
   const waiting = records(2).map((record) => commit(record, interruption.signal));
@@ -296,25 +305,26 @@ test("an aborted commit that is queued fails at once; one that is sent is awaite
 test("an aborted commit is not part of the retry of its group", async () => {
   const sent: Item[][] = [];
   const interruption = new AbortController();
+  const other = entryWith(recordWith());
   const metadata = answering(async (command) => {
     sent.push(putsOf(command));
     if (sent.length > 1) return {};
     interruption.abort();
     const { TransactionCanceledException } = await import("@aws-sdk/client-dynamodb");
-    const CancellationReasons = ["None", "None", "None", "None", "None", "ConditionalCheckFailed"].map((Code) => ({
+    const CancellationReasons = ["None", "None", "None", "None", "ConditionalCheckFailed", "None"].map((Code) => ({
       Code,
-      ...(Code === "None" ? {} : { Item: { id: { S: "01a22ce9-5a20-721b-a259-0906f907ce2a" } } }),
+      ...(Code === "None" ? {} : { Item: toItem(other) }),
     }));
     throw new TransactionCanceledException({ message: "no", CancellationReasons, $metadata: {} });
   });
   const signals = [interruption.signal, never, never];
   const results = await Promise.allSettled(
-    records(3).map((record, index) => metadata.commit(record, identityOf(record), signals[index] ?? never)),
+    records(3).map((record, index) => commitOne(metadata, record, signals[index] ?? never)),
   );
   expect(results).toMatchObject([
     { reason: { code: "CANCELLED" } },
     committed,
-    { value: { committed: false, holder: "01a22ce9-5a20-721b-a259-0906f907ce2a" } },
+    { value: { committed: false, there: other } },
   ]);
   expect(sent.map((items) => items.length)).toEqual([6, 2]);
 });

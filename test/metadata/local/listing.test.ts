@@ -21,12 +21,14 @@ const never = new AbortController().signal;
 
 interface Entry {
   readonly id: string;
+  readonly path: string;
   readonly name: string;
+  readonly sha256: string;
   readonly contentType: string;
   readonly tags: TextMap;
   readonly size: number;
   readonly provenance: {
-    readonly git: { readonly commit: string } | null;
+    readonly git: { readonly commit: string; readonly branch: string } | null;
     readonly ci: { readonly run: string };
   } | null;
 }
@@ -36,10 +38,16 @@ function provenanceOf(index: number): Entry["provenance"] {
   if (index < count / 2) return null;
   const few = `${index.toString(16).padStart(7, "0").slice(0, 6)}${"a".repeat(34)}`;
   const commit = index % 5 === 0 ? `beef123${String(index % 2).repeat(33)}` : few;
-  return { git: index % 7 === 0 ? null : { commit }, ci: { run: String(Math.floor(index / 5000)) } };
+  return {
+    git: index % 7 === 0 ? null : { commit, branch: index % 20 === 1 ? "fix" : "main" },
+    ci: { run: String(Math.floor(index / 5000)) },
+  };
 }
 
-/** The older half has names of its own, and a type. */
+/** Their names fold to others. The last two share a beginning with a folder, but are not in it. */
+const folders = ["", "Scans/", "Scans/2026/", "İzmir/", "été/", "Scans.old/", "Scansx/"];
+
+/** The older half has names of its own, and a type. Seven of eight have a path, and some bytes, of their own. */
 function entryAt(index: number, id = v7({ msecs: begin + index })): Entry {
   const isOld = index < count / 2;
   const name = index % 10 === 0 ? `inv-${index}.pdf` : isOld ? `old-${index}.[x].txt` : `new-${index}.txt`;
@@ -48,9 +56,14 @@ function entryAt(index: number, id = v7({ msecs: begin + index })): Entry {
     half: String(index % 2),
     build: String(Math.floor(index / 100)),
     ...(index < 4 ? { rare: "yes" } : {}),
+    ...(isOld ? { old: String(index % 5) } : {}),
+    many: String(index % 1000),
+    ...(index % 1000 === 3 ? {} : { "most'\"\\": "yes" }),
   };
   const contentType = isOld ? "image/png" : index % 3 === 0 ? "image/gif" : "text/plain";
-  return { id, name, contentType, tags, size: (index * 7919) % 3000, provenance: provenanceOf(index) };
+  const path = `${folders[index % folders.length]}${index % 8 === 0 ? "" : `${index % 4 === 1 ? "Dist" : "dist"}/`}${name}`;
+  const sha256 = (index % 3 === 0 ? "abcdef0".padEnd(64, String(index % 2)) : index.toString(16)).padStart(64, "0");
+  return { id, path, name, contentType, sha256, tags, size: (index * 7919) % 3000, provenance: provenanceOf(index) };
 }
 
 interface Connection {
@@ -68,22 +81,25 @@ let database: Database;
 /** Connections to it, by how long a statement may spend on globs. */
 let connections: Record<"patient" | "hasty", Connection>;
 const entries: Entry[] = [];
+const pathsById = new Map<string, string>();
 
 const source = '{"kind":"stdin","path":null,"modifiedAt":null}';
 
-function insert({ id, name, contentType, tags, size, provenance }: Entry): void {
+function insert({ id, path, name, contentType, sha256, tags, size, provenance }: Entry): void {
+  pathsById.set(id, path);
   database
-    .prepare("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, 'file:///x', ?, '{}', ?, ?, NULL)")
+    .prepare("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, 'file:///x', ?, '{}', ?, ?, NULL, NULL, ?, 1)")
     .run(
       id,
+      path,
       name,
-      id,
       size,
       contentType,
-      "0".repeat(64),
+      sha256,
       canonicalJson(tags),
       source,
       provenance && JSON.stringify(provenance),
+      canonicalJson(tags),
     );
 }
 
@@ -122,7 +138,7 @@ async function* listed(
   how: keyof typeof connections = "patient",
 ) {
   const { database: connected, globs } = connections[how];
-  const select = async (sql: string, ...values: (string | number)[]) => {
+  const select = async (sql: string, ...values: (string | number | null)[]) => {
     seen?.(sql, values);
     return globs.watch(() => listsOf(prepareForLists(connected, sql), ...values));
   };
@@ -135,28 +151,31 @@ function asRead({ commit, ...filter }: DocumentFilter = {}): DocumentFilter {
   return { ...filter, commit: commit?.slice(0, 7) };
 }
 
-/** Puts entries, which come oldest first, into the order of a query. */
-function inOrder(found: readonly Entry[], { sort, ascending }: ListQuery): Entry[] {
-  const compare = (a: Entry, b: Entry) =>
-    (sort === "size" ? a.size - b.size : sort === "name" ? compareBytes(a.name, b.name) : 0) || (a.id < b.id ? -1 : 1);
-  const ordered = found.toSorted(compare);
-  return ascending ? ordered : ordered.reverse();
+/** Below zero where `a` comes first in the order of a query. */
+function compareIn({ sort, ascending }: ListQuery, a: Entry, b: Entry): number {
+  const difference = sort === "size" ? a.size - b.size : sort === "path" ? compareBytes(a.path, b.path) : 0;
+  return (difference || (a.id < b.id ? -1 : 1)) * (ascending ? 1 : -1);
+}
+
+function inOrder(found: readonly Entry[], query: ListQuery): Entry[] {
+  return found.toSorted((a, b) => compareIn(query, a, b));
 }
 
 async function wanted(query: ListQuery) {
   const { after, since, until, idPrefix = "" } = query;
   const matches = (await matcher(asRead(query.filter))) as unknown as (entry: Entry) => boolean;
-  const ordered = inOrder(entries, query);
-  // Behind the cursor, which need not be one of those that are asked for.
-  const behind = ordered.slice(ordered.findIndex(({ id }) => id === after) + 1);
-  const found = behind.filter(
+  // The cursor need not be one of those that are asked for.
+  const cursor = entries.find(({ id }) => id === after);
+  const found = entries.filter(
     (entry) =>
+      (cursor === undefined || (entry !== cursor && compareIn(query, cursor, entry) < 0)) &&
       entry.id.startsWith(idPrefix) &&
       (since === undefined || entry.id >= firstIdAt(since)) &&
       (until === undefined || entry.id < firstIdAt(until)) &&
       matches(entry),
   );
-  return found.map(({ id }) => id);
+  // Only those, since sorting is what takes long.
+  return inOrder(found, query).map(({ id }) => id);
 }
 
 const tagged: readonly (TextMap | undefined)[] = [
@@ -190,6 +209,41 @@ const named = [
 ];
 const typed = [undefined, "image", "image/png", "text/plain", "video", "*/gif", "image/{gif,jpeg}", "**/plain"];
 
+const keyed = [
+  undefined,
+  undefined,
+  ["old"],
+  ["rare"],
+  ["half", "old"],
+  ["none"],
+  ["many"],
+  ["build", "half"],
+  ["most'\"\\"],
+];
+const untagged: DocumentFilter["notTags"][] = [
+  ...[undefined, undefined, [{ key: "old" }], [{ key: "half", value: "1" }], [{ key: "most'\"\\", value: "yes" }]],
+  ...[
+    [
+      { key: "old", value: "3" },
+      { key: "build", value: "7" },
+    ],
+    [{ key: "rare" }, { key: "half", value: "0" }],
+  ],
+  [{ key: "all" }],
+  [{ key: "many" }],
+];
+const pathed = [
+  ...["Scans/**", "**/inv-*", "*/*.txt", "Scans/2026/dist/inv-30.pdf", "dist/old-15.[[]x].txt", "{Scans,été}/*/n*"],
+  ...["été/dist/*", "no/such"],
+];
+const beneath = ["Scans", "Scans/2026", "été", "Scansx/dist", "Scan"];
+/** Of every kind, in small letters and with capital ones. */
+const asked = [
+  ...["inv-1", "scans/", "Scans/", "SCANS/", "scans/2026/", "i", "Dist/o", "dist/o", "*.TXT", "*1.txt", "old*", "Old*"],
+  ...["i̇zm", "İZM", "izm", "ÉTÉ/", "été/*/*", "scans/**/*5.pdf", "%", "_", "\\", "'", "scans*/dist/inv-?0*", "nothing"],
+];
+const hashes = ["0000000", `${"0".repeat(57)}abcdef0`.slice(0, 60), "0".repeat(60), "abcdef0"];
+
 const commits = ["beef123", `beef123${"0".repeat(33)}`, "004000a", "0123456"];
 
 describe("a listing", () => {
@@ -205,14 +259,21 @@ describe("a listing", () => {
       const time = () => begin + Math.floor(next() * count);
       for (let round = 0; round < rounds; round++) {
         const filter: DocumentFilter = {
-          tags: pick(tagged),
-          name: pick(named),
+          tags: next() < 0.4 ? undefined : pick(tagged),
+          name: next() < 0.4 ? undefined : pick(named),
           type: next() < 0.6 ? undefined : pick(typed),
           commit: next() < 0.7 ? undefined : pick(commits),
           run: next() < 0.8 ? undefined : pick(["3", "5", "none"]),
+          branch: next() < 0.9 ? undefined : pick(["main", "fix", "none"]),
+          sha256: next() < 0.9 ? undefined : pick(hashes),
+          path: next() < 0.8 ? undefined : pick(pathed),
+          under: next() < 0.8 ? undefined : pick(beneath),
+          what: next() < 0.7 ? undefined : pick(asked),
+          tagKeys: pick(keyed),
+          notTags: pick(untagged),
         };
         const query: ListQuery = {
-          sort: pick([undefined, "name", "size"]),
+          sort: pick([undefined, "path", "size"]),
           ascending: next() < 0.5,
           after: some(pick(entries).id),
           since: some(time()),
@@ -222,7 +283,12 @@ describe("a listing", () => {
           expected: pick([undefined, 1, 51, 700]),
         };
         const found: string[] = [];
-        for await (const id of listed(query, undefined, how)) found.push(id);
+        const exactly = (await matcher({ what: filter.what })) as unknown as (entry: Entry) => boolean;
+        for await (const id of listed(query, undefined, how)) {
+          // SQLite cannot fold this letter, and leaves what has it to the filter.
+          const unsure = filter.what === undefined ? undefined : pathsById.get(id);
+          if (!unsure?.includes("İ") || exactly({ path: unsure } as Entry)) found.push(id);
+        }
         expect(found, JSON.stringify(query)).toEqual(await wanted(query));
         if (round % 10 === 0) {
           add(entryAt(pick([0, 7, count - 1]), v7({ msecs: time() })));
@@ -239,7 +305,7 @@ describe("a listing", () => {
     const asked: Partial<ListQuery>[] = [
       ...filters.map((filter) => ({ filter })),
       { sort: "size" },
-      ...(["name", "size"] as const).map((sort) => ({ sort, filter: { tags: { half: "0" } } })),
+      ...(["path", "size"] as const).map((sort) => ({ sort, filter: { tags: { half: "0" } } })),
     ];
     for (const one of asked) {
       for (const ascending of [true, false]) {
@@ -270,7 +336,7 @@ describe("a listing", () => {
   });
 });
 
-test.each([undefined, "name", "size"] as const)(
+test.each([undefined, "path", "size"] as const)(
   "no statement of a listing takes long, whatever its globs take (sorted by %s)",
   async (sort) => {
     const { globs } = connections.hasty;
@@ -313,9 +379,32 @@ test("a listing lets others have their turn between two pages", async () => {
   await metadata.close();
 });
 
-test("a listing by size or name does not go on behind a document that is gone, and one by time does", async () => {
+test("the versions of a path, and all places, are read over several pages", async () => {
+  const metadata = await metadataDrivers.local.open(localSettings(directory));
+  const made = Array.from({ length: 1100 }, (_, index) => ({
+    ...entryAt(index * 20),
+    name: "many.txt",
+    path: "path/to/many.txt",
+  }));
+  database.exec("BEGIN");
+  for (const entry of made) insert(entry);
+  database.exec("COMMIT");
+  try {
+    const versions: string[] = [];
+    for await (const id of metadata.versions("path/to/many.txt", never)) versions.push(id);
+    expect(versions).toEqual(made.map(({ id }) => id).reverse());
+    const places = new Map<string, string>();
+    for await (const { id, path } of metadata.places(never)) places.set(id, path);
+    expect(places).toEqual(new Map([...entries, ...made].map(({ id, path }) => [id, path])));
+  } finally {
+    database.exec("DELETE FROM documents WHERE name = 'many.txt'");
+    await metadata.close();
+  }
+});
+
+test("a listing by size or path does not go on behind a document that is gone, and one by time does", async () => {
   const after = v7({ msecs: begin + 10 });
-  for (const sort of ["name", "size"] as const) {
+  for (const sort of ["path", "size"] as const) {
     const reading = listed({ ascending: true, sort, after, expected: 1 }).next();
     await expect(reading).rejects.toMatchObject({ code: "NOT_FOUND", message: expect.stringContaining(after) });
   }
@@ -363,7 +452,7 @@ describe("the newest fifty", () => {
       const statements: { sql: string; values: readonly unknown[] }[] = [];
       for await (const _ of listed({ ascending: false, filter }, (sql, values) => statements.push({ sql, values })));
       expect(statements.at(-1)?.values.slice(0, 2)).toEqual(["rare", "yes"]);
-      expect(statements.filter(({ sql }) => sql.startsWith("SELECT id, name"))).toHaveLength(1);
+      expect(statements.filter(({ sql }) => sql.startsWith("SELECT id, path"))).toHaveLength(1);
     }
   });
 
@@ -404,12 +493,12 @@ describe("the newest fifty", () => {
     }
   });
 
-  test("by size or name are read from its index, and sorted only if few are what they could be", async () => {
-    const walked: [DocumentFilter, "size" | "name", string][] = [
+  test("by size or path are read from its index, and sorted only if few are what they could be", async () => {
+    const walked: [DocumentFilter, "size" | "path", string][] = [
       [{}, "size", "SCAN entry USING INDEX documents_by_size"],
-      [{}, "name", "SCAN entry USING INDEX documents_by_name"],
+      [{}, "path", "SCAN entry USING INDEX documents_by_path"],
       [{ tags: { half: "0" } }, "size", "SCAN entry USING INDEX documents_by_size"],
-      [{ name: "*.txt" }, "name", "entry USING INDEX documents_by_name"],
+      [{ path: "**/*.txt" }, "path", "entry USING INDEX documents_by_path"],
     ];
     for (const [filter, sort, how] of walked) {
       const plan = (await plansOf(filter, { sort })).at(-1);
@@ -423,7 +512,7 @@ describe("the newest fifty", () => {
       [{}, { since: begin, until: begin + 3000 }],
     ];
     for (const [filter, more] of few) {
-      for (const sort of ["size", "name"] as const) {
+      for (const sort of ["size", "path"] as const) {
         const plan = (await plansOf(filter, { sort, ...more })).at(-1);
         expect(plan).not.toContain("SCAN");
         expect(plan).toContain("USE TEMP B-TREE FOR ORDER BY");
@@ -455,7 +544,7 @@ test("nothing that a query asks for is part of a statement", async () => {
     for (const ascending of [true, false]) {
       const query: ListQuery = { filter, ascending, after: hostile, idPrefix: hostile, expected: 50 };
       for await (const _ of listed(query, (sql) => void statements.push(sql)));
-      for (const sort of [undefined, "name", "size"] as const) {
+      for (const sort of [undefined, "path", "size"] as const) {
         for await (const _ of listed({ filter, ascending, sort }, (sql) => void statements.push(sql)));
       }
     }

@@ -1,11 +1,12 @@
 /** A catalog that an earlier docproc wrote. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { v7 } from "uuid";
 import { expect, test } from "vitest";
-import { asRow, openDatabase } from "../../../src/files/sqlite.ts";
+import { asRow, type Database, openDatabase } from "../../../src/files/sqlite.ts";
+import { finish, start } from "../../support/process.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "../../support/run.ts";
 
 /** As the second format was released: nothing here follows a change of the program. */
@@ -118,7 +119,7 @@ test.each([2, 3])("a catalog of format %i is sorted, and found by commit and run
   expect(await idsOf(sandbox, "--commit", commit.slice(0, 7))).toEqual([ids[3]]);
   expect(await idsOf(sandbox, "--run", "17", "--name", "name-*")).toEqual([ids[3]]);
   const upgraded = await openDatabase(path, 0, () => {});
-  expect(asRow(upgraded.prepare("PRAGMA user_version").get())["user_version"]).toBe(5);
+  expect(asRow(upgraded.prepare("PRAGMA user_version").get())["user_version"]).toBe(6);
   expect(upgraded.prepare("SELECT id FROM adopted").all()).toEqual([]);
   expect(asRow(upgraded.prepare("PRAGMA integrity_check").get())["integrity_check"]).toBe("ok");
   for (const id of ids) if (!whole.includes(id)) upgraded.prepare("DELETE FROM documents WHERE id = ?").run(id);
@@ -181,4 +182,232 @@ test("tags follow a record that was changed or removed by other means", async ()
   database.close();
   expect(await idsOf(sandbox, "--tag", "a=1")).toEqual([third]);
   expect(await idsOf(sandbox, "--tag", "a=2")).toEqual([first]);
+});
+
+/** What the fourth and the fifth format added, as they were released. */
+const fifthFormat = `
+  ${thirdFormat}
+  CREATE INDEX documents_by_size ON documents (size);
+  CREATE INDEX documents_by_commit
+    ON documents (substr(iif(json_valid(provenance), provenance, '{}') ->> '$.git.commit', 1, 7))
+    WHERE provenance IS NOT NULL;
+  CREATE INDEX documents_by_run
+    ON documents (iif(json_valid(provenance), provenance, '{}') ->> '$.ci.run')
+    WHERE provenance IS NOT NULL;
+  CREATE TABLE adopted (id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  INSERT INTO adopted VALUES ('ffeeddccbbaa99887766554433221100');
+  PRAGMA user_version = 5;`;
+
+interface OldRow {
+  readonly id: string;
+  readonly name: string;
+  /** The claim: a hash, and what may follow it. */
+  readonly identity: string;
+  readonly tags: string;
+  readonly provenance: string | null;
+}
+
+const pathOf = ({ data }: Sandbox) => join(data, "catalog.db");
+
+async function makeFifthFormat(sandbox: Sandbox, rows: readonly OldRow[], damage = ""): Promise<void> {
+  await mkdir(sandbox.data, { recursive: true, mode: 0o700 });
+  const database = await openDatabase(pathOf(sandbox), 0, (made) => made.exec(`${secondFormat}${fifthFormat}`));
+  database.exec("BEGIN");
+  const insert = database.prepare(
+    "INSERT INTO documents VALUES (?, ?, ?, 1, 'a/b', ?, ?, ?, '{\"m\":\"1\"}', ?, ?, ?)",
+  );
+  for (const { id, name, identity, tags, provenance } of rows) {
+    insert.run(id, name, identity, "0".repeat(64), `file:///${id}`, tags, source, provenance, "00c0ffee");
+  }
+  database.exec(`COMMIT; PRAGMA ignore_check_constraints = ON; ${damage}`);
+  database.close();
+}
+
+function oldRows(count: number): OldRow[] {
+  return Array.from({ length: count }, (_, index) => {
+    const id = v7({ msecs: begin + index });
+    const hash = index.toString(16).padStart(64, "0");
+    return {
+      id,
+      name: index % 10 === 0 ? "same.txt" : `name ${index}.é.txt`,
+      // As uploaded, beside another one with these bytes, and imported.
+      identity: [hash, `${hash}#${id}`, `${hash}#${id}#unproved`][index % 3] ?? hash,
+      tags: index % 2 === 0 ? "{}" : '{"a":"1","build":"42"}',
+      provenance:
+        index % 4 === 0 ? '{"git":{"commit":"0123abcd","branch":null,"dirty":null,"remote":null},"ci":null}' : null,
+    };
+  });
+}
+
+/** Every row of a table, in the order of its key, and what the sixth format makes of one of the fifth. */
+const rowsOf = (database: Database, table: string) =>
+  database
+    .prepare(`SELECT * FROM ${table}`)
+    .all()
+    .map((row) => ({ ...asRow(row) }));
+const migrated = ({ name, identity, ...row }: Record<string, unknown>) => {
+  const path = String(name).replace(/\p{Cc}/gu, "_");
+  const proved = String(identity).endsWith("#unproved") ? 0 : 1;
+  return { ...row, path, name: path, given: row["tags"], proved, expires_at: null };
+};
+
+async function contentOf(sandbox: Sandbox) {
+  const database = await openDatabase(pathOf(sandbox), 0, () => {});
+  const content = {
+    version: asRow(database.prepare("PRAGMA user_version").get())["user_version"],
+    documents: rowsOf(database, "documents"),
+    others: ["tags", "catalog", "adopted"].map((table) => rowsOf(database, table)),
+  };
+  database.close();
+  return content;
+}
+
+test("a catalog of the fifth format gets paths, series and proofs, and loses nothing", async () => {
+  const sandbox = await makeSandbox();
+  const controls = Array.from({ length: 0xa1 - 1 }, (_, index) => String.fromCodePoint(index + 1)).join("");
+  const rows = oldRows(300);
+  const odd = [controls.replace("/", ""), "\u0001", "a\tb\n\u{1f680}\u009f", "[\u007f]*?", "\u0080"];
+  const named = rows.map((row, index) => ({ ...row, name: odd[index - 100] ?? row.name }));
+  await makeFifthFormat(sandbox, named);
+  const before = await contentOf(sandbox);
+  expect(await idsOf(sandbox)).toEqual(rows.map(({ id }) => id));
+  const after = await contentOf(sandbox);
+  expect(after).toEqual({ version: 6, documents: before.documents.map(migrated), others: before.others });
+  expect(await idsOf(sandbox, "--tag", "build=42", "--commit", "0123abc")).toEqual([]);
+  expect(await idsOf(sandbox, "--commit", "0123abc")).toEqual(rows.filter((_, n) => n % 4 === 0).map(({ id }) => id));
+  expect(await idsOf(sandbox, "--name", "same.txt", "--sort", "size")).toEqual(
+    named.filter(({ name }) => name === "same.txt").map(({ id }) => id),
+  );
+});
+
+test("what another program damaged is kept through a change of format, and is still damage", async () => {
+  const sandbox = await makeSandbox();
+  const rows = oldRows(6);
+  const [whole, noJson, noSource, badSum] = rows.map(({ id }) => id);
+  await makeFifthFormat(
+    sandbox,
+    rows,
+    `DROP TRIGGER document_changed;
+     UPDATE documents SET tags = '{"a":' WHERE id = '${noJson}';
+     UPDATE documents SET source = 'x', metadata = '' WHERE id = '${noSource}';
+     UPDATE documents SET sha256 = 'abc', size = -1 WHERE id = '${badSum}'`,
+  );
+  const before = await contentOf(sandbox);
+  expect(await runDocproc(sandbox, ["show", whole ?? ""])).toMatchObject({ status: 0 });
+  expect(await contentOf(sandbox)).toEqual({
+    version: 6,
+    documents: before.documents.map(migrated),
+    others: before.others,
+  });
+  for (const [id, field] of [
+    [noJson, "tags"],
+    [noSource, "metadata"],
+    [badSum, "size"],
+  ]) {
+    const { status, stderr } = await runDocproc(sandbox, ["show", id ?? ""]);
+    expect([status, stderr]).toEqual([6, expect.stringContaining(`is damaged: the field ${field} is invalid`)]);
+  }
+  // Checks are in force again.
+  const database = await openDatabase(pathOf(sandbox), 0, () => {});
+  const wrong = `UPDATE documents SET given = 'x' WHERE id = '${whole}'`;
+  expect(() => database.exec(wrong)).toThrow(/CHECK/);
+  database.close();
+});
+
+test("tags and metadata get the form of Unicode in which they are looked for", async () => {
+  const sandbox = await makeSandbox();
+  const [open, closed] = ["e\u0301", "\u00e9"];
+  const rows = oldRows(5).map((row, index) => ({
+    ...row,
+    tags:
+      [`{"z":"1","${open}":"${open}"}`, `{"${open}":"1","${closed}":"2"}`, `{"${closed}":"x"}`, `{"${open}":1}`][
+        index
+      ] ?? '{"a":"1"}',
+  }));
+  const [typed = "", twins = "", fine = "", damaged = "", plain = ""] = rows.map(({ id }) => id);
+  await makeFifthFormat(
+    sandbox,
+    rows,
+    `UPDATE documents SET metadata = '{"m":"${open}"}' WHERE id IN ('${typed}', '${twins}', '${plain}');
+     UPDATE documents SET size = -1 WHERE id = '${typed}'`,
+  );
+  expect(await idsOf(sandbox, "--tag", `${closed}=x`)).toEqual([fine]);
+  const database = await openDatabase(pathOf(sandbox), 0, () => {});
+  const textOf = (id: string) =>
+    asRow(database.prepare("SELECT tags, given, metadata FROM documents WHERE id = ?").get(id));
+  const found = database.prepare(
+    "SELECT key, value, id FROM tags WHERE key NOT IN ('a', 'build', 'z') ORDER BY id, key",
+  );
+  expect(found.all().map((row) => Object.values(asRow(row)))).toEqual([
+    [closed, closed, typed],
+    [open, "1", twins],
+    [closed, "2", twins],
+    [closed, "x", fine],
+  ]);
+  const text = `{"z":"1","${closed}":"${closed}"}`;
+  expect(textOf(typed)).toEqual({ tags: text, given: text, metadata: `{"m":"${closed}"}` });
+  expect(textOf(plain)).toMatchObject({ tags: '{"a":"1"}', metadata: `{"m":"${closed}"}` });
+  const both = `{"${open}":"1","${closed}":"2"}`;
+  expect(textOf(twins)).toEqual({ tags: both, given: both, metadata: `{"m":"${open}"}` });
+  expect(textOf(damaged)).toMatchObject({ tags: `{"${open}":1}`, metadata: '{"m":"1"}' });
+  database.exec(`UPDATE documents SET size = 1 WHERE id = '${typed}'`);
+  database.close();
+  expect(await idsOf(sandbox, "--tag", `${open}=${open}`)).toEqual([typed]);
+  expect((await runDocproc(sandbox, ["show", typed, "--json"])).json()).toMatchObject({
+    tags: { z: "1", [closed]: closed },
+    metadata: { m: closed },
+  });
+});
+
+test("a change of format of many documents with such tags takes seconds", async () => {
+  const sandbox = await makeSandbox();
+  const rows = oldRows(30_000).map((row, index) => ({ ...row, tags: `{"e\u0301":"${index}","build":"42"}` }));
+  await makeFifthFormat(sandbox, rows);
+  const begun = performance.now();
+  expect(await idsOf(sandbox, "--tag", "\u00e9=27777")).toEqual([rows[27_777]?.id]);
+  expect(performance.now() - begun).toBeLessThan(20_000);
+}, 120_000);
+
+test("a process that is killed while it changes the format leaves the old one or the new one", async () => {
+  const sandbox = await makeSandbox();
+  await makeFifthFormat(sandbox, oldRows(20_000));
+  const before = await contentOf(sandbox);
+  const journal = `${pathOf(sandbox)}-journal`;
+  const sizeOf = (path: string) =>
+    stat(path).then(
+      ({ size }) => size,
+      () => 0,
+    );
+  // At its beginning, and when much of the file was overwritten.
+  for (const size of [1, 100_000]) {
+    const child = start(sandbox, ["list", "-q", "--directory", sandbox.data]);
+    const ended = finish(child);
+    await expect.poll(() => sizeOf(journal), { interval: 1 }).toBeGreaterThanOrEqual(size);
+    child.kill("SIGKILL");
+    expect((await ended).status).toBe("SIGKILL");
+    expect(await sizeOf(journal)).toBeGreaterThanOrEqual(size);
+    expect(await contentOf(sandbox)).toEqual(before);
+  }
+  expect(await idsOf(sandbox)).toHaveLength(20_000);
+  expect(await contentOf(sandbox)).toEqual({
+    version: 6,
+    documents: before.documents.map(migrated),
+    others: before.others,
+  });
+});
+
+test("a catalog of a newer format is refused, and not changed", async () => {
+  const sandbox = await makeSandbox();
+  await makeFifthFormat(sandbox, oldRows(3));
+  expect(await idsOf(sandbox)).toHaveLength(3);
+  const database = await openDatabase(pathOf(sandbox), 0, () => {});
+  database.exec("PRAGMA user_version = 7");
+  database.close();
+  const before = await readFile(pathOf(sandbox));
+  await writeFile(join(sandbox.cwd, "a.txt"), "a");
+  for (const argv of [["list"], ["upload", "a.txt"], ["doctor", "--repair"]]) {
+    const { status, stderr } = await runDocproc(sandbox, argv);
+    expect([status, stderr]).toEqual([2, expect.stringContaining("was written by a newer version of docproc")]);
+  }
+  expect(await readFile(pathOf(sandbox))).toEqual(before);
 });

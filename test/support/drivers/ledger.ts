@@ -3,37 +3,45 @@ import { randomUUID } from "node:crypto";
 import { defineDriver } from "../../../src/core/driver.ts";
 import { DocprocError, throwIfCancelled } from "../../../src/core/errors.ts";
 import { idRange, type ListQuery, matcher } from "../../../src/document/query.ts";
-import { canonicalJson, type DocumentRecord, type TextMap } from "../../../src/document/record.ts";
+import { canonicalJson, type DocumentRecord } from "../../../src/document/record.ts";
 import { fromStored, type StoredRecord, toStored } from "../../../src/document/stored-form.ts";
-import {
-  apart,
-  type Claim,
-  type CommitResult,
-  type MetadataService,
-  type MetadataTraits,
-  ofSameKind,
-  type RetagResult,
-  unproved,
+import type {
+  Changes,
+  CommitRequest,
+  CommitResult,
+  Entry,
+  MetadataService,
+  MetadataTraits,
+  Place,
+  Series,
+  Standing,
 } from "../../../src/metadata/service.ts";
 import { type LedgerSettings, ledgerSettings } from "./settings.ts";
 
-/** What is in one catalog. A test may add and remove claims, as a crash can. */
+/** What is in one catalog. A test may add and remove places, as a crash can. */
 export class Ledger {
   readonly id = randomUUID();
-  readonly records = new Map<string, StoredRecord>();
-  /** By {@link claimKey}. */
-  readonly claims = new Map<string, { readonly id: string; readonly name: string; readonly size: number }>();
+  readonly entries = new Map<string, StoredRecord>();
+  /** The path of each id. */
+  readonly places = new Map<string, string>();
   readonly adopted = new Set<string>();
 
-  claimOf(id: string): string | undefined {
-    return [...this.claims].find(([, claim]) => claim.id === id)?.[0];
+  /** The documents of a path, oldest first. */
+  versionsOf(path: string): StoredRecord[] {
+    const ids = [...this.places].flatMap(([id, of]) => (of === path ? [id] : [])).sort();
+    return ids.map((id) => this.entries.get(id)).filter((stored) => stored !== undefined);
+  }
+
+  /** Those of a series, oldest first. */
+  series(path: string, given: string): StoredRecord[] {
+    return this.versionsOf(path).filter((stored) => givenOf(stored) === given);
   }
 }
 
 export const ledgers = new Map<string, Ledger>();
 
-export function claimKey(name: string, identity: string): string {
-  return JSON.stringify([name, identity]);
+function givenOf({ given, tags }: StoredRecord): string {
+  return given ?? tags;
 }
 
 const traits: MetadataTraits = { sorts: false, readsFree: true };
@@ -62,8 +70,8 @@ export const ledgerMetadata = defineDriver<MetadataService, typeof ledgerSetting
       yield { kind: "ledger", name, action: "gone" };
       return;
     }
-    if (ledger.records.size > 0) {
-      throw new DocprocError("CONFLICT", `The ledger ${name} holds ${ledger.records.size} documents.`);
+    if (ledger.entries.size > 0) {
+      throw new DocprocError("CONFLICT", `The ledger ${name} holds ${ledger.entries.size} documents.`);
     }
     if (!plan) ledgers.delete(name);
     yield { kind: "ledger", name, action: plan ? "would-remove" : "removed" };
@@ -92,84 +100,83 @@ class LedgerMetadata implements MetadataService {
     this.#find = find;
   }
 
-  async commit(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<CommitResult> {
-    const { records, claims } = this.#ledger(signal);
-    const { id, name, size } = record;
-    const key = claimKey(name, identity);
-    const holder = claims.get(key)?.id ?? (records.has(id) ? id : undefined);
-    if (holder !== undefined) return { committed: false, holder };
-    records.set(id, toStored(record));
-    claims.set(key, { id, name, size });
+  async commit(entry: Entry, { unlessThere }: CommitRequest, signal: AbortSignal): Promise<CommitResult> {
+    const ledger = this.#ledger(signal);
+    const stored = toStored(entry);
+    const { id, path, sha256 } = stored;
+    const series = ledger.series(path, givenOf(stored));
+    const neighbours = [series.findLast((one) => one.id < id), series.find((one) => one.id > id)];
+    const equal = neighbours.find((one) => one?.proved === 1 && one.sha256 === sha256);
+    const there = ledger.entries.get(id) ?? (unlessThere ? equal : undefined);
+    if (there) return { committed: false, there: fromStored(there) };
+    ledger.entries.set(id, stored);
+    ledger.places.set(id, path);
     return { committed: true };
   }
 
-  async get(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
-    const stored = this.#ledger(signal).records.get(id);
+  async get(id: string, signal: AbortSignal): Promise<Entry | undefined> {
+    const stored = this.#ledger(signal).entries.get(id);
     return stored && fromStored(stored);
   }
 
-  async holder(name: string, identity: string, signal: AbortSignal): Promise<string | undefined> {
-    return this.#ledger(signal).claims.get(claimKey(name, identity))?.id;
+  async lookUp({ path, given }: Series, sha256: string | undefined, signal: AbortSignal): Promise<Standing> {
+    const ledger = this.#ledger(signal);
+    const newest = ledger.series(path, canonicalJson(given)).at(-1);
+    const versions = ledger.versionsOf(path);
+    const isTwin = (one: StoredRecord | undefined) => one?.proved === 1 && one.sha256 === sha256;
+    const twin = isTwin(newest) ? newest : versions.findLast(isTwin);
+    return { newest: newest && fromStored(newest), twin: twin && fromStored(twin), last: versions.at(-1)?.id };
   }
 
-  async *claims(name: string | undefined, signal: AbortSignal): AsyncIterable<Claim> {
-    const { records, claims } = this.#ledger(signal);
-    for (const [key, claim] of [...claims]) {
-      if (name !== undefined && claim.name !== name) continue;
-      const release = async () => {
-        if (!records.has(claim.id)) claims.delete(key);
-      };
-      yield { ...claim, release };
-    }
+  async *versions(path: string, signal: AbortSignal): AsyncIterable<string> {
+    for (const { id } of this.#ledger(signal).versionsOf(path).reverse()) yield id;
   }
 
-  async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<DocumentRecord> {
-    const { records } = this.#ledger(signal);
+  async *list(query: ListQuery, signal: AbortSignal): AsyncIterable<Entry> {
+    const { entries } = this.#ledger(signal);
     const matches = await matcher(query.filter);
     const { from = "", to = "~" } = idRange(query);
-    const ids = [...records.keys()].filter((id) => id >= from && id < to).sort();
+    const ids = [...entries.keys()].filter((id) => id >= from && id < to).sort();
     for (const id of query.ascending ? ids : ids.reverse()) {
-      const stored = records.get(id);
-      const record = stored && fromStored(stored);
-      if (record && matches(record)) yield record;
+      const stored = entries.get(id);
+      const entry = stored && fromStored(stored);
+      if (entry && matches(entry.record)) yield entry;
     }
   }
 
   async remove(id: string, signal: AbortSignal): Promise<DocumentRecord | undefined> {
-    const ledger = this.#ledger(signal);
-    const stored = ledger.records.get(id);
+    const { entries, places } = this.#ledger(signal);
+    const stored = entries.get(id);
     if (stored === undefined) return undefined;
-    ledger.records.delete(id);
-    const claim = ledger.claimOf(id);
-    if (claim !== undefined) ledger.claims.delete(claim);
-    return fromStored(stored);
+    entries.delete(id);
+    places.delete(id);
+    return fromStored(stored).record;
   }
 
-  async retag(record: DocumentRecord, tags: TextMap, identity: string, signal: AbortSignal): Promise<RetagResult> {
-    const ledger = this.#ledger(signal);
-    if (!isCurrent(ledger, record)) return { retagged: false, holder: undefined };
-    const { id, name, size } = record;
-    const before = ledger.claimOf(id);
-    const [, claim = identity] = before === undefined ? [] : (JSON.parse(before) as string[]);
-    const key = claimKey(name, ofSameKind(claim, identity));
-    const holder = ledger.claims.get(key)?.id;
-    if (holder !== undefined && holder !== id) return { retagged: false, holder };
-    if (before !== undefined) ledger.claims.delete(before);
-    ledger.claims.set(key, { id, name, size });
-    ledger.records.set(id, toStored({ ...record, tags }));
-    return { retagged: true };
-  }
-
-  async prove(record: DocumentRecord, identity: string, signal: AbortSignal): Promise<boolean> {
-    const ledger = this.#ledger(signal);
-    if (!isCurrent(ledger, record)) return false;
-    const { id, name, size } = record;
-    const before = claimKey(name, unproved(identity, id));
-    if (ledger.claims.get(before)?.id !== id) return true;
-    ledger.claims.delete(before);
-    const plain = claimKey(name, identity);
-    ledger.claims.set(ledger.claims.has(plain) ? claimKey(name, apart(identity, id)) : plain, { id, name, size });
+  async update(record: DocumentRecord, changes: Changes, signal: AbortSignal): Promise<boolean> {
+    const { entries } = this.#ledger(signal);
+    const stored = entries.get(record.id);
+    const current = stored && fromStored(stored);
+    if (current === undefined || changeable(current.record) !== changeable(record)) return false;
+    entries.set(record.id, toStored({ ...current, record: { ...current.record, ...changes } }));
     return true;
+  }
+
+  async prove(id: string, signal: AbortSignal): Promise<boolean> {
+    const { entries } = this.#ledger(signal);
+    const stored = entries.get(id);
+    if (stored) entries.set(id, { ...stored, proved: 1 });
+    return stored !== undefined;
+  }
+
+  async *places(signal: AbortSignal): AsyncIterable<Place> {
+    const { entries, places } = this.#ledger(signal);
+    for (const [id, path] of [...places]) {
+      const release = async () => {
+        if (!entries.has(id)) places.delete(id);
+      };
+      yield { id, path, release };
+    }
   }
 
   async catalog(signal: AbortSignal): Promise<string> {
@@ -192,7 +199,7 @@ class LedgerMetadata implements MetadataService {
   }
 }
 
-/** Whether the catalog has the record, with these tags. */
-function isCurrent({ records }: Ledger, { id, tags }: DocumentRecord): boolean {
-  return records.get(id)?.tags === canonicalJson(tags);
+/** What may change, as text. */
+function changeable({ tags, metadata, contentType, expiresAt }: DocumentRecord): string {
+  return JSON.stringify([canonicalJson(tags), canonicalJson(metadata), contentType, expiresAt]);
 }

@@ -5,7 +5,7 @@ import type { CopiedDocument } from "../../../library/copy.ts";
 import type { DocumentLibrary } from "../../../library/library.ts";
 import { type BatchOptions, batchFailure, runBatch, runNamed } from "../../batch.ts";
 import type { Context } from "../../context.ts";
-import { defineCommand } from "../command.ts";
+import { defineCommand, severalReferences } from "../command.ts";
 import { addFilterFlags, type Chosen, hasFilter, parseFilter } from "../filter.ts";
 import { CopyCounts, copySummary } from "./report.ts";
 
@@ -29,7 +29,7 @@ export const copy = defineCommand({
   configure(command) {
     return addFilterFlags(
       command
-        .argument("[ref...]", "ids, unique id prefixes, or names (default: all documents)")
+        .argument("[ref...]", `${severalReferences}; default: all documents`)
         .option("--to <profile>", "library to copy to (default: the configured one)")
         .option("--from <profile>", "library to copy from (default: the configured one)"),
     )
@@ -73,17 +73,17 @@ export const copy = defineCommand({
       inOrder: reporter.keepsOrder,
       run: async (record) => await copyOne(context, record, from, to, input.dryRun),
       onDone: async (document) => {
-        const { id, name, size, action } = document;
+        const { id, path, size, action } = document;
         const line = `${action.padEnd(9)} ${id}`;
         await reporter.item({
           value: document,
           id,
           line: (painter) =>
-            `${action === "copied" ? painter.good(line) : painter.faint(line)}  ${painter.text(name)}  ${painter.faint(painter.size(size))}`,
+            `${action === "copied" ? painter.good(line) : painter.faint(line)}  ${painter.text(path)}  ${painter.faint(painter.size(size))}`,
         });
         counts.add(document);
       },
-      onFailure: ({ label, error }) => reporter.problem(label, error, { only: input.references.length === 1 }),
+      onFailure: ({ label, error, only }) => reporter.problem(label, error, { only }),
     };
     const batch =
       input.references.length === 0
@@ -124,7 +124,7 @@ async function copyOne(
   to: DocumentLibrary,
   dryRun: boolean,
 ): Promise<CopiedDocument> {
-  const progress = reporter.progress.start(record.name, record.size);
+  const progress = reporter.progress.start(record.path, record.size);
   try {
     const { advance: onProgress, skip: onSkipped } = progress;
     return await to.copyFrom(from, record, { dryRun, signal, onProgress, onSkipped });

@@ -5,7 +5,7 @@ import type { CopiedDocument, CopyAction } from "../../../library/copy.ts";
 
 /** Totals of a copy, so that its documents need not be kept. */
 export class CopyCounts {
-  readonly #actions: Record<CopyAction, number> = { copied: 0, unchanged: 0, planned: 0 };
+  readonly #actions: Record<CopyAction, number> = { copied: 0, restored: 0, unchanged: 0, planned: 0 };
   #bytes = 0;
   #bytesSent = 0;
 
@@ -23,8 +23,8 @@ export class CopyCounts {
 
 /** A line for people. */
 export function copySummary(summary: ReturnType<CopyCounts["summary"]>): string {
-  const { copied, unchanged, planned, failed, bytes, bytesSent, durationMs } = summary;
-  const outcomes = Object.entries({ copied, unchanged, planned, failed }).filter(([, count]) => count > 0);
+  const { copied, restored, unchanged, planned, failed, bytes, bytesSent, durationMs } = summary;
+  const outcomes = Object.entries({ copied, restored, unchanged, planned, failed }).filter(([, count]) => count > 0);
   const done = outcomes.map(([what, count]) => `${count} ${what}`).join(", ") || "No documents";
   return planned > 0
     ? `${done}; ${prettyBytes(bytes)} in all.`

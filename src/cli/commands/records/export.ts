@@ -40,7 +40,7 @@ export const exportRecords = defineCommand({
     const { reporter, signal, host } = context;
     const library = await context.library();
     let count = 0;
-    const lines = linesOf(await library.list({ ascending: true, ...chosen }, signal), () => {
+    const lines = linesOf(await library.entries({ ascending: true, ...chosen }, signal), () => {
       count += 1;
     });
     if (output === undefined) {

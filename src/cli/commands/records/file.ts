@@ -1,21 +1,26 @@
-/** Records as JSON lines, one `docproc.record/1` each: `docproc export` writes them, `docproc import` reads them. */
+/**
+ * Records as JSON lines, one `docproc.record/1` each: `docproc export` writes them, `docproc import` reads them.
+ *
+ * A line has one field more if the tags of a document were edited: `uploadedTags`, those that it was uploaded with. They
+ * identify it, so that an upload finds it again after an import.
+ */
 
 import { storageSchemes } from "../../../config/settings.ts";
 import { DocprocError } from "../../../core/errors.ts";
 import {
   type CiProvenance,
   canonicalJson,
+  composed,
   contentType,
   type DocumentRecord,
   type DocumentSource,
   documentMetadata,
-  documentName,
   documentTags,
   type GitProvenance,
   type Provenance,
   type TextMap,
 } from "../../../document/record.ts";
-import { fromJson } from "../../../document/stored-form.ts";
+import { type Entry, fromJson, isTextMap } from "../../../document/stored-form.ts";
 import { jsonLine } from "../../output/json.ts";
 
 /** Characters per write. */
@@ -25,10 +30,10 @@ const chunkLength = 64 * 1024;
  * Whole lines, many at a time.
  * @param onRecord called with every record taken
  */
-export async function* linesOf(records: AsyncIterable<DocumentRecord>, onRecord: () => void): AsyncIterable<string> {
+export async function* linesOf(entries: AsyncIterable<Entry>, onRecord: () => void): AsyncIterable<string> {
   let held = "";
-  for await (const record of records) {
-    held += jsonLine(record);
+  for await (const { record, given } of entries) {
+    held += jsonLine(isSame(given, record.tags) ? record : { ...record, uploadedTags: given });
     onRecord();
     if (held.length < chunkLength) continue;
     yield held;
@@ -86,8 +91,9 @@ function isBlank({ bytes }: RecordLine): boolean {
 }
 
 const fields: ReadonlySet<string> = new Set([
-  ...(["id", "name", "size", "contentType", "sha256", "uploadedAt", "uri"] satisfies (keyof DocumentRecord)[]),
-  ...(["tags", "metadata", "source", "provenance", "crc32"] satisfies (keyof DocumentRecord)[]),
+  ...(["id", "path", "name", "size", "contentType", "sha256", "uploadedAt", "uri"] satisfies (keyof DocumentRecord)[]),
+  ...(["tags", "metadata", "source", "provenance", "crc32", "expiresAt"] satisfies (keyof DocumentRecord)[]),
+  "uploadedTags",
 ]);
 
 /** The known kinds of source; the compiler demands each one. */
@@ -132,15 +138,19 @@ function consistsOf(value: unknown, fields: Readonly<Record<string, Is>>): boole
   return entries.every(([field, one]) => Object.hasOwn(fields, field) && fields[field]?.(one) === true);
 }
 
+/** A record of a file, and the tags that it was uploaded with. */
+export type RecordOfLine = Pick<Entry, "record" | "given">;
+
 /**
  * Parses the record of a line. It may come from anywhere, so it is validated like an upload.
  * @throws USAGE, with the field
  */
-export function parseRecord({ bytes }: RecordLine): DocumentRecord {
+export function parseRecord({ bytes }: RecordLine): RecordOfLine {
   if (bytes === undefined) throw noRecord(`it is longer than ${maxLineLength} bytes`);
   const given = parseJson(bytes);
   if (typeof given !== "object" || given === null || Array.isArray(given)) throw noRecord("it is not a JSON object");
-  const { schema = "docproc.record/1", ...values } = given as Record<string, unknown>;
+  const { schema = "docproc.record/1", ...fieldsGiven } = given as Record<string, unknown>;
+  const values = withComposedMaps(withPath(fieldsGiven));
   // Shown only if it is text: other values may be nested too deeply to print.
   const title = typeof schema === "string" ? JSON.stringify(schema.slice(0, 100)) : "not text";
   if (schema !== "docproc.record/1") throw noRecord(`its schema is ${title}`);
@@ -154,16 +164,51 @@ export function parseRecord({ bytes }: RecordLine): DocumentRecord {
     if (!isTrue(holds)) throw noRecord(`the field ${field} is invalid`);
   };
   const { source, provenance } = record;
-  for (const field of ["provenance", "crc32"] as const) check(field, () => values[field] !== undefined);
+  for (const field of ["provenance", "crc32", "expiresAt"] as const) check(field, () => values[field] !== undefined);
   check("uploadedAt", () => values["uploadedAt"] === record.uploadedAt);
-  check("name", () => documentName(record.name) === record.name);
+  check("name", () => values["name"] === record.name);
   check("contentType", () => contentType(record.contentType) === record.contentType);
   check("uri", () => record.uri.isWellFormed() && storageSchemes.has(record.uri.replace(/:.*/s, "")));
   check("tags", () => isSame(documentTags(pairsOf(record.tags)), record.tags));
   check("metadata", () => isSame(documentMetadata(pairsOf(record.metadata)), record.metadata));
   check("source", () => consistsOf(source, sourceFields));
   check("provenance", () => provenance === null || consistsOf(provenance, provenanceFields));
-  return record;
+  return { record, given: uploadedTags(values["uploadedTags"]) ?? record.tags };
+}
+
+/** @throws USAGE */
+function uploadedTags(value: unknown): TextMap | undefined {
+  if (value === undefined) return undefined;
+  if (isTextMap(value) && isTrue(() => isSame(documentTags(pairsOf(value)), value))) return value;
+  throw noRecord("the field uploadedTags is invalid");
+}
+
+/** Records of versions without paths had the name of the file alone, which could have control characters. */
+function withPath(values: Record<string, unknown>): Record<string, unknown> {
+  const { path, name, expiresAt = null } = values;
+  if (path !== undefined || typeof name !== "string") return values;
+  const asPath = name.replace(/\p{Cc}/gu, "_");
+  return { ...values, path: asPath, name: asPath, expiresAt };
+}
+
+/**
+ * Versions without paths kept tags and metadata as they were typed, whatever the form of their Unicode.
+ * @throws USAGE when two keys become one
+ */
+function withComposedMaps(values: Record<string, unknown>): Record<string, unknown> {
+  const maps = ["tags", "metadata", "uploadedTags"].flatMap((field) => {
+    const map = values[field];
+    if (!isTextMap(map)) return [];
+    return [[field, composed(map, (key) => refuseTwin(field, key))] as const];
+  });
+  return { ...values, ...Object.fromEntries(maps) };
+}
+
+function refuseTwin(field: string, key: string): never {
+  const shown = JSON.stringify(key.slice(0, 100));
+  throw new DocprocError("USAGE", `Two keys of the field ${field} are one in Unicode NFC: ${shown}.`, {
+    hint: "Change one of them in the line, and import it again.",
+  });
 }
 
 function parseJson(bytes: Buffer): unknown {

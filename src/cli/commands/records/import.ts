@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { DocprocError, fromSystemError, isSystemError } from "../../../core/errors.ts";
 import { uploadConcurrency } from "../../../core/limits.ts";
 import { type ImportedDocument, isCatalogId } from "../../../library/import.ts";
+import type { DocumentLibrary } from "../../../library/library.ts";
 import { batchFailure, runBatch } from "../../batch.ts";
 import type { Host } from "../../context.ts";
 import { defineCommand } from "../command.ts";
@@ -51,15 +52,15 @@ export const importRecords = defineCommand({
       onOtherCatalog: (id: string) => counts.addOther(id),
     };
     const importOne = async (line: RecordLine) => {
-      const record = parseRecord(line);
-      const progress = deep ? reporter.progress.start(record.name, record.size) : undefined;
+      const { record, given } = parseRecord(line);
+      const progress = deep ? reporter.progress.start(record.path, record.size) : undefined;
       try {
-        return await library.importRecord(record, { ...options, onProgress: progress?.advance ?? (() => {}) });
+        return await library.importRecord(record, given, { ...options, onProgress: progress?.advance ?? (() => {}) });
       } finally {
         progress?.done();
       }
     };
-    const batch = await runBatch<RecordLine, ImportedDocument>(splitLines(openRecords(file, host)), {
+    const batch = await runBatch<RecordLine, ImportedDocument>(linesFor(library, openRecords(file, host), signal), {
       concurrency,
       failFast,
       inOrder: reporter.keepsOrder,
@@ -67,13 +68,13 @@ export const importRecords = defineCommand({
       labelOf: ({ number }) => String(number),
       run: importOne,
       onDone: async (one) => {
-        const { action, id, name } = one;
+        const { action, id, path } = one;
         counts.add(one);
         await reporter.item({
           value: one,
           id,
           line: (painter) =>
-            `${painter[action === "imported" ? "good" : "faint"](action.padEnd(9))} ${id}  ${painter.text(name)}`,
+            `${painter[action === "imported" ? "good" : "faint"](action.padEnd(9))} ${id}  ${painter.text(path)}`,
         });
       },
       onFailure: ({ label, error }) => reporter.problem(`line ${label}`, error, { value: Number(label) }),
@@ -98,6 +99,20 @@ function nothingToAdopt(catalog: string): DocprocError {
   return new DocprocError("NOT_FOUND", `None of these documents belongs to the catalog ${catalog}.`, {
     hint: "Nothing was adopted. Run docproc import without --adopt to see which catalog they belong to.",
   });
+}
+
+/** The lines, once the catalog is known to take records: if it does not, it is one failure and not one a line. */
+async function* linesFor(
+  library: DocumentLibrary,
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncIterable<RecordLine> {
+  let isAsked = false;
+  for await (const line of splitLines(bytes)) {
+    if (!isAsked) await library.catalog(signal);
+    isAsked = true;
+    yield line;
+  }
 }
 
 async function* openRecords(file: string, { cwd, stdin, signal }: Host): AsyncIterable<Uint8Array> {

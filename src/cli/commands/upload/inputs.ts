@@ -3,16 +3,20 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import type { Readable } from "node:stream";
 import { text as readText } from "node:stream/consumers";
-import { DocprocError, fromSystemError, throwIfCancelled } from "../../../core/errors.ts";
+import { DocprocError, fromSystemError, throwIfCancelled, toDocprocError } from "../../../core/errors.ts";
 import { globMatcher } from "../../../document/glob.ts";
+import { documentPath, joinPath, relativePath, typedName } from "../../../document/path.ts";
 import { compareBytes } from "../../../document/record.ts";
 import { type Bounds, openBounds, outsideOf } from "../../../files/bounds.ts";
 import { openFile, openStdin, type Source } from "../../../transfer/source.ts";
+import { TakenPaths } from "./taken.ts";
 
 /** One thing to upload, or the reason why a path is not. */
 export interface Input {
   /** As the user would type it. */
   readonly label: string;
+  /** Of its document, as `cp -r` and `tar` have it; empty when {@link open} fails for certain. */
+  readonly path: string;
   /** Bytes; null when unknown or not requested. */
   readonly size: number | null;
   /** @throws the reason why the input cannot be read */
@@ -40,6 +44,12 @@ export interface InputOptions {
   readonly stdin: () => Readable & { readonly isTTY?: boolean };
   readonly recursive: boolean;
   readonly exclude: readonly string[];
+  /** The path of the document, for one input. */
+  readonly name?: string | undefined;
+  /** The folder of the library that all paths are in. */
+  readonly into?: string | undefined;
+  /** Whether files keep their paths as typed. */
+  readonly relative: boolean;
   /** The directory that every file must be in after resolving links; undefined: anywhere. */
   readonly within?: string | undefined;
   /** Absolute paths of docproc's own directories, which a walk must not enter. */
@@ -52,8 +62,6 @@ export interface FoundInputs {
   readonly inputs: AsyncIterable<Input>;
   /** Entries skipped so far; final at the end of the inputs. */
   readonly skipped: Skipped;
-  /** False for exactly one input. */
-  readonly several: boolean;
   /**
    * Counts all inputs in a separate walk ahead of the main one. Reports nothing if it fails.
    * @param withSizes costs a system call per file; without it, or with any unknown size, `bytes` is null
@@ -78,16 +86,12 @@ export async function findInputs(options: InputOptions): Promise<FoundInputs> {
       hint: `Skipped: ${describeSkipped(skipped) || "nothing"}.`,
     });
   }
-  const second = await found.next();
   return {
     inputs: (async function* () {
       yield first.value;
-      if (second.done) return;
-      yield second.value;
       yield* found;
     })(),
     skipped,
-    several: !second.done,
     count(withSizes, onCounted) {
       // The main walk reports the error.
       countAll(all, withSizes).then(
@@ -127,14 +131,20 @@ interface Search extends Searched {
   readonly skipped: Skipped;
   readonly isExcluded: IsExcluded;
   readonly withSizes: boolean;
+  readonly taken: TakenPaths;
 }
 
 async function* search(given: Searched, skipped: Skipped, withSizes: boolean): AsyncGenerator<Input, void> {
-  const options: Search = { ...given, skipped, isExcluded: excludeMatcher(given.exclude), withSizes };
+  const taken = new TakenPaths(
+    given.paths.map((path) => beginningOf(path, given)),
+    given.cwd,
+  );
+  const options: Search = { ...given, skipped, isExcluded: excludeMatcher(given.exclude), withSizes, taken };
   for (const path of options.paths) {
     throwIfCancelled(options.signal);
     if (path === "-") {
-      yield { label: "-", size: null, open: async () => openInput(options) };
+      const place = { label: path, path: beginningOf(path, options), beginning: path };
+      yield input(place, { size: null, open: async () => openInput(options) }, options);
     } else if (options.isExcluded(basename(resolve(options.cwd, path)), path)) {
       skipped.excluded += 1;
     } else {
@@ -184,6 +194,42 @@ function openInput({ stdin }: InputOptions): Source {
   return openStdin(stream);
 }
 
+/** What the paths of a named input begin with, without `--into`; empty for a directory whose own name is left out. */
+function beginningOf(path: string, { name, relative }: InputOptions): string {
+  return (name ?? (relative ? relativePath(path) : typedName(path))).normalize("NFC");
+}
+
+/** Where an input is on the command line and in the library. */
+interface Place {
+  readonly label: string;
+  /** Of its document, without `--into`. */
+  readonly path: string;
+  /** See {@link beginningOf}. */
+  readonly beginning: string;
+}
+
+/** An input, unless its path is none or another file's. */
+function input(
+  { label, path: below, beginning }: Place,
+  { size, open }: Pick<Input, "size" | "open">,
+  { into, name, relative, taken }: Search,
+): Input {
+  let path: string;
+  try {
+    path = documentPath(joinPath(into, below));
+  } catch (error) {
+    const hint = `Upload it alone and choose ${name === undefined ? "a" : "another"} path with --name.`;
+    return unreadableInput(label, toDocprocError(error).withHint(hint));
+  }
+  const other = taken.take(beginning, path, label);
+  if (other === undefined) return { label, path, size, open };
+  const hint = relative
+    ? "Upload it separately, into another folder with --into."
+    : "Add --relative to keep the paths as typed, or upload it separately, into another folder with --into.";
+  const message = `${label} would get the same path as ${other}: ${path}.`;
+  return unreadableInput(label, new DocprocError("CONFLICT", message, { hint }));
+}
+
 async function* fromPath(path: string, options: Search): AsyncIterable<Input> {
   if (path === "") {
     const hint = "Check whether a variable of the script is unset.";
@@ -192,20 +238,29 @@ async function* fromPath(path: string, options: Search): AsyncIterable<Input> {
   }
   const absolute = resolve(options.cwd, path);
   // stat() follows a link that the user named; the walk follows none, so it cannot loop.
-  const seen = await stat(absolute).catch((error: unknown) => fromSystemError(error, path));
+  const seen = await stat(absolute).catch((error: unknown) => failureOf(error, path));
+  const beginning = beginningOf(path, options);
   if (seen instanceof DocprocError) yield unreadableInput(path, seen);
   else if (!seen.isDirectory() || !options.recursive) {
     const open = () => openFile(absolute, path, { bounds: options.bounds });
-    yield { label: path, size: seen.isFile() ? seen.size : null, open };
+    // Opening a directory says that it is one, which matters more than its name.
+    if (seen.isDirectory()) yield { label: path, path: "", size: null, open };
+    else
+      yield input(
+        { label: path, path: beginning, beginning },
+        { size: seen.isFile() ? seen.size : null, open },
+        options,
+      );
   } else {
-    yield* walk({ absolute, label: path.replace(/\/+$/, "") || path, below: "" }, options);
+    const label = path.replace(sep === "/" ? /\/+$/ : /[\\/]+$/, "") || path;
+    yield* walk({ absolute, label, path: beginning, beginning, below: "" }, options);
   }
 }
 
-/** A directory of a walk: its absolute path, its path as typed, and its path below the given one. */
-interface WalkPlace {
+/** A file or directory of a walk. */
+interface WalkPlace extends Place {
   readonly absolute: string;
-  readonly label: string;
+  /** The path below the named directory. */
   readonly below: string;
 }
 
@@ -217,24 +272,52 @@ async function* walk(directory: WalkPlace, options: Search): AsyncIterable<Input
     skipped.excluded += 1;
     return;
   }
-  const entries = await entriesOf(directory, bounds).catch((error: unknown) => fromSystemError(error, directory.label));
+  const entries = await entriesOf(directory, bounds).catch((error: unknown) => failureOf(error, directory.label));
   if (entries instanceof DocprocError) {
     yield unreadableInput(directory.label, entries);
     return;
   }
+  const names = new Set<string>();
   for (const entry of entries.sort((a, b) => compareBytes(a.name, b.name))) {
     const place: WalkPlace = {
       absolute: join(directory.absolute, entry.name),
       label: `${directory.label === "/" ? "" : directory.label}/${entry.name}`,
-      below: directory.below === "" ? entry.name : `${directory.below}/${entry.name}`,
+      path: joinPath(directory.path, entry.name),
+      beginning: directory.beginning,
+      below: joinPath(directory.below, entry.name),
     };
     if (entry.name.startsWith(".")) skipped.hidden += 1;
     else if (isExcluded(entry.name, place.below)) skipped.excluded += 1;
     else if (entry.isSymbolicLink()) skipped.symlinks += 1;
+    else if (isTwin(entry.name, names)) yield unreadableInput(place.label, twinOf(place.label));
     else if (entry.isDirectory()) yield* walk(place, options);
     else if (entry.isFile()) yield await fileOfWalk(place, options);
     else skipped.special += 1;
   }
+}
+
+/** Whether a name is equal to an earlier one of its directory in NFC, and so has its path; adds it to them. */
+function isTwin(name: string, names: Set<string>): boolean {
+  // Names that are not UTF-8 look alike. They fail when they are opened.
+  if (/^[ -~]*$/.test(name) || name.includes(replacement)) return false;
+  return names.size === names.add(name.normalize("NFC")).size;
+}
+
+function twinOf(label: string): DocprocError {
+  const message = `${label} has the name of another file in its directory, in another Unicode form (NFC or NFD).`;
+  return new DocprocError("CONFLICT", message, { hint: "Rename one of them." });
+}
+
+/** Stands for bytes that are not UTF-8. */
+const replacement = "\ufffd";
+
+/** Why a file or directory cannot be used. The system does not find one by a name that was not decoded. */
+function failureOf(error: unknown, label: string): DocprocError {
+  const failure = fromSystemError(error, label);
+  if (failure.code !== "NOT_FOUND" || !label.includes(replacement)) return failure;
+  return new DocprocError("USAGE", `The name of ${label} is not valid UTF-8.`, {
+    hint: "Rename it, or pipe a file: docproc upload - --name NAME < FILE",
+  });
 }
 
 /** Refuses directories outside of the bounds, reached by a named link or one placed meanwhile. */
@@ -243,7 +326,9 @@ async function entriesOf({ absolute, label }: WalkPlace, bounds: Bounds | undefi
   return await readdir(absolute, { withFileTypes: true });
 }
 
-async function fileOfWalk({ absolute, label }: WalkPlace, { withSizes, bounds }: Search): Promise<Input> {
+async function fileOfWalk(place: WalkPlace, options: Search): Promise<Input> {
+  const { absolute, label } = place;
+  const { withSizes, bounds } = options;
   const size = withSizes
     ? await stat(absolute).then(
         (seen) => seen.size,
@@ -251,12 +336,18 @@ async function fileOfWalk({ absolute, label }: WalkPlace, { withSizes, bounds }:
       )
     : null;
   // Opened long after it was found: a link to a secret may have replaced it.
-  return { label, size, open: () => openFile(absolute, label, { follow: false, bounds }) };
+  const open = async () => {
+    return await openFile(absolute, label, { follow: false, bounds }).catch((error) => {
+      throw failureOf(error, label);
+    });
+  };
+  return input(place, { size, open }, options);
 }
 
 function unreadableInput(label: string, error: DocprocError): Input {
   return {
     label,
+    path: "",
     size: null,
     open() {
       return Promise.reject(error);

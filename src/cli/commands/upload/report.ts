@@ -1,14 +1,21 @@
 /** Reports an upload of many files, to a program and to a person. */
 import ms from "ms";
 import prettyBytes from "pretty-bytes";
-import type { UploadAction, UploadedDocument } from "../../../transfer/upload.ts";
+import type { UploadAction, UploadedDocument } from "../../../transfer/request.ts";
 import type { Account } from "../../batch.ts";
 import type { Painter } from "../../output/reporter.ts";
 import { describeSkipped, type Skipped } from "./inputs.ts";
 
 /** Totals of an upload, so that its documents need not be kept. */
 export class UploadCounts {
-  readonly actions: Record<UploadAction, number> = { uploaded: 0, resumed: 0, unchanged: 0, planned: 0 };
+  readonly actions: Record<UploadAction, number> = {
+    uploaded: 0,
+    resumed: 0,
+    unchanged: 0,
+    restored: 0,
+    updated: 0,
+    planned: 0,
+  };
   bytes = 0;
   bytesSent = 0;
 
@@ -20,19 +27,20 @@ export class UploadCounts {
 
   /** The summary in `docproc.upload/1`; `durationMs` in milliseconds. */
   summary({ total, failedCount: failed }: Account, skipped: Skipped, durationMs: number) {
-    const { uploaded, resumed, unchanged } = this.actions;
+    const { uploaded, ...others } = this.actions;
     const { bytes, bytesSent } = this;
     // Those uploaded include the resumed ones.
-    return { total, uploaded: uploaded + resumed, resumed, unchanged, failed, bytes, bytesSent, durationMs, skipped };
+    return { total, uploaded: uploaded + others.resumed, ...others, failed, bytes, bytesSent, durationMs, skipped };
   }
 }
 
 /** A line for people; undefined for a single file with nothing skipped. */
 export function uploadSummary(counts: ReturnType<UploadCounts["summary"]>): string | undefined {
-  const { total, uploaded, resumed, unchanged, failed, bytesSent, durationMs, skipped } = counts;
+  const { total, uploaded, resumed, unchanged, restored, updated, planned, failed } = counts;
+  const { bytesSent, durationMs, skipped } = counts;
   const leftOut = describeSkipped(skipped);
   if (total === 1 && leftOut === "" && resumed === 0) return undefined;
-  const outcomes = Object.entries({ uploaded, unchanged, failed }).filter(([, count]) => count > 0);
+  const outcomes = Object.entries({ uploaded, restored, updated, unchanged, planned, failed }).filter(([, n]) => n > 0);
   const done = outcomes.map(([what, count]) => `${count} ${what}`).join(", ") || "nothing sent";
   const went = resumed === 0 ? "" : ` (${resumed} resumed)`;
   const sent = `${done}${went}; ${prettyBytes(bytesSent)} sent in ${ms(durationMs)}`;
@@ -40,8 +48,8 @@ export function uploadSummary(counts: ReturnType<UploadCounts["summary"]>): stri
 }
 
 /** One document's line for people, as soon as it is stored. */
-export function uploadLine({ action, id, size, name }: UploadedDocument, painter: Painter): string {
-  const sent = action === "uploaded" || action === "resumed";
-  const mark = sent ? painter.good(action.padEnd(9)) : painter.faint(action.padEnd(9));
-  return `${mark} ${id ?? "-"}  ${painter.text(name ?? "")}  ${painter.faint(painter.size(size))}`;
+export function uploadLine({ action, id, size, path }: UploadedDocument, painter: Painter): string {
+  const isNews = action !== "unchanged" && action !== "planned";
+  const mark = isNews ? painter.good(action.padEnd(9)) : painter.faint(action.padEnd(9));
+  return `${mark} ${id ?? "-"}  ${painter.text(path ?? "")}  ${painter.faint(painter.size(size))}`;
 }

@@ -34,6 +34,7 @@ function begin(cwd: string, paths: string[], options: Partial<InputOptions> = {}
     stdin: () => Readable.from("piped"),
     recursive: true,
     exclude: [],
+    relative: false,
     own: [],
     signal: new AbortController().signal,
     ...options,
@@ -200,21 +201,15 @@ describe("sizes", () => {
 describe("a search", () => {
   test("goes no further than what is taken", async () => {
     const cwd = await makeTree(["1/a", "2/b", "3/c", "4/d"]);
-    const { inputs, several } = await begin(cwd, ["."]);
-    expect(several).toBe(true);
+    const { inputs } = await begin(cwd, ["."]);
     const iterator = inputs[Symbol.asyncIterator]();
     await iterator.next();
-    // The second is looked for with the first, what comes behind it is not.
     await rm(join(cwd, "4"), { recursive: true });
     await writeFile(join(cwd, "3/later"), "later");
     const rest: Input[] = [];
     for (let one = await iterator.next(); !one.done; one = await iterator.next()) rest.push(one.value);
     expect(labels(rest)).toEqual(["./2/b", "./3/c", "./3/later", "./4"]);
     await expect(rest.at(-1)?.open()).rejects.toEqual(code("NOT_FOUND"));
-  });
-
-  test("knows of one input that it is the only one", async () => {
-    expect(await begin(await makeTree(["d/a"]), ["d"])).toMatchObject({ several: false });
   });
 
   test("can be counted before anything is taken, and what was left out is not counted twice", async () => {
@@ -235,7 +230,7 @@ describe("a search", () => {
       }
     })();
     await expect(taking).rejects.toEqual(code("CANCELLED"));
-    expect(taken).toEqual(["./1/a", "./2/b"]);
+    expect(taken).toEqual(["./1/a"]);
   });
 
   test("goes into no directory that is written to meanwhile, and into none below it", async () => {
@@ -300,6 +295,166 @@ describe("--files-from", () => {
     const cwd = await makeTree(["list"]);
     await writeFile(join(cwd, "list"), "\n");
     await expect(find(cwd, [], { filesFrom: "list" })).rejects.toEqual(code("NOT_FOUND"));
+  });
+});
+
+/** Paths of the documents; the code of the error for an input without one. */
+async function paths(...how: Parameters<typeof begin>): Promise<string[]> {
+  const { inputs } = await find(...how);
+  return await Promise.all(
+    inputs.map(async ({ path, open }) => {
+      const failure = await open().then(
+        (source) => source.close(),
+        (error: DocprocError) => error,
+      );
+      return failure instanceof DocprocError ? `${path}${failure.code}` : path;
+    }),
+  );
+}
+
+async function failures(...how: Parameters<typeof begin>): Promise<DocprocError[]> {
+  const { inputs } = await find(...how);
+  const opened = await Promise.all(
+    inputs.map(({ open }) =>
+      open().then(
+        (source) => source.close(),
+        (error: DocprocError) => error,
+      ),
+    ),
+  );
+  return opened.filter((failure) => failure instanceof DocprocError);
+}
+
+describe("the path of a document", () => {
+  test.each<[string[], string[]]>([
+    [["x/dist/app.js"], ["app.js"]],
+    [["./x/dist/app.js"], ["app.js"]],
+    [["x/dist"], ["dist/app.js", "dist/css/a.css"]],
+    [["x/dist/"], ["dist/app.js", "dist/css/a.css"]],
+    [["./x//dist//"], ["dist/app.js", "dist/css/a.css"]],
+    [["../sub/x/dist"], ["dist/app.js", "dist/css/a.css"]],
+    [["x/dist/css/../"], ["app.js", "css/a.css"]],
+    [["x/dist/."], ["app.js", "css/a.css"]],
+    [["x/dist/./"], ["app.js", "css/a.css"]],
+    [["link"], ["link/app.js", "link/css/a.css"]],
+    [["link/."], ["app.js", "css/a.css"]],
+    [["."], ["x/dist/app.js", "x/dist/css/a.css"]],
+    [[".."], ["sub/x/dist/app.js", "sub/x/dist/css/a.css"]],
+    [
+      ["x/dist/css", "x/dist/app.js"],
+      ["css/a.css", "app.js"],
+    ],
+  ])("of %j is %j, as cp -r has it", async (named, expected) => {
+    const cwd = join(await makeTree(["sub/x/dist/app.js", "sub/x/dist/css/a.css"]), "sub");
+    await symlink("x/dist", join(cwd, "link"));
+    expect(await paths(cwd, named)).toEqual(expected);
+    const absolute = named.map((path) => `${cwd}/${path}`);
+    expect(await paths(cwd, absolute)).toEqual(expected);
+    const into = expected.map((path) => `rel/1.2/${path}`);
+    expect(await paths(cwd, named, { into: "rel/1.2" })).toEqual(into);
+    await writeFile(join(cwd, "../.list"), named.join("\n"));
+    expect(await paths(cwd, [], { filesFrom: "../.list", into: "rel/1.2" })).toEqual(into);
+  });
+
+  test.each<[string[], string[]]>([
+    [["x/dist/app.js"], ["x/dist/app.js"]],
+    [["./x/dist/app.js"], ["x/dist/app.js"]],
+    [["../sub/x/./dist//app.js"], ["sub/x/dist/app.js"]],
+    [["x/dist/css/../app.js"], ["x/dist/app.js"]],
+    [["./x/dist/"], ["x/dist/app.js", "x/dist/css/a.css"]],
+    [["x/dist/."], ["x/dist/app.js", "x/dist/css/a.css"]],
+    [["."], ["x/dist/app.js", "x/dist/css/a.css"]],
+    [["../sub"], ["sub/x/dist/app.js", "sub/x/dist/css/a.css"]],
+  ])("of %j as typed is %j", async (named, expected) => {
+    const cwd = join(await makeTree(["sub/x/dist/app.js", "sub/x/dist/css/a.css"]), "sub");
+    expect(await paths(cwd, named, { relative: true })).toEqual(expected);
+    await writeFile(join(cwd, "../.list"), named.join("\n"));
+    const into = expected.map((path) => `in/${path}`);
+    expect(await paths(cwd, [], { filesFrom: "../.list", relative: true, into: "in" })).toEqual(into);
+  });
+
+  test("of an absolute path as typed has no slash in front", async () => {
+    const cwd = await makeTree(["d/a"]);
+    expect(await paths("/", [join(cwd, "d")], { relative: true })).toEqual([`${cwd.slice(1)}/d/a`]);
+  });
+
+  test("is the given name, in the given folder", async () => {
+    const cwd = await makeTree(["d/a"]);
+    expect(await paths(cwd, ["d/a"], { name: "x/y.pdf" })).toEqual(["x/y.pdf"]);
+    expect(await paths(cwd, ["-"], { name: "x/y.sql", into: "dumps" })).toEqual(["dumps/x/y.sql"]);
+  });
+
+  test("is in NFC, whatever the file system has", async () => {
+    const cwd = await makeTree(["Re\u0301/sume\u0301"]);
+    expect(await paths(cwd, ["Re\u0301"])).toEqual(["R\u00e9/sum\u00e9"]);
+  });
+
+  test("is missing for a name that cannot be one, and the other files go on", async () => {
+    const cwd = await makeTree(["d/a", "d/line\nend", "d/b"]);
+    expect(await paths(cwd, ["d"])).toEqual(["d/a", "d/b", "USAGE"]);
+    expect(await paths(cwd, ["d/line\nend"])).toEqual(["USAGE"]);
+    expect(await paths(cwd, ["d/line\nend"], { name: "line-end" })).toEqual(["line-end"]);
+    expect(await failures(cwd, ["d"])).toEqual([
+      expect.objectContaining({ message: expect.stringContaining("control"), hint: expect.stringContaining("--name") }),
+    ]);
+  });
+
+  test("is missing for one that is too long with its folder", async () => {
+    const cwd = await makeTree(["a", `${"x".repeat(200)}/a`]);
+    const into = "y".repeat(900);
+    expect(await paths(cwd, ["a", "x".repeat(200)], { into })).toEqual([`${into}/a`, "USAGE"]);
+  });
+
+  test("is missing for a name that is not UTF-8, of a file or a directory", async () => {
+    const cwd = await makeTree(["d/a"]);
+    const latin1 = (path: string) => Buffer.concat([Buffer.from(`${cwd}/`), Buffer.from(path, "latin1")]);
+    await writeFile(latin1("d/sum\u00e9"), "");
+    await writeFile(latin1("d/sum\u00e8"), "");
+    await mkdir(latin1("d/r\u00e9"));
+    expect(await paths(cwd, ["d"])).toEqual(["d/a", "USAGE", "d/sum\ufffdUSAGE", "d/sum\ufffdUSAGE"]);
+    for (const { message } of await failures(cwd, ["d", "d/sum\ufffd"])) expect(message).toMatch(/not valid UTF-8/);
+  });
+});
+
+describe("two files with one path", () => {
+  const tree = ["a/x", "b/x", "a/dist/1", "a/dist/2", "b/dist/2", "b/dist/3", "c/a/x", "top"];
+
+  test.each<[string[], Partial<InputOptions>, string[]]>([
+    [["a/x", "b/x"], {}, ["x", "CONFLICT"]],
+    [["a/x", "top", "b/x", "c/a/x"], {}, ["x", "top", "CONFLICT", "CONFLICT"]],
+    [["a/x", "b/x"], { relative: true }, ["a/x", "b/x"]],
+    [["a/dist", "b/dist"], {}, ["dist/1", "dist/2", "CONFLICT", "dist/3"]],
+    [["a/dist/.", "b/dist/."], {}, ["1", "2", "CONFLICT", "3"]],
+    [["a/dist/.", "b/dist/."], { into: "in" }, ["in/1", "in/2", "CONFLICT", "in/3"]],
+    [["a/dist", "b/dist"], { relative: true }, ["a/dist/1", "a/dist/2", "b/dist/2", "b/dist/3"]],
+    [["b/dist/2", "a/dist/."], {}, ["2", "1", "CONFLICT"]],
+    [["a/dist/.", "b/dist/2"], {}, ["1", "2", "CONFLICT"]],
+    [["c/.", "a"], {}, ["a/x", "a/dist/1", "a/dist/2", "CONFLICT"]],
+    [["a", "c/."], {}, ["a/dist/1", "a/dist/2", "a/x", "CONFLICT"]],
+  ])("%j with %j gives %j", async (named, options, expected) => {
+    const cwd = await makeTree(tree);
+    expect(await paths(cwd, named, options)).toEqual(expected);
+  });
+
+  test("is a failure that names both and says what helps", async () => {
+    const cwd = await makeTree(tree);
+    const [failure] = await failures(cwd, ["a/dist", "./b/dist"]);
+    expect(failure?.message).toMatch(/^\.\/b\/dist\/2 .*a\/dist\/2.* dist\/2\.$/);
+    expect(failure?.hint).toMatch(/--relative.*--into/);
+  });
+
+  test("is none where one file is named twice", async () => {
+    const cwd = await makeTree(tree);
+    expect(await paths(cwd, ["a/x", "./a/../a/x", join(cwd, "a/x")])).toEqual(["x", "x", "x"]);
+    expect(await paths(cwd, ["a/dist", "a/dist/1"], { relative: true })).toEqual(["a/dist/1", "a/dist/2", "a/dist/1"]);
+  });
+
+  test("is noticed where the paths differ only until they are in NFC", async () => {
+    const cwd = await makeTree(["d/e\u0301", "d/\u00e9", "o/\u00e9", "t/E\u0301/1", "t/\u00c9/2"]);
+    expect(await paths(cwd, ["d"])).toEqual(["d/\u00e9", "CONFLICT"]);
+    expect(await paths(cwd, ["d/e\u0301", "o/\u00e9"])).toEqual(["\u00e9", "CONFLICT"]);
+    expect(await paths(cwd, ["t"])).toEqual(["t/\u00c9/1", "CONFLICT"]);
+    expect((await failures(cwd, ["d"]))[0]?.message).toMatch(/NFC or NFD/);
   });
 });
 
