@@ -49,9 +49,9 @@ describe("what is uploaded", () => {
 
   test("is what patterns match, beside what they must not", async () => {
     const job = await makeHostileJob();
-    // A file fails, the others are uploaded.
+    // The link fails, and so do names with a line end; the others are uploaded.
     expect((await runStep(job, { files: "**" })).status).toBe(7);
-    expect(await uploadedContents(job)).toEqual(["dist/a.tgz", "dist/x\n/file", "harmless"]);
+    expect(await uploadedContents(job)).toEqual(["dist/a.tgz"]);
   });
 
   test("is not looked for outside of the workspace, and no name from there is told", async () => {
@@ -73,7 +73,7 @@ describe("what is uploaded", () => {
 
   test.each([
     ["an absolute path in the workspace", { files: "JOB/cwd/dist/a.t*" }],
-    ["the workspace", { files: "JOB/cwd", recursive: "true" }, ["dist/a.tgz", "dist/x\n/file", "harmless"]],
+    ["the workspace", { files: "JOB/cwd", recursive: "true" }, ["dist/a.tgz"]],
     ["a link that stays in it", { files: "in/a.tgz" }],
     ["a working directory in it", { files: "a.tgz", "working-directory": "dist" }],
     ["a working directory behind a link that stays in it", { files: "a.tgz", "working-directory": "in" }],

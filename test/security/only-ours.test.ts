@@ -25,8 +25,10 @@ const allowed = [
   // Temporary files of uploads, downloads and init.
   `unlink cwd/(library|clean)/incoming/${part}`,
   `unlink cwd/(out/)?${part}`,
+  `unlink cwd/out/deep/er/${part}`,
   `unlink tmp/docproc-\\w{6}/${part}`,
-  `handle\\.chmod cwd/(out/)?${part}`,
+  `handle\\.chmod cwd/(out/(deep/er/)?)?${part}`,
+  `rename cwd/out/deep/er/${part} cwd/out/deep/er/b\\.txt`,
   `handle\\.chmod tmp/docproc-\\w{6}/${part}`,
   "rmdir tmp/docproc-\\w{6}",
   // The repository of its own that git is asked about, and consents that are taken back.
@@ -149,10 +151,17 @@ async function useEmbeddedLibrary(watched: Watched): Promise<void> {
   await run(0, ["completion", "bash"]);
   await run(0, ["trust", "--remove"]);
   await run(0, ["open", "a.txt"]);
-  for (const [status, ...argv] of [[0], [5], [0, "--force"]] as const) {
-    await run(status, ["download", "a.txt", "-o", "copy.txt", ...argv]);
-  }
+  await run(0, ["download", "a.txt", "-o", "copy.txt"]);
+  await writeFile(join(cwd, "copy.txt"), "other bytes");
+  await run(5, ["download", "a.txt", "-o", "copy.txt"]);
+  await run(0, ["download", "a.txt", "-o", "copy.txt", "--force"]);
   await run(0, ["download", "large.bin", "-o", "out/"]);
+  for (const flags of [[], ["--force"]]) {
+    await writeFile(join(cwd, "b.txt"), `with ${flags}`);
+    await run(0, ["upload", "b.txt", "--into", "deep/er"]);
+    await run(0, ["download", "--under", "deep", "-o", "out", ...flags]);
+  }
+  await run(0, ["delete", "deep/er/b.txt", "deep/er/b.txt", "--yes"]);
   await writeFile(join(cwd, "records.ndjson"), await run(0, ["export"]));
   await run(0, ["import", "records.ndjson"]);
 

@@ -233,17 +233,17 @@ describe("a table that another program keeps items in", () => {
     onTestFinished(() => client.destroy());
     const ids = [{}, { id: { S: "42" } }, { id: { S: "" } }, { id: { S: newDocumentId().toUpperCase() } }];
     for (const [index, id] of ids.entries()) {
-      const Item = { pk: { S: "name#user" }, sk: { S: `profile-${index}` }, ...id };
+      const Item = { pk: { S: "path#user" }, sk: { S: `profile-${index}` }, ...id };
       await client.send(new PutItemCommand({ TableName: bucket, Item }));
     }
     const outcome = await run(["doctor", "--repair", "--yes"]);
     expect(outcome).toMatchObject({ status: 0 });
-    expect(outcome.json()).toMatchObject({ findings: [], summary: { foreign: ids.length, claims: 0 } });
+    expect(outcome.json()).toMatchObject({ findings: [], summary: { foreign: ids.length, places: 0 } });
     const { Count } = await client.send(
       new ScanCommand({
         TableName: bucket,
         FilterExpression: "pk = :pk",
-        ExpressionAttributeValues: { ":pk": { S: "name#user" } },
+        ExpressionAttributeValues: { ":pk": { S: "path#user" } },
       }),
     );
     expect(Count).toBe(ids.length);

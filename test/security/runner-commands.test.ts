@@ -114,9 +114,9 @@ test("a document's own name begins no line", async () => {
   await writeFile(join(sandbox.cwd, "file"), "content");
   const names = [
     "::set-output name=id::x",
-    "\u0085\u3000::add-mask::x",
-    "a\r::error::b",
-    "a\u2028\n\t::error::b",
+    "\u2029\u3000::add-mask::x",
+    "a\u2029::error::b",
+    "a\u2028\u2029\u3000::error::b",
     "##[x]y",
   ];
   for (const name of names) {

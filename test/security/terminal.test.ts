@@ -41,6 +41,11 @@ function hostileTexts(seed: number): () => string {
   return () => `x${Array.from({ length: 2 + Math.floor(next() * 8) }, pick).join("")}`;
 }
 
+/** As {@link hostileTexts}, for names of documents, which have no control characters. */
+function hostileNames(hostile: () => string): () => string {
+  return () => hostile().replaceAll(/\p{Cc}/gu, "?");
+}
+
 /** What a spinner and a question are made of. */
 const ownSequences = new RegExp(`${"\u001b"}\\[(\\?(25|2026)[hl]|\\d*[mGJKA])`, "g");
 /** What was typed, and the line end that a terminal makes of Enter. */
@@ -72,9 +77,12 @@ test.each(seeds)(
   async (seed) => {
     const hostile = hostileTexts(seed);
     const sandbox = await makeSandbox();
-    const [name = "", folder = "", other = ""] = [hostile(), hostile(), hostile()];
+    const named = hostileNames(hostile);
+    const [name = "", folder = "", other = ""] = [named(), named(), named()];
     await mkdir(join(sandbox.cwd, folder));
-    for (const file of [name, join(folder, other)]) await writeFile(join(sandbox.cwd, file), file);
+    // The last one is no name of a document.
+    for (const file of [name, join(folder, other), join(folder, `${hostile()}\u001b[2J`)])
+      await writeFile(join(sandbox.cwd, file), file);
     const described = ["--tag", `${hostile()}=${hostile()}`, "--meta", `${hostile()}=${hostile()}`];
     await look(sandbox, [
       "upload",
@@ -116,7 +124,8 @@ test.each(seeds)(
 test.each(seeds)("nothing hostile gets through what a damaged library makes them say (seed %i)", async (seed) => {
   const hostile = hostileTexts(seed);
   const sandbox = await makeSandbox();
-  const [gone, rotten] = [hostile(), hostile()];
+  const named = hostileNames(hostile);
+  const [gone, rotten] = [named(), named()];
   await writeFile(join(sandbox.cwd, "file"), "content");
   for (const name of [gone, rotten]) {
     const uploaded = await runDocproc(sandbox, ["upload", "file", `--name=${name}`, "--json"]);

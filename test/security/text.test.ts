@@ -1,6 +1,6 @@
 /** Text of users that means something to a language it passes through: JSON lines, JavaScript objects, SQL, expressions. */
 import { readdirSync, readFileSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openEmptyLibrary, places, usePlace } from "../support/library.ts";
@@ -46,9 +46,11 @@ for (const [place, start] of Object.entries(places)) {
       const { sandbox, run } = await openEmptyLibrary(endpoint());
       await writeFile(join(sandbox.cwd, "a.txt"), "a");
       const text = (index: number) => `x${lineEnds[index]}{"schema":"forged"}${lineEnds.join("")}`;
+      // A name has none that is a control character.
+      const nameOf = (index: number) => text(index).replaceAll(/\p{Cc}/gu, "-");
       for (const index of lineEnds.keys()) {
         const described = ["--tag", `k${text(index)}=${text(index)}`, "--meta", `k${text(index)}=${text(index)}`];
-        const argv = ["upload", "a.txt", "--name", text(index), ...described, "--ndjson"];
+        const argv = ["upload", "a.txt", "--name", nameOf(index), ...described, "--ndjson"];
         expect((await run(argv)).stdout.trimEnd().split(anyLineEnd)).toHaveLength(1);
       }
       const listed = await run(["list", "--all", "--asc", "--ndjson"]);
@@ -57,9 +59,10 @@ for (const [place, start] of Object.entries(places)) {
         .trimEnd()
         .split(anyLineEnd)
         .map((line) => JSON.parse(line));
-      expect(records.map(({ name }) => name)).toEqual(lineEnds.map((_, index) => text(index)));
-      for (const { name, tags, metadata } of records) {
-        expect({ tags, metadata }).toEqual({ tags: { [`k${name}`]: name }, metadata: { [`k${name}`]: name } });
+      expect(records.map(({ name }) => name)).toEqual(lineEnds.map((_, index) => nameOf(index)));
+      for (const [index, { tags, metadata }] of records.entries()) {
+        const described = { [`k${text(index)}`]: text(index) };
+        expect({ tags, metadata }).toEqual({ tags: described, metadata: described });
       }
       const failed = await run(["verify", ...lineEnds.map((_, index) => `missing ${text(index)}`), "--ndjson"]);
       const failures = failed.stderr
@@ -99,6 +102,13 @@ for (const [place, start] of Object.entries(places)) {
       }
       const { documents } = await frozen("upload", "a.txt", ...described);
       expect(documents).toMatchObject([{ action: "unchanged" }]);
+      // Every object has such keys, but a document without tags has none.
+      await frozen("upload", "a.txt", "--name", "bare.txt");
+      for (const key of prototypeKeys) {
+        expect((await run(["list", "-q", "--path", "bare.txt", "--tag", key])).stdout).toBe("");
+        expect((await run(["list", "-q", "--path", "bare.txt", "--not-tag", key])).stdout).not.toBe("");
+        expect((await run(["list", "-q", "--path", "a.txt", "--tag", key])).stdout).not.toBe("");
+      }
       await frozen("verify", "--all");
       await frozen("delete", "a.txt", "--yes");
     });
@@ -107,7 +117,7 @@ for (const [place, start] of Object.entries(places)) {
       const { sandbox, run } = await openEmptyLibrary(endpoint());
       await writeFile(join(sandbox.cwd, "a.txt"), "a");
       const bare = (...argv: string[]) => runDocproc(sandbox, [...argv]);
-      const names = quotes.filter((quote) => !quote.includes("/"));
+      const names = quotes.filter((quote) => !/[/\p{Cc}]/u.test(quote));
       // The first = ends a key.
       const keyOf = (name: string) => `k${name.replaceAll("=", "")}`;
       for (const name of names) {
@@ -159,7 +169,20 @@ describe("in the sources", () => {
   const sources = files.map((name) => ({ name, code: readFileSync(join("src", name), "utf8") }));
   /** Constants of a file: numbers, and statements that are written out. */
   const constants = [
-    ...["applicationId", "migrations.length", "format", "schema", "batchSize", "storedColumns"],
+    ...[
+      "applicationId",
+      "migrations.length",
+      "format",
+      "schema",
+      "batchSize",
+      "storedColumns",
+      "storedMarks",
+      "beyondAscii",
+      "composedTags",
+      "composedMetadata",
+      "series",
+      "nameAsPath",
+    ],
     // A name cannot be bound; this is how it is quoted.
     `table.replaceAll('"', '""')`,
   ];
@@ -180,7 +203,7 @@ describe("in the sources", () => {
     expect(parts.filter(({ part }) => !constants.includes(part))).toEqual([]);
     for (const constant of constants.filter((one) => /^\w+$/.test(one))) {
       expect(
-        sources.some(({ code }) => new RegExp(`^(export )?const ${constant} = (0x|\\d|[\`"])`, "m").test(code)),
+        sources.some(({ code }) => new RegExp(`^(export )?const ${constant} =\\s+(0x|\\d|[\`"])`, "m").test(code)),
       ).toBe(true);
     }
     // Nor by adding one text to another.
@@ -188,10 +211,22 @@ describe("in the sources", () => {
     expect(added.map(({ name }) => name)).toEqual([]);
   });
 
-  test("no expression of DynamoDB is put together from values", async () => {
-    const code = await readFile("src/metadata/dynamodb/catalog.ts", "utf8");
-    const expressions = [...code.matchAll(/\b\w+Expression: ("[^"]*"|[^,}\n]+)/g)].map(([, value = ""]) => value);
-    expect(expressions.length).toBeGreaterThan(5);
-    expect(expressions.filter((value) => !/^(absent|"[^"]*")$/.test(value.trim()))).toEqual([]);
+  test("no expression of DynamoDB is put together from values", () => {
+    const driver = sources.filter(({ name }) => name.startsWith(join("metadata", "dynamodb")));
+    const expressions = driver.flatMap(({ name, code }) =>
+      [...code.matchAll(/\b\w+Expression: ("[^"]*"|[^,}\n]+)/g)].map(([, value = ""]) => ({ name, value })),
+    );
+    expect(expressions.length).toBeGreaterThan(10);
+    const composed = expressions.filter(({ value }) => !/^"[^"]*"$/.test(value.trim()));
+    const composing = join("metadata", "dynamodb", "updates.ts");
+    expect(new Set(composed.map(({ name }) => name))).toEqual(new Set([composing]));
+
+    // An update is put together of the names of the fields that it changes, which are written out.
+    const code = driver.find(({ name }) => name === composing)?.code ?? "";
+    expect(code).toMatch(/^const fields = \[("\w+", )*"\w+"\] as const;$/m);
+    const parts = [...code.matchAll(/\$\{([^}]*)\}/g)].map(([, part = ""]) => part);
+    expect(new Set(parts)).toEqual(new Set(["field", 'sets.join(", ")', 'removed.join(", ")']));
+    const lists = [...code.matchAll(/for \(const field of (\w+)|\b(\w+)\.(?:flatMap|map|filter)\(\(field\)/g)];
+    expect(new Set(lists.map(([, loop, list]) => loop ?? list))).toEqual(new Set(["fields", "changed"]));
   });
 });

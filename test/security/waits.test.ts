@@ -1,8 +1,9 @@
 /** What can be waited for without an end: each of it is not waited for, or ends with the second signal at the latest. */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { cli, docproc, finish, start } from "../support/process.ts";
 import { makeSandbox, runDocproc, type Sandbox } from "../support/run.ts";
@@ -38,10 +39,39 @@ describe.skipIf(process.platform === "win32")("a FIFO", () => {
     await rm(object);
     makeFifo(object);
     const { stderr } = await expectSoon(sandbox, ["cat", "a.txt"], 3);
-    expect(stderr).toContain("not a regular file");
+    expect(stderr).toContain(`are missing: ${object} is not a regular file.`);
+    expect(stderr).toContain("Move it away. Put its bytes back");
     await expectSoon(sandbox, ["download", "a.txt", "-o", "copy.txt"], 3);
     await expectSoon(sandbox, ["verify", "--all", "--deep"], 6);
     expect(await readdir(sandbox.cwd)).toEqual(["a.txt"]);
+  });
+
+  test.each([
+    ["a FIFO", (path: string) => makeFifo(path)],
+    ["a directory", (path: string) => mkdir(path)],
+    ["a link to a file", (path: string) => symlink(fileURLToPath(import.meta.url), path)],
+    ["a link to nothing", (path: string) => symlink("nothing", path)],
+  ])("or %s is moved away, as the message says, before the bytes come back", async (_, make) => {
+    const { sandbox, object } = await open();
+    const before = await stat(object);
+    await rm(object);
+    await make(object);
+    const { ino } = await lstat(object);
+    const [, id = ""] = /([0-9a-f-]{36})/.exec(object) ?? [];
+    for (const argv of [
+      ["upload", "a.txt", "--restore", id],
+      ["upload", "a.txt"],
+    ]) {
+      const { stderr } = await expectSoon(sandbox, argv, 5);
+      expect(stderr).toContain(`${object} is not a regular file`);
+      expect(stderr).toContain("Move it away, then run the same command again.");
+    }
+    expect((await lstat(object)).ino).toBe(ino);
+    await rename(object, join(sandbox.home, "moved"));
+    const { stdout } = await expectSoon(sandbox, ["upload", "a.txt", "--restore", id, "--json"], 0);
+    expect(JSON.parse(stdout)).toMatchObject({ documents: [{ id, action: "restored" }] });
+    expect((await expectSoon(sandbox, ["cat", "a.txt"], 0)).stdout).toBe("a");
+    expect((await stat(object)).mtimeMs).toBe(before.mtimeMs);
   });
 
   test("or a socket in place of an object is an object that is gone", async () => {

@@ -111,7 +111,7 @@ describe("what changes between two looks", () => {
   test("a directory that was walked is a link when its file is opened", async () => {
     const { cwd } = await makeWorkspace();
     const options = { paths: ["ws/d"], filesFrom: undefined, nul: false, stdin: () => process.stdin, recursive: true };
-    const where = { cwd, exclude: [], within: "ws", own: [], signal: never };
+    const where = { cwd, exclude: [], relative: false, within: "ws", own: [], signal: never };
     const { inputs } = await findInputs({ ...options, ...where });
     const found: Input[] = [];
     for await (const input of inputs) found.push(input);
