@@ -28,6 +28,11 @@ export function documentPath(text: string, flag = "--name"): string {
   });
 }
 
+/** What a user typed as the path of a document, in NFC; a `./` before it says only that it is a path. Not validated. */
+export function typedPath(text: string): string {
+  return text.normalize("NFC").replace(/^(?:\.\/)+/, "");
+}
+
 /** True for a path as records keep it: what {@link documentPath} returns. Hot: listings call it for every record. */
 export function isDocumentPath(text: string): boolean {
   if (printableAscii.test(text)) return text.length <= maxBytes && !noSegment.test(text);

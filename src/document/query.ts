@@ -1,6 +1,6 @@
 /** The filters of a listing, with one meaning for both catalogs. */
 import { DocprocError } from "../core/errors.ts";
-import { isDocumentPath } from "./path.ts";
+import { isDocumentPath, typedPath } from "./path.ts";
 import { type DocumentRecord, firstIdAt, type TextMap } from "./record.ts";
 import { dateOf, durationOf } from "./time.ts";
 import { whatMatcher, whatOf } from "./what.ts";
@@ -127,7 +127,7 @@ export function literalName({ name }: DocumentFilter = {}): string | undefined {
 
 /** The only path that a filter matches; see {@link literalName}. */
 export function literalPath({ path }: DocumentFilter = {}): string | undefined {
-  const literal = path?.normalize("NFC").replace(/^(?:\.\/)+/, "");
+  const literal = path === undefined ? undefined : typedPath(path);
   return literal !== undefined && !/[*?[{\\]/.test(literal) && isDocumentPath(literal) ? literal : undefined;
 }
 
@@ -172,10 +172,7 @@ function hashPrefix(given: string, what: string): string {
  * @throws USAGE for what can be no folder: an empty one would match everything
  */
 export function folderFilter(flag: string, given: string): string {
-  const folder = given
-    .normalize("NFC")
-    .replace(/^(?:\.\/)+/, "")
-    .replace(/\/+$/, "");
+  const folder = typedPath(given).replace(/\/+$/, "");
   if (isDocumentPath(folder)) return folder;
   throw new DocprocError("USAGE", `${flag} ${JSON.stringify(given)} is not a folder of a library.`, {
     hint: `For example: ${flag} reports/2026`,

@@ -5,7 +5,7 @@
  * `toLowerCase`, in NFC, whatever the catalog.
  */
 import { DocprocError } from "../core/errors.ts";
-import { nameOfPath } from "./path.ts";
+import { nameOfPath, typedPath } from "./path.ts";
 
 export interface What {
   /**
@@ -25,7 +25,7 @@ const maxLength = 1024;
 
 /** @throws USAGE for text that is empty or too long */
 export function whatOf(given: string): What {
-  const text = given.normalize("NFC").replace(/^(?:\.\/)+/, "");
+  const text = typedPath(given);
   const plain = text.replace(/\/+$/, "");
   if (plain === "" || text.length > maxLength) {
     throw new DocprocError("USAGE", `What to list must have 1 to ${maxLength} characters.`, {

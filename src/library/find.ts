@@ -1,7 +1,7 @@
 /** Resolves a document reference: an id, a path, or the beginning of an id. */
 
 import { DocprocError } from "../core/errors.ts";
-import { isDocumentPath } from "../document/path.ts";
+import { isDocumentPath, typedPath } from "../document/path.ts";
 import { type DocumentRecord, isDocumentId } from "../document/record.ts";
 import type { MetadataService } from "../metadata/service.ts";
 import type { Near } from "./nearest.ts";
@@ -38,18 +38,13 @@ export async function getDocument(metadata: MetadataService, id: string, signal:
   return entry.record;
 }
 
-/** A leading `./` says that a reference is a path. */
-function pathOf(reference: string): string {
-  return reference.replace(/^(?:\.\/)+/, "").normalize("NFC");
-}
-
 /** The newest document of a path. */
 async function findByPath(
   metadata: MetadataService,
   reference: string,
   signal: AbortSignal,
 ): Promise<DocumentRecord | undefined> {
-  const path = pathOf(reference);
+  const path = typedPath(reference);
   if (!isDocumentPath(path)) return undefined;
   for await (const id of metadata.versions(path, signal)) {
     const entry = await metadata.get(id, signal);
@@ -120,7 +115,7 @@ async function notFound(metadata: MetadataService, reference: string, signal: Ab
   const near = await whatIsNear(metadata, reference, signal);
   const message = `No document has the path or id ${JSON.stringify(reference)}.`;
   // Another program has taken the document out of the versions of its path.
-  const isListed = near.paths.includes(pathOf(reference));
+  const isListed = near.paths.includes(typedPath(reference));
   return new DocprocError("NOT_FOUND", message, {
     hint: isListed ? "But docproc list shows one: run docproc doctor." : hintOf(near),
   });

@@ -1,6 +1,6 @@
 /** What a reference without a match may have meant: a folder, or other paths. */
 import { nearestTo } from "../core/suggestion.ts";
-import { folderOfPath, isDocumentPath, nameOfPath } from "../document/path.ts";
+import { folderOfPath, isDocumentPath, nameOfPath, typedPath } from "../document/path.ts";
 import type { MetadataService } from "../metadata/service.ts";
 
 /** Records that are read for a suggestion: the newest ones. */
@@ -16,10 +16,7 @@ export interface Near {
 
 /** Where reads are charged, a folder is noticed only if one of the newest documents is in it. */
 export async function whatIsNear(metadata: MetadataService, reference: string, signal: AbortSignal): Promise<Near> {
-  const folder = reference
-    .normalize("NFC")
-    .replace(/^(?:\.\/)+/, "")
-    .replace(/\/+$/, "");
+  const folder = typedPath(reference).replace(/\/+$/, "");
   if (metadata.traits.readsFree && isDocumentPath(folder)) {
     const query = { ascending: false, filter: { under: folder }, expected: 1 };
     for await (const _ of metadata.list(query, signal)) return { folder, paths: [] };

@@ -2195,8 +2195,8 @@ export const mutations = [
   [
     "a path is looked for in small letters",
     "src/library/find.ts",
-    'return reference.replace(/^(?:\\.\\/)+/, "").normalize("NFC");',
-    'return reference.replace(/^(?:\\.\\/)+/, "").normalize("NFC").toLowerCase();',
+    "const path = typedPath(reference);",
+    "const path = typedPath(reference).toLowerCase();",
     ["test/library/find.test.ts"],
   ],
   [
@@ -2594,7 +2594,7 @@ export const mutations = [
   [
     "a path is suggested for itself",
     "src/library/find.ts",
-    "const isListed = near.paths.includes(pathOf(reference));",
+    "const isListed = near.paths.includes(typedPath(reference));",
     "const isListed = near.paths.length > 9 && near.paths.includes(pathOf(reference));",
     ["test/library/find.test.ts"],
   ],

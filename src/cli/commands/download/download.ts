@@ -1,5 +1,6 @@
 import { DocprocError } from "../../../core/errors.ts";
 import { defaultConcurrency } from "../../../core/limits.ts";
+import { typedPath } from "../../../document/path.ts";
 import type { DocumentRecord } from "../../../document/record.ts";
 import type { DocumentLibrary } from "../../../library/library.ts";
 import { newestOfEach } from "../../../library/newest.ts";
@@ -143,5 +144,5 @@ async function downloadOne(
 
 /** Whether the user typed the document's own path, and so knows where it goes. */
 function isTyped(reference: string | DocumentRecord, { path }: DocumentRecord): boolean {
-  return typeof reference === "string" && reference.replace(/^(?:\.\/)+/, "").normalize("NFC") === path;
+  return typeof reference === "string" && typedPath(reference) === path;
 }
