@@ -16,7 +16,7 @@ import type {
   StorageService,
   StoredObject,
 } from "../service.ts";
-import { abortUpload, headObject, lastPartStored, type ObjectTarget, planParts, unfinishedUploads } from "./parts.ts";
+import { abortUpload, headIfThere, lastPartStored, type ObjectTarget, planParts, unfinishedUploads } from "./parts.ts";
 import { sendObject } from "./put.ts";
 import type { S3Settings } from "./settings.ts";
 import { s3Traits } from "./traits.ts";
@@ -77,9 +77,8 @@ export class S3Storage implements StorageService {
 
   async stat(key: string, signal: AbortSignal): Promise<StoredObject | undefined> {
     try {
-      return await headObject(this.#target(key), signal);
+      return await headIfThere(this.#target(key), signal);
     } catch (error) {
-      if (httpStatusOf(error) === 404) return undefined;
       throw this.#failure(error, "s3:GetObject");
     }
   }
