@@ -181,7 +181,7 @@ export async function changeTime(path: string, made: FileIdentity, time: number)
   }
 }
 
-/** The file, if no link is on the way and it is no link. */
+/** The facts about a regular file; undefined when there is none, or when the path is not ours: see {@link inspect}. */
 export async function lookAtFile(own: OwnedPath): Promise<BigIntStats | undefined> {
   const seen = await inspect(own);
   return seen === "foreign" || !seen?.isFile() ? undefined : seen;
